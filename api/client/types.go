@@ -1,0 +1,147 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State of a scan or a job: queued, running, succeeded, partial, failed,
+// canceled or timed_out. Only the first two can still change.
+type State string
+
+const (
+	StateQueued    State = "queued"
+	StateRunning   State = "running"
+	StateSucceeded State = "succeeded"
+	StatePartial   State = "partial"
+	StateFailed    State = "failed"
+	StateCanceled  State = "canceled"
+	StateTimedOut  State = "timed_out"
+)
+
+// Final reports whether nothing can change s any more.
+func (s State) Final() bool { return s != StateQueued && s != StateRunning }
+
+// Scan is one request and how far it is.
+type Scan struct {
+	ID         string          `json:"id" format:"uuid" doc:"Id of the scan."`
+	Type       string          `json:"type" example:"codeaudit" doc:"Scan type, as the operator declared it."`
+	Project    string          `json:"project,omitempty" doc:"The line of scans that this one belongs to."`
+	State      State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
+	Archive    *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
+	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
+	Options    json.RawMessage `json:"options,omitempty" doc:"As given."`
+	Counts     Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
+	Jobs       []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
+	CreatedAt  time.Time       `json:"created_at"`
+	StartedAt  *time.Time      `json:"started_at,omitempty" doc:"When the first job started."`
+	FinishedAt *time.Time      `json:"finished_at,omitempty"`
+	// CancelRequestedAt is set while a cancel is under way and after.
+	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
+}
+
+// Archive is an uploaded archive as it was checked.
+type Archive struct {
+	Filename      string `json:"filename,omitempty" doc:"As the client named it."`
+	Format        string `json:"format" enum:"zip,tar,tar.gz,tar.zst" doc:"Recognised by content."`
+	Size          int64  `json:"size" doc:"Bytes, packed."`
+	SHA256        string `json:"sha256" doc:"Of the packed bytes, lower-case hex."`
+	Files         int    `json:"files" doc:"Regular files that are scanned."`
+	UnpackedBytes int64  `json:"unpacked_bytes"`
+	Dropped       int    `json:"dropped" doc:"Links, devices and .git entries left out of the scan."`
+}
+
+// Job is one plugin's part of a scan.
+type Job struct {
+	ID          string     `json:"id" format:"uuid"`
+	Plugin      string     `json:"plugin"`
+	State       State      `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out"`
+	Attempt     int        `json:"attempt" doc:"How often it was started; 0 before the first."`
+	MaxAttempts int        `json:"max_attempts"`
+	Progress    *Progress  `json:"progress,omitempty"`
+	Error       *JobError  `json:"error,omitempty" doc:"Why its last attempt failed. A running or queued job with one is being tried again."`
+	Counts      Counts     `json:"counts"`
+	RunAt       *time.Time `json:"run_at,omitempty" doc:"When a queued job is tried again; left out when it is ready."`
+	StartedAt   *time.Time `json:"started_at,omitempty"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+}
+
+// Progress is what a plugin says of itself. Total 0 means not known.
+type Progress struct {
+	Phase   string `json:"phase,omitempty"`
+	Done    int64  `json:"done"`
+	Total   int64  `json:"total,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// JobError is why an attempt failed.
+type JobError struct {
+	Code    string `json:"code" example:"plugin_crashed" doc:"Stable word for programs."`
+	Message string `json:"message" doc:"One line for people."`
+	Attempt int    `json:"attempt"`
+}
+
+// Counts is how many findings there are of each severity.
+type Counts struct {
+	Critical int `json:"critical"`
+	High     int `json:"high"`
+	Medium   int `json:"medium"`
+	Low      int `json:"low"`
+	Info     int `json:"info"`
+	Unknown  int `json:"unknown"`
+}
+
+// Finding is one problem at one place, by one rule.
+type Finding struct {
+	ID          string          `json:"id" format:"uuid"`
+	ScanID      string          `json:"scan_id" format:"uuid"`
+	JobID       string          `json:"job_id" format:"uuid"`
+	Plugin      string          `json:"plugin"`
+	RuleID      string          `json:"rule_id"`
+	Title       string          `json:"title" doc:"One line."`
+	Message     string          `json:"message,omitempty" doc:"Plain text."`
+	Severity    string          `json:"severity" enum:"critical,high,medium,low,info,unknown"`
+	Confidence  string          `json:"confidence" enum:"high,medium,low,unknown"`
+	Location    Location        `json:"location"`
+	Snippet     string          `json:"snippet,omitempty" doc:"The text that shows it; secrets are redacted."`
+	Fingerprint string          `json:"fingerprint" doc:"The same for the same problem in the next scan, when lines moved."`
+	CWE         []int           `json:"cwe,omitempty"`
+	Tags        []string        `json:"tags,omitempty"`
+	References  []string        `json:"references,omitempty"`
+	Properties  json.RawMessage `json:"properties,omitempty" doc:"What else the plugin said: an object of strings."`
+	CreatedAt   time.Time       `json:"created_at"`
+}
+
+// Location is a place in the scanned tree or on the web.
+type Location struct {
+	Path        string `json:"path,omitempty" doc:"Relative to the archive's root, slash-separated."`
+	StartLine   int    `json:"start_line,omitempty" doc:"1-based."`
+	StartColumn int    `json:"start_column,omitempty" doc:"1-based."`
+	EndLine     int    `json:"end_line,omitempty"`
+	EndColumn   int    `json:"end_column,omitempty" doc:"Exclusive."`
+	URL         string `json:"url,omitempty"`
+}
+
+// Page is one page of a list. NextPageToken is empty on the last.
+type Page[T any] struct {
+	Items         []T    `json:"items"`
+	NextPageToken string `json:"next_page_token,omitempty" doc:"Give it as page_token to get the next page; left out on the last. Opaque."`
+}
+
+// Problem is every error answer: RFC 9457 application/problem+json.
+type Problem struct {
+	Type      string         `json:"type" doc:"URI that names the kind of problem."`
+	Title     string         `json:"title" doc:"The kind of problem, in words."`
+	Status    int            `json:"status" doc:"The HTTP status."`
+	Detail    string         `json:"detail,omitempty" doc:"What was wrong this time and what to do."`
+	Code      string         `json:"code" doc:"Stable word for programs."`
+	RequestID string         `json:"request_id,omitempty" doc:"Quote it when you ask the operator."`
+	Errors    []ProblemError `json:"errors,omitempty" doc:"Each thing that was wrong with the request."`
+}
+
+// ProblemError is one thing that was wrong with a request.
+type ProblemError struct {
+	Pointer string `json:"pointer,omitempty" doc:"Where: a JSON pointer into the body (#/url), a parameter (query.limit) or a form field (form.project)."`
+	Detail  string `json:"detail"`
+}

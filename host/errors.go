@@ -1,0 +1,25 @@
+package host
+
+import "errors"
+
+// The sentinel errors of the domain. Adapters translate what their driver says
+// into one of these at their edge; callers test with errors.Is.
+var (
+	// ErrNotFound: no such thing, or it belongs to another tenant. The two
+	// are never told apart.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the thing exists already, or its state forbids the change.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid: the request or the value itself is wrong.
+	ErrInvalid = errors.New("invalid")
+	// ErrTooLarge: the input is over a size limit.
+	ErrTooLarge = errors.New("too large")
+	// ErrUnauthorized: the credentials are missing, unknown, expired or revoked.
+	ErrUnauthorized = errors.New("unauthorized")
+	// ErrNoPlugin: the scan type is declared, and no plugin is configured for it.
+	ErrNoPlugin = errors.New("no plugin configured")
+	// ErrLeaseLost: the job is not, or no longer, this host's to write to.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrUnavailable: a server this host needs does not answer; trying again helps.
+	ErrUnavailable = errors.New("unavailable")
+)

@@ -1,0 +1,70 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Task is one attempt of a job as a plugin gets it.
+type Task struct {
+	Plugin      string
+	Scan        ScanID
+	Job         JobID
+	Attempt     int
+	ScanType    string
+	Root        string // absolute path of the read-only tree; "" for a URL
+	URL         string // "" for a tree
+	DisplayName string // what people call the target
+	WorkDir     string // absolute path of a private, writable, empty directory
+	Options     json.RawMessage
+	Deadline    time.Time // zero: none
+}
+
+// Sink takes what a plugin says while it runs. The executor calls its methods
+// from one goroutine, with values already checked and cleaned.
+type Sink interface {
+	// Progress replaces the last progress. It does not block.
+	Progress(Progress)
+	// Findings keeps a batch; the executor stops the plugin when it fails.
+	Findings(ctx context.Context, batch []Finding) error
+}
+
+// Report is how a plugin ended by its own word (Completed).
+type Report struct {
+	State  State  // succeeded, partial, failed or canceled
+	Reason string // "" when it succeeded
+	// Retryable says whether trying again may help; only read with failed.
+	Retryable bool
+}
+
+// Fault is the error of an attempt that did not end by the plugin's own word,
+// or that the host ended. It is never a result: whatever was found is dropped.
+type Fault struct {
+	Code      ErrorCode
+	Message   string // one line for people
+	Retryable bool
+	Crashed   bool // the process died: counts toward poison input
+	Err       error
+}
+
+func (f *Fault) Error() string {
+	if f.Err != nil {
+		return fmt.Sprintf("%s: %s: %v", f.Code, f.Message, f.Err)
+	}
+	return fmt.Sprintf("%s: %s", f.Code, f.Message)
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Executor runs jobs in plugin processes. Safe for concurrent use.
+type Executor interface {
+	// Run runs one task to its end and returns after the plugin process has
+	// been stopped or given back. When ctx ends, the plugin is asked to cancel
+	// and gets a short grace before it is killed; Run then still returns in
+	// bounded time, with the context's cause. Every other error is a *Fault.
+	Run(ctx context.Context, t Task, s Sink) (Report, error)
+	// Plugins names the plugins this host can run.
+	Plugins() []string
+}

@@ -1,0 +1,84 @@
+package host
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// InputKind says what a scan type takes.
+type InputKind string
+
+const (
+	InputArchive InputKind = "archive" // an uploaded source archive
+	InputURL     InputKind = "url"     // a web target by name
+)
+
+// Scan is one request: what to scan, by which jobs, and how far it is.
+type Scan struct {
+	ID       ScanID
+	TenantID TenantID
+	Type     string          // scan type, as declared in securetag.hcl: "codeaudit", "web", ...
+	Project  string          // "" or ^[A-Za-z0-9_-]{1,64}$
+	Input    Input           //
+	Options  json.RawMessage // a JSON object; nil means {}
+	State    State           // derived from the jobs
+
+	CreatedAt         time.Time
+	StartedAt         time.Time // zero: no job has started
+	FinishedAt        time.Time // zero: not final
+	CancelRequestedAt time.Time // zero: not asked
+
+	Jobs   []Job  // in the order of the scan type's plugins; nil in lists
+	Counts Counts // findings of its finished jobs
+}
+
+// Input is exactly one of an archive and a URL.
+type Input struct {
+	Archive *Archive
+	URL     string
+}
+
+// Archive is an uploaded source archive as intake checked and stored it.
+type Archive struct {
+	Blob          BlobKey
+	Filename      string // as the client named it, for display only; never a path
+	Format        string // "zip", "tar", "tar.gz", "tar.zst"
+	Size          int64  // bytes, packed
+	SHA256        string // lower-case hex
+	Files         int    // regular files that a plugin will see
+	UnpackedBytes int64
+	Dropped       int // links, devices and .git entries left out
+}
+
+// Counts is how many findings there are of each severity.
+type Counts struct {
+	Critical, High, Medium, Low, Info, Unknown int
+}
+
+// Total is the number of findings of every severity.
+func (c Counts) Total() int {
+	return c.Critical + c.High + c.Medium + c.Low + c.Info + c.Unknown
+}
+
+// Add counts n findings of severity s.
+func (c *Counts) Add(s Severity, n int) {
+	switch s {
+	case SeverityCritical:
+		c.Critical += n
+	case SeverityHigh:
+		c.High += n
+	case SeverityMedium:
+		c.Medium += n
+	case SeverityLow:
+		c.Low += n
+	case SeverityInfo:
+		c.Info += n
+	default:
+		c.Unknown += n
+	}
+}
+
+// Plus is the sum of both counts.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{c.Critical + o.Critical, c.High + o.High, c.Medium + o.Medium, c.Low + o.Low, c.Info + o.Info, c.Unknown + o.Unknown}
+}

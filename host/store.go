@@ -1,0 +1,131 @@
+package host
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the truth. One implementation is postgres, one is sqlite; both pass
+// storetest. All methods are safe for concurrent use, bounded by ctx, and use
+// the store's own clock. Times come back in UTC with microseconds. Errors wrap
+// a sentinel of this package; what the server could not answer wraps
+// ErrUnavailable.
+type Store interface {
+	TenantStore
+	KeyStore
+	ScanStore
+	JobStore
+	// Ping reports whether the store answers.
+	Ping(ctx context.Context) error
+	// Close releases the connections. Idempotent.
+	Close() error
+}
+
+// TenantStore keeps tenants.
+type TenantStore interface {
+	// CreateTenant stores a tenant; ErrConflict when the name is taken.
+	CreateTenant(ctx context.Context, t Tenant) error
+	// TenantByName returns ErrNotFound when there is none.
+	TenantByName(ctx context.Context, name string) (Tenant, error)
+	// Tenants lists all, by name.
+	Tenants(ctx context.Context) ([]Tenant, error)
+}
+
+// KeyStore keeps API keys.
+type KeyStore interface {
+	// CreateKey stores a key; ErrNotFound when its tenant does not exist.
+	CreateKey(ctx context.Context, k Key) error
+	// UseKey returns the key with this hash and notes that it was used.
+	// ErrNotFound when there is none, or it is revoked or expired.
+	UseKey(ctx context.Context, hash [32]byte) (Key, error)
+	// Keys lists a tenant's keys, oldest first, revoked ones included.
+	Keys(ctx context.Context, t TenantID) ([]Key, error)
+	// RevokeKey revokes one; idempotent. ErrNotFound when the tenant has none
+	// such.
+	RevokeKey(ctx context.Context, t TenantID, k KeyID) error
+}
+
+// ScanStore is what the API and intake need of scans. Every method takes the
+// tenant and sees nothing of any other.
+type ScanStore interface {
+	// Accept stores a scan and its jobs, queued, in one transaction that
+	// survives a crash of the machine once it returns nil. Times are set by
+	// the store. The scan must have at least one job.
+	Accept(ctx context.Context, s Scan) (Scan, error)
+	// Scan returns a scan with its jobs.
+	Scan(ctx context.Context, t TenantID, id ScanID) (Scan, error)
+	// Scans lists, newest first, without jobs.
+	Scans(ctx context.Context, t TenantID, q ScanQuery) ([]Scan, error)
+	// Cancel asks for a scan's end: queued jobs become canceled at once,
+	// running ones when their host hears of it. Idempotent. ErrConflict when
+	// the scan ended in another way.
+	Cancel(ctx context.Context, t TenantID, id ScanID) (Scan, error)
+	// Findings lists the findings of a scan's delivered jobs by (severity rank,
+	// id). ErrNotFound when the tenant has no such scan.
+	Findings(ctx context.Context, t TenantID, id ScanID, q FindingQuery) ([]Finding, error)
+}
+
+// ScanQuery narrows a list. The zero value is everything; Limit 0 means 50,
+// and at most 500 are returned.
+type ScanQuery struct {
+	Type    string
+	Project string
+	State   State
+	After   ScanID // continue behind this scan; ids are ordered by time
+	Limit   int
+}
+
+// FindingQuery narrows findings. Limit 0 means 100, at most 1000.
+type FindingQuery struct {
+	Severity Severity // only this one; "" for all
+	After    *FindingCursor
+	Limit    int
+}
+
+// FindingCursor is the last finding of the page before.
+type FindingCursor struct {
+	Rank int
+	ID   FindingID
+}
+
+// JobStore is the job's life, for dispatch. Each method is one transaction.
+// Whatever carries a lease changes nothing when the lease is gone.
+type JobStore interface {
+	// Dispatch marks ready jobs as handed out and returns their doorbells: at
+	// most window minus those already out and unclaimed. A job out for longer
+	// than horizon is handed out again, so a lost doorbell costs at most that.
+	// Queued jobs over their deadline become timed_out here.
+	Dispatch(ctx context.Context, window int, horizon time.Duration) (Dispatched, error)
+	// Undispatch takes the mark back from jobs whose doorbell could not be rung.
+	Undispatch(ctx context.Context, ids []JobID) error
+	// Claim takes the queued ones among ids for owner until ttl from now:
+	// attempt and epoch grow by one, the lease id is new. Others are left out.
+	Claim(ctx context.Context, owner string, ids []JobID, ttl time.Duration) ([]Claim, error)
+	// Heartbeat extends the leases and stores progress; a lease that is lost or
+	// expired gets no pulse.
+	Heartbeat(ctx context.Context, beats []Beat, ttl time.Duration) ([]Pulse, error)
+	// AddFindings keeps findings early, so that a large result needs no memory.
+	// They show only once Finish delivers the job under the same lease.
+	// ErrLeaseLost when the lease is gone.
+	AddFindings(ctx context.Context, l Lease, batch []Finding) error
+	// Finish ends attempts. A canceled scan turns a retry into canceled. It
+	// returns the outcomes that were not stored because their lease was gone.
+	Finish(ctx context.Context, outcomes []Outcome) (lost []Lease, err error)
+	// Expire takes jobs from hosts whose lease ran out: back to queued, or
+	// final when canceled, out of attempts, over the deadline, or after three
+	// crashes. At most limit; returns how many.
+	Expire(ctx context.Context, limit int) (int, error)
+	// ReleaseOwner gives back every job that owner holds, attempt included.
+	// Only for an owner that is known to be dead.
+	ReleaseOwner(ctx context.Context, owner string) (int, error)
+}
+
+// Dispatched is what Dispatch handed out.
+type Dispatched struct {
+	Bells []Doorbell
+	// Next is how long until another queued job becomes ready (a retry's
+	// backoff, a horizon) if nothing else happens; 0 when none is waiting.
+	Next time.Duration
+	// More says that ready jobs were left because the window is full.
+	More bool
+}
