@@ -23,8 +23,8 @@ type Doorbells interface {
 	// may have been published.
 	Ring(ctx context.Context, bells []Doorbell) error
 	// Listen waits a short time (see the adapter's Config) for doorbells of the
-	// given plugins and returns at most max of them; none and nil when there
-	// were none. A doorbell heard by one listener is not heard by another until
+	// given plugins and returns about max of them (each plugin's are counted
+	// apart); none and nil when there were none. A doorbell heard by one listener is not heard by another until
 	// it has been left unsilenced for longer than the adapter's idle time.
 	Listen(ctx context.Context, plugins []string, max int) ([]Ringing, error)
 	// Silence removes doorbells for good: the job was claimed, or was not there

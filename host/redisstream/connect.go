@@ -1,0 +1,114 @@
+package redisstream
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Server says which Redis to talk to. Exactly one of URL, Addresses and the
+// in-process server of StartEmbedded is used.
+type Server struct {
+	// URL of a standalone server: redis:// or rediss://user:password@host:port/db.
+	URL string
+	// Addresses of a Cluster's nodes, or of Sentinels when SentinelMaster is set.
+	Addresses      []string
+	SentinelMaster string
+	Username       string
+	Password       string
+	TLS            bool // for Addresses; a URL says it by its scheme
+}
+
+// Connect makes the two clients that New takes. It does not wait for the
+// server: one that is down is reported by every call until it is back.
+func Connect(s Server) (client, reader redis.UniversalClient, err error) {
+	opts, err := s.options()
+	if err != nil {
+		return nil, nil, err
+	}
+	return newClient(s, opts), newClient(s, opts), nil
+}
+
+// newClient picks Cluster for several plain addresses, Sentinel for a master
+// name, standalone otherwise. The dispatcher has its own backoff, and a
+// command sent again by the driver may ring twice, so the driver does not retry.
+func newClient(s Server, opts redis.UniversalOptions) redis.UniversalClient {
+	opts.MaxRetries = -1
+	opts.DialTimeout = 2 * time.Second
+	opts.ReadTimeout = 3 * time.Second
+	opts.WriteTimeout = 3 * time.Second
+	opts.ContextTimeoutEnabled = true
+	opts.PoolSize = 8
+	if s.SentinelMaster == "" && len(s.Addresses) > 0 {
+		return redis.NewClusterClient(opts.Cluster())
+	}
+	return redis.NewUniversalClient(&opts)
+}
+
+func (s Server) options() (redis.UniversalOptions, error) {
+	switch {
+	case s.URL != "" && len(s.Addresses) > 0:
+		return redis.UniversalOptions{}, fmt.Errorf("redis: give a URL or addresses, not both: %w", host.ErrInvalid)
+	case s.URL != "":
+		o, err := redis.ParseURL(s.URL)
+		if err != nil {
+			// The driver's message may quote the URL and with it the password.
+			return redis.UniversalOptions{}, fmt.Errorf("redis: the URL is not of the form redis://[user:password@]host:port[/db]: %w", host.ErrInvalid)
+		}
+		return redis.UniversalOptions{Addrs: []string{o.Addr}, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig}, nil
+	case len(s.Addresses) > 0:
+		o := redis.UniversalOptions{Addrs: s.Addresses, MasterName: s.SentinelMaster, Username: s.Username, Password: s.Password}
+		if s.TLS {
+			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		return o, nil
+	default:
+		return redis.UniversalOptions{}, fmt.Errorf("redis: neither a URL nor addresses: %w", host.ErrInvalid)
+	}
+}
+
+// Embedded is a Redis inside this process, on a loopback port of its own. It
+// keeps nothing when it ends; the dispatcher rings again from the store.
+type Embedded struct {
+	m        *miniredis.Miniredis
+	password string
+}
+
+// StartEmbedded starts one. It speaks TCP and not an in-memory pipe, because
+// pipelines dead-lock on the latter, and a random password keeps other users
+// of the machine out.
+func StartEmbedded() (*Embedded, error) {
+	password := rand.Text()
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true)
+	m.RequireAuth(password)
+	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("start in-process redis: %w", err)
+	}
+	return &Embedded{m: m, password: password}, nil
+}
+
+// Server is how to reach it.
+func (e *Embedded) Server() Server {
+	return Server{URL: "redis://:" + e.password + "@" + e.m.Addr()}
+}
+
+// Close ends it.
+func (e *Embedded) Close() error {
+	e.m.Close()
+	return nil
+}
+
+// Silencer is a logger for redis.SetLogger that says nothing: an outage would
+// print a line for every failed dial, and the dispatcher reports each change
+// of state once.
+type Silencer struct{}
+
+func (Silencer) Printf(context.Context, string, ...any) {}

@@ -1,0 +1,244 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+const (
+	group = "hosts"
+	field = "job"
+	// maxLen bounds a stream that nobody listens to: it is rung again after
+	// every horizon. A trimmed doorbell costs one horizon.
+	maxLen = 100_000
+)
+
+// Config says how doorbells are kept and heard.
+type Config struct {
+	// Prefix starts every key, so that several installations share a server.
+	// Default "securetag".
+	Prefix string
+	// Consumer names this host to Redis. It must be stable across restarts and
+	// differ between hosts. Required.
+	Consumer string
+	// Block is how long Listen waits for a doorbell. go-redis cannot interrupt
+	// a blocking read, so this is also how long a shutdown may wait for it.
+	// Default 1s.
+	Block time.Duration
+	// Idle is how long a doorbell may be heard but not silenced before another
+	// listener takes it over. Default 30s.
+	Idle time.Duration
+}
+
+// Doorbells is the [host.Doorbells] on Redis Streams.
+type Doorbells struct {
+	cfg    Config
+	client redis.UniversalClient // Ring, Silence, Ping
+	reader redis.UniversalClient // blocking reads, so that they never hold up the others
+
+	mu       sync.Mutex
+	reclaims map[string]time.Time // stream -> when to look for idle entries next
+}
+
+var _ host.Doorbells = (*Doorbells)(nil)
+
+// New uses client for everything that is answered at once and reader, which
+// must be another client of the same server, for reads that block. It does not
+// connect, and Close of both stays with the caller.
+func New(client, reader redis.UniversalClient, cfg Config) (*Doorbells, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = "securetag"
+	}
+	if cfg.Block == 0 {
+		cfg.Block = time.Second
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = 30 * time.Second
+	}
+	switch {
+	case cfg.Consumer == "":
+		return nil, fmt.Errorf("doorbells: a consumer name is required: %w", host.ErrInvalid)
+	case strings.ContainsAny(cfg.Prefix, "{}"):
+		return nil, fmt.Errorf("doorbells: prefix %q must not contain { or }: %w", cfg.Prefix, host.ErrInvalid)
+	case cfg.Block < 0 || cfg.Idle < 0:
+		return nil, fmt.Errorf("doorbells: block %v and idle %v must be positive: %w", cfg.Block, cfg.Idle, host.ErrInvalid)
+	}
+	return &Doorbells{cfg: cfg, client: client, reader: reader, reclaims: map[string]time.Time{}}, nil
+}
+
+func (d *Doorbells) Ring(ctx context.Context, bells []host.Doorbell) error {
+	_, err := d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, b := range bells {
+			p.XAdd(ctx, &redis.XAddArgs{Stream: d.stream(b.Plugin), MaxLen: maxLen, Approx: true, Values: []any{field, string(b.Job)}})
+		}
+		return nil
+	})
+	return translate("ring doorbells", err)
+}
+
+func (d *Doorbells) Listen(ctx context.Context, plugins []string, max int) ([]host.Ringing, error) {
+	if len(plugins) == 0 || max <= 0 {
+		return nil, nil
+	}
+	if heard, err := d.reclaim(ctx, plugins, max); err != nil || len(heard) > 0 {
+		return heard, err
+	}
+	args := &redis.XReadGroupArgs{
+		Group: group, Consumer: d.cfg.Consumer, Count: int64(max), Block: d.cfg.Block,
+		Streams: make([]string, 0, 2*len(plugins)),
+	}
+	for _, p := range plugins {
+		args.Streams = append(args.Streams, d.stream(p))
+	}
+	for range plugins {
+		args.Streams = append(args.Streams, ">")
+	}
+	streams, err := d.reader.XReadGroup(ctx, args).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case groupGone(err):
+		// The server is new or was wiped. Making the groups again is all there
+		// is to do; what was lost is rung again by the dispatcher.
+		return nil, d.createGroups(ctx, plugins)
+	case err != nil:
+		return nil, translate("listen for doorbells", err)
+	}
+	// COUNT is per stream, so with several plugins more than max may come; the
+	// caller keeps what it has no slot for yet.
+	var heard []host.Ringing
+	for _, s := range streams {
+		heard = d.append(heard, s.Stream, s.Messages)
+	}
+	return heard, nil
+}
+
+func (d *Doorbells) Silence(ctx context.Context, heard []host.Ringing) error {
+	ids := map[string][]string{}
+	for _, h := range heard {
+		if stream, id, ok := strings.Cut(h.Receipt, " "); ok {
+			ids[stream] = append(ids[stream], id)
+		}
+	}
+	_, err := d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for stream, ids := range ids {
+			p.XAck(ctx, stream, group, ids...)
+			p.XDel(ctx, stream, ids...) // an acknowledged entry stays in the stream for ever otherwise
+		}
+		return nil
+	})
+	if groupGone(err) {
+		return nil // wiped: there is nothing left to silence
+	}
+	return translate("silence doorbells", err)
+}
+
+func (d *Doorbells) Ping(ctx context.Context) error {
+	return translate("ping redis", d.client.Ping(ctx).Err())
+}
+
+// reclaim takes over entries that somebody heard and never silenced. Each
+// stream is looked at once in half the idle time.
+func (d *Doorbells) reclaim(ctx context.Context, plugins []string, max int) ([]host.Ringing, error) {
+	var heard []host.Ringing
+	for _, p := range plugins {
+		stream := d.stream(p)
+		if !d.reclaimDue(stream) {
+			continue
+		}
+		msgs, _, err := d.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			Stream: stream, Group: group, Consumer: d.cfg.Consumer,
+			MinIdle: d.cfg.Idle, Start: "0-0", Count: int64(max),
+		}).Result()
+		if groupGone(err) {
+			if err := d.createGroups(ctx, plugins); err != nil {
+				return heard, err
+			}
+			continue
+		}
+		if err != nil {
+			return heard, translate("reclaim doorbells", err)
+		}
+		if heard = d.append(heard, stream, msgs); len(heard) >= max {
+			d.reclaimSoon(stream)
+			break
+		}
+	}
+	return heard, nil
+}
+
+func (d *Doorbells) reclaimDue(stream string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if now.Before(d.reclaims[stream]) {
+		return false
+	}
+	d.reclaims[stream] = now.Add(d.cfg.Idle / 2)
+	return true
+}
+
+func (d *Doorbells) reclaimSoon(stream string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.reclaims, stream)
+}
+
+// createGroups makes the streams and their groups from the first entry on: at
+// "$" a doorbell that was rung before would never be heard.
+func (d *Doorbells) createGroups(ctx context.Context, plugins []string) error {
+	for _, p := range plugins {
+		err := d.client.XGroupCreateMkStream(ctx, d.stream(p), group, "0").Err()
+		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
+			return translate("create consumer group", err)
+		}
+	}
+	return nil
+}
+
+func (d *Doorbells) append(heard []host.Ringing, stream string, msgs []redis.XMessage) []host.Ringing {
+	plugin := stream[strings.LastIndexByte(stream, ':')+1:]
+	heard = slices.Grow(heard, len(msgs))
+	for _, m := range msgs {
+		job, _ := m.Values[field].(string) // an entry that is not ours claims nothing and is silenced
+		heard = append(heard, host.Ringing{
+			Doorbell: host.Doorbell{Plugin: plugin, Job: host.JobID(job)},
+			Receipt:  stream + " " + m.ID,
+		})
+	}
+	return heard
+}
+
+// stream is the key of a plugin's doorbells. The braces are Redis Cluster's
+// hash tag.
+func (d *Doorbells) stream(plugin string) string {
+	return "{" + d.cfg.Prefix + "}:doorbell:" + plugin
+}
+
+// groupGone recognises what Redis says of a stream or group that was wiped,
+// also to a reader that was blocked on it.
+func groupGone(err error) bool {
+	return err != nil && (strings.HasPrefix(err.Error(), "NOGROUP") || strings.HasPrefix(err.Error(), "UNBLOCKED"))
+}
+
+// translate keeps Redis errors inside this package. Nothing here depends on
+// the data sent, so every failure of a command is one of the server.
+func translate(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: %w", what, err)
+	default:
+		return fmt.Errorf("%s: %w: %v", what, host.ErrUnavailable, err) //nolint:errorlint // the driver's error must not leave this package
+	}
+}

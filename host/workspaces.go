@@ -1,0 +1,19 @@
+package host
+
+import "context"
+
+// Workspaces gives each attempt of a job its place on disk. Safe for
+// concurrent use.
+type Workspaces interface {
+	// Prepare unpacks the scan's archive (once for all its jobs on this host)
+	// and makes an empty work directory. An archive that cannot be read back or
+	// unpacked gives a *Fault with CodeInputUnusable.
+	Prepare(ctx context.Context, c Claim) (Workspace, error)
+}
+
+// Workspace is one attempt's place. Release removes it; it must be called once.
+type Workspace struct {
+	Root    string // absolute path of the read-only tree; "" when the scan has no archive
+	WorkDir string // absolute path of the private, writable directory
+	Release func()
+}
