@@ -1,0 +1,133 @@
+package testserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The environment variables that name servers which already run.
+const (
+	PostgresEnv = "SECURETAG_TEST_POSTGRES_URL" // of an administrator
+	RedisEnv    = "SECURETAG_TEST_REDIS_ADDR"   // host:port
+)
+
+// Postgres returns the URL of a new, empty database on the shared server and
+// drops it at the end of the test. That server does not survive a crash of the
+// machine: it runs without fsync.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	server, err := sharedPostgres()
+	if err != nil {
+		t.Fatalf("start the shared postgresql: %v", err)
+	}
+	admin := server.where
+	u, err := url.Parse(admin)
+	if err != nil {
+		t.Fatalf("%s: %v", PostgresEnv, err)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	if err := execute(t.Context(), admin, "create database "+name); err != nil {
+		t.Fatalf("create a database on the shared postgresql: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		// A test may have killed connections but not the server: force.
+		if err := execute(ctx, admin, "drop database "+name+" with (force)"); err != nil {
+			t.Errorf("drop the test's database: %v", err)
+		}
+	})
+	u.Path = "/" + name
+	return u.String()
+}
+
+// Redis returns the address of the shared server. Everybody sees the same
+// keys: use a random prefix, never FLUSHALL. It writes nothing to disk.
+func Redis(t testing.TB) string {
+	t.Helper()
+	server, err := sharedRedis()
+	if err != nil {
+		t.Fatalf("start the shared redis: %v", err)
+	}
+	return server.where
+}
+
+// Servers is one server of each kind, for the tests of many processes.
+type Servers struct {
+	p *postgres
+	r *redis
+}
+
+// Start starts the servers to share.
+func Start(ctx context.Context) (*Servers, error) {
+	p, err := newPostgres(ctx, false)
+	if err != nil {
+		return nil, fmt.Errorf("start postgresql: %w", err)
+	}
+	r, err := newRedis(ctx, false)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start redis: %w", err), p.remove())
+	}
+	return &Servers{p: p, r: r}, nil
+}
+
+// Env says where they are, as NAME=value.
+func (s *Servers) Env() []string {
+	return []string{PostgresEnv + "=" + s.p.url("postgres"), RedisEnv + "=" + s.r.addr()}
+}
+
+// Stop stops both and removes their data.
+func (s *Servers) Stop() error { return errors.Join(s.p.remove(), s.r.remove()) }
+
+// shared is a running server. It holds on to what keeps the server running: a
+// collected pipe would close and tell the keeper to stop.
+type shared struct {
+	where string
+	proc  *process // nil when somebody else runs it
+}
+
+// sharedPostgres and sharedRedis find or start the servers of this process.
+// Their keepers stop them when the process ends.
+//
+//nolint:gochecknoglobals // once per test process is what the package is for
+var (
+	sharedPostgres = sync.OnceValues(func() (shared, error) {
+		if u := os.Getenv(PostgresEnv); u != "" {
+			return shared{where: u}, nil
+		}
+		p, err := newPostgres(context.Background(), false)
+		if err != nil {
+			return shared{}, err
+		}
+		return shared{where: p.url("postgres"), proc: p.proc}, nil
+	})
+	sharedRedis = sync.OnceValues(func() (shared, error) {
+		if a := os.Getenv(RedisEnv); a != "" {
+			return shared{where: a}, nil
+		}
+		r, err := newRedis(context.Background(), false)
+		if err != nil {
+			return shared{}, err
+		}
+		return shared{where: r.addr(), proc: r.proc}, nil
+	})
+)
+
+func execute(ctx context.Context, u, sql string) error {
+	conn, err := pgx.Connect(ctx, u)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	_, err = conn.Exec(ctx, sql)
+	return errors.Join(err, conn.Close(ctx))
+}
