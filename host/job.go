@@ -45,6 +45,7 @@ const (
 	CodePluginProtocol    ErrorCode = "plugin_protocol"    // broke the contract: no Completed, malformed or oversized message
 	CodePluginFailed      ErrorCode = "plugin_failed"      // said Completed FAILED
 	CodePluginRefused     ErrorCode = "plugin_refused"     // refused the request or its options; never retried
+	CodePartial           ErrorCode = "partial"            // part of the target was not scanned
 	CodeLimitExceeded     ErrorCode = "limit_exceeded"     // over a limit of this host (findings, output)
 	CodeInputUnusable     ErrorCode = "input_unusable"     // the archive could not be read back or unpacked
 	CodeTimedOut          ErrorCode = "timed_out"          // over the scan type's timeout

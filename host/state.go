@@ -19,7 +19,7 @@ const (
 
 // jobTransitions is the whole state machine of a job. Whatever is not here is
 // illegal: the stores refuse it and storetest checks that they do.
-var jobTransitions = map[State][]State{
+var jobTransitions = map[State][]State{ //nolint:gochecknoglobals // a table, never written
 	StateQueued: {
 		StateRunning,  // claim
 		StateCanceled, // cancel before a host took it

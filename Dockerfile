@@ -1,0 +1,23 @@
+# The host and its built-in plugins. The steps are the Makefile's: `make build`.
+FROM golang:1.26-alpine AS build
+RUN apk add --no-cache make git
+WORKDIR /src
+# Modules first, so that a change of code does not fetch them again.
+COPY go.mod go.sum ./
+COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
+RUN go mod download && cd plugins/secrets && go mod download
+COPY . .
+ARG VERSION=dev
+RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /out/securetag /usr/local/bin/securetag
+COPY --from=build /out/plugins /usr/local/bin/plugins
+COPY --from=build --chown=nonroot:nonroot /out/data /var/lib/securetag
+COPY securetag.hcl /etc/securetag/securetag.hcl
+ENV SECURETAG_DATA_DIR=/var/lib/securetag SECURETAG_SERVER__LISTEN=0.0.0.0:8080
+VOLUME /var/lib/securetag
+EXPOSE 8080
+USER nonroot
+ENTRYPOINT ["securetag"]
+CMD ["serve"]

@@ -1,0 +1,164 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Config says how a host works its jobs. Zero values are replaced by the
+// defaults given.
+type Config struct {
+	// Owner names this host in leases. Unique among hosts; required.
+	Owner string
+	// Slots is how many jobs run at once. 0: this host runs none, it only relays
+	// and sweeps.
+	Slots int
+	// Lease is how long a job stays this host's without a heartbeat. Default 15s.
+	Lease time.Duration
+	// Heartbeat is the time between renewals, and how soon a cancel is heard.
+	// Less than a third of Lease. Default 1s.
+	Heartbeat time.Duration
+	// Window is how many doorbells may be out and unclaimed over all hosts.
+	// Default four a slot, at least 32.
+	Window int
+	// Horizon is when an unclaimed doorbell counts as lost. Default 30s.
+	Horizon time.Duration
+	// Sweep is the time between looks for what went wrong elsewhere. Default 2s.
+	Sweep time.Duration
+	// Grace is how long running jobs may go on after the context ended, before
+	// they are stopped and released. Default 10s.
+	Grace time.Duration
+	// Backoff gives the pause before another attempt of a scan type's jobs.
+	// Default: 1s doubling to 60s.
+	Backoff func(scanType string) Backoff
+}
+
+// crashLimit is how many times a job's plugin, or its host, may die on one
+// input before the input counts as poison.
+const crashLimit = 3
+
+func (c Config) withDefaults() (Config, error) {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.Lease, 15*time.Second)
+	def(&c.Heartbeat, time.Second)
+	def(&c.Horizon, 30*time.Second)
+	def(&c.Sweep, 2*time.Second)
+	def(&c.Grace, 10*time.Second)
+	if c.Window == 0 {
+		c.Window = max(32, 4*c.Slots)
+	}
+	if c.Backoff == nil {
+		c.Backoff = func(string) Backoff { return Backoff{Min: time.Second, Max: time.Minute} }
+	}
+	switch {
+	case c.Owner == "":
+		return c, fmt.Errorf("dispatch: an owner name is required: %w", host.ErrInvalid)
+	case c.Slots < 0 || c.Window < 0 || c.Lease < 0 || c.Heartbeat < 0 || c.Horizon < 0 || c.Sweep < 0 || c.Grace < 0:
+		return c, fmt.Errorf("dispatch: no setting may be negative: %w", host.ErrInvalid)
+	case c.Heartbeat >= c.Lease/3:
+		return c, fmt.Errorf("dispatch: heartbeat %v must be less than a third of lease %v: %w", c.Heartbeat, c.Lease, host.ErrInvalid)
+	}
+	return c, nil
+}
+
+// Dispatcher works the jobs of one host.
+type Dispatcher struct {
+	cfg        Config
+	store      host.JobStore
+	bells      host.Doorbells
+	executor   host.Executor
+	workspaces host.Workspaces
+	log        hclog.Logger
+
+	gate     *gate
+	relay    *relay
+	heart    *heart
+	finisher *finisher
+	slots    *slots
+}
+
+// New makes a dispatcher; Run starts it. executor and workspaces may be nil
+// when there are no slots.
+func New(store host.JobStore, bells host.Doorbells, executor host.Executor, workspaces host.Workspaces, cfg Config, log hclog.Logger) (*Dispatcher, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Slots > 0 && (executor == nil || workspaces == nil) {
+		return nil, fmt.Errorf("dispatch: %d slots need an executor and workspaces: %w", cfg.Slots, host.ErrInvalid)
+	}
+	log = log.Named("dispatch")
+	d := &Dispatcher{
+		cfg: cfg, store: store, bells: bells, executor: executor, workspaces: workspaces, log: log,
+		gate:  newGate(bells, log),
+		slots: newSlots(cfg.Slots),
+	}
+	d.relay = newRelay(store, bells, d.gate, cfg, log)
+	d.heart = newHeart(store, cfg, log)
+	d.finisher = newFinisher(store, log)
+	return d, nil
+}
+
+// Wake says that a job may have become ready. It never blocks.
+func (d *Dispatcher) Wake() { d.relay.wake() }
+
+// Run works jobs until ctx ends, then stops claiming, gives running jobs their
+// grace, releases what is left for another host, and returns. Nothing it
+// started is left then.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	// The jobs outlive ctx by the grace, and what keeps their leases and stores
+	// their results outlives the jobs.
+	stores, stopStores := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStores()
+	var keepers errgroup.Group
+	keepers.Go(func() error { d.heart.run(stores); return nil })
+	keepers.Go(func() error { d.finisher.run(stores); return nil })
+
+	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopJobs(nil)
+	var loops errgroup.Group
+	loops.Go(func() error { d.relay.run(ctx); return nil })
+	loops.Go(func() error { d.sweep(ctx); return nil })
+	if d.cfg.Slots > 0 {
+		loops.Go(func() error { d.listen(ctx, jobs); return nil })
+	}
+	_ = loops.Wait() // none of them gives up before ctx does
+
+	if busy := d.slots.busy(); busy > 0 {
+		d.log.Info("stopping: running jobs get their grace", "running", busy, "grace", d.cfg.Grace)
+	}
+	grace := time.AfterFunc(d.cfg.Grace, func() { stopJobs(errStopping) })
+	defer grace.Stop()
+	d.slots.wait()
+	stopStores()
+	return keepers.Wait()
+}
+
+// sweep takes jobs from hosts that died.
+func (d *Dispatcher) sweep(ctx context.Context) {
+	const batch = 200
+	status := outage{log: d.log, what: "sweep for expired leases"}
+	for every := newTicker(d.cfg.Sweep); every.wait(ctx); {
+		for n := batch; n == batch; {
+			var err error
+			n, err = d.store.Expire(ctx, batch)
+			if !status.report(ctx, err) {
+				break
+			}
+			if n > 0 {
+				d.log.Warn("took jobs back whose host stopped renewing their lease", "jobs", n)
+				d.relay.wake()
+			}
+		}
+	}
+}

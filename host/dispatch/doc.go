@@ -1,0 +1,27 @@
+// Package dispatch is a job's life on this host: from a queued row to a stored
+// result. A [Dispatcher] runs in every host and needs no leader.
+//
+// Data flows one way through four loops:
+//
+//	relay     store.Dispatch -> doorbells.Ring     queued jobs that are ready, a shallow window of them
+//	listener  doorbells.Listen -> store.Claim      as many as there are free slots; this is where a job is claimed
+//	runs      workspaces.Prepare -> executor.Run   one goroutine for each claimed job
+//	finisher  store.Finish                         whatever ended while the last commit was under way, in one transaction
+//
+// beside them the heart (store.Heartbeat, every lease of this host in one
+// statement, which also brings cancels) and the sweeper (store.Expire: jobs of
+// hosts that died).
+//
+// Who holds the truth: the store. A job is this host's to write to while it
+// holds the lease, and every write says which lease it is. The host stops a
+// plugin when it could not renew for so long that the lease may have run out,
+// so at most one host at a time believes that it runs a job, give or take the
+// margin, and at most one can store a result, always.
+//
+// What a crash leaves behind: a claimed job whose lease runs out; any host's
+// sweeper puts it back. A job marked as rung whose doorbell was lost; any
+// host's relay rings it again after the horizon.
+//
+// The normal path does not poll: accepting a scan wakes the relay, a doorbell
+// wakes the listener. The timers are for what went wrong elsewhere.
+package dispatch

@@ -1,0 +1,91 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// relay rings for jobs that are ready. It looks when it is woken, when a
+// retry's backoff ends, and once a sweep for what another host left.
+type relay struct {
+	store   host.JobStore
+	bells   host.Doorbells
+	gate    *gate
+	window  int
+	horizon time.Duration
+	every   time.Duration
+	woken   chan struct{}
+	status  outage
+	log     hclog.Logger
+}
+
+func newRelay(store host.JobStore, bells host.Doorbells, g *gate, cfg Config, log hclog.Logger) *relay {
+	return &relay{
+		store: store, bells: bells, gate: g,
+		window: cfg.Window, horizon: cfg.Horizon, every: cfg.Sweep,
+		woken:  make(chan struct{}, 1),
+		status: outage{log: log, what: "hand out queued jobs"},
+		log:    log,
+	}
+}
+
+func (r *relay) wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default: // a look is due anyway
+	}
+}
+
+func (r *relay) run(ctx context.Context) {
+	for {
+		next := r.every
+		if r.gate.pass(ctx) {
+			next = r.look(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.woken:
+		case <-time.After(next):
+		}
+	}
+}
+
+// look hands out one window and says when to look again if nobody wakes it.
+func (r *relay) look(ctx context.Context) time.Duration {
+	out, err := r.store.Dispatch(ctx, r.window, r.horizon)
+	if !r.status.report(ctx, err) {
+		return r.every
+	}
+	if len(out.Bells) > 0 {
+		if err := r.bells.Ring(ctx, out.Bells); err != nil {
+			r.gate.report(ctx, err)
+			r.undo(ctx, out.Bells)
+			return r.every
+		}
+		r.gate.report(ctx, nil)
+	}
+	if out.Next > 0 {
+		return min(out.Next, r.every)
+	}
+	return r.every
+}
+
+// undo takes the mark back, so that the jobs are handed out again as soon as
+// Redis is back and not only after the horizon. A doorbell that was rung all
+// the same does no harm.
+func (r *relay) undo(ctx context.Context, bells []host.Doorbell) {
+	ids := make([]host.JobID, len(bells))
+	for i, b := range bells {
+		ids[i] = b.Job
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := r.store.Undispatch(ctx, ids); err != nil {
+		r.log.Debug("jobs whose doorbell was not rung wait for the horizon", "jobs", len(ids), "error", err)
+	}
+}

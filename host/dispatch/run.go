@@ -1,0 +1,135 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// run takes one claimed job to its stored outcome.
+func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
+	log := d.log.With("scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt)
+	ctx, stop := context.WithCancelCause(jobs)
+	defer stop(nil)
+	deadline := time.Now().Add(c.Remaining)
+	timer := time.AfterFunc(c.Remaining, func() { stop(errDeadline) })
+	defer timer.Stop()
+	patient := d.heart.admit(c.Lease, began, stop)
+	defer d.heart.dismiss(c.Lease)
+
+	log.Info("job started")
+	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
+	report, err := d.attempt(ctx, c, deadline, sink)
+	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
+		// Another host has it, or will: whatever was found here is not the result.
+		log.Warn("job dropped: its lease was lost while it ran")
+		return
+	}
+	outcome := d.outcome(ctx, c, report, err, sink)
+	switch err := d.finisher.finish(outcome, time.Now().Add(d.cfg.Lease)); {
+	case errors.Is(err, host.ErrLeaseLost):
+		log.Warn("job dropped: its lease was lost before its result was stored")
+	case err != nil:
+		log.Error("job's result was not stored; it runs again when its lease ends", "error", err)
+	default:
+		log.Info("job ended", "state", outcome.State, "findings", sink.total, "took", time.Since(began).Round(time.Millisecond), "error", message(outcome.Error))
+	}
+	if outcome.State == host.StateQueued {
+		d.relay.wake() // to learn when it is due
+	}
+}
+
+// attempt prepares the place and runs the plugin. A panic of this host's own
+// code fails the one job.
+func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, deadline time.Time, s *sink) (report host.Report, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.Error("panic while running a job", "job", c.Job.ID, "panic", p, "stack", string(debug.Stack()))
+			err = &host.Fault{Code: host.CodeInternal, Message: "this host failed while it ran the job; its log has the details", Retryable: true, Crashed: true}
+		}
+	}()
+	place, err := d.workspaces.Prepare(ctx, c)
+	if err != nil {
+		return host.Report{}, err
+	}
+	defer place.Release()
+	return d.executor.Run(ctx, host.Task{
+		Plugin: c.Job.Plugin, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
+		Root: place.Root, URL: c.Scan.Input.URL, DisplayName: displayName(c.Scan),
+		WorkDir: place.WorkDir, Options: c.Scan.Options, Deadline: deadline,
+	}, s)
+}
+
+func displayName(s host.Scan) string {
+	switch {
+	case s.Input.Archive != nil && s.Input.Archive.Filename != "":
+		return s.Input.Archive.Filename
+	case s.Input.URL != "":
+		return s.Input.URL
+	default:
+		return s.Project
+	}
+}
+
+// outcome turns how an attempt ended into what is stored of it.
+func (d *Dispatcher) outcome(ctx context.Context, c host.Claim, r host.Report, err error, s *sink) host.Outcome {
+	o := host.Outcome{Lease: c.Lease, Progress: s.last()}
+	fail := func(code host.ErrorCode, format string, args ...any) {
+		o.Error = &host.JobError{Code: code, Message: fmt.Sprintf(format, args...), Attempt: c.Job.Attempt}
+	}
+	if err == nil && (r.State == host.StateSucceeded || r.State == host.StatePartial) {
+		// It made it, whatever has happened to the context since.
+		o.State, o.Findings = r.State, s.tail
+		if r.State == host.StatePartial {
+			fail(host.CodePartial, "part of the target was not scanned: %s", r.Reason)
+		}
+		return o
+	}
+
+	var fault *host.Fault
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCanceled):
+		o.State = host.StateCanceled
+	case errors.Is(cause, errDeadline):
+		o.State = host.StateTimedOut
+		fail(host.CodeTimedOut, "stopped: it ran longer than the %v that scan type %q allows", c.Job.Timeout, c.Scan.Type)
+	case errors.Is(cause, errStopping):
+		o.State, o.Release = host.StateQueued, true
+	case errors.As(err, &fault):
+		fail(fault.Code, "%s", fault.Message)
+		d.retryOrFail(&o, c, fault.Retryable, fault.Crashed)
+		if fault.Err != nil {
+			d.log.Debug("attempt failed", "job", c.Job.ID, "error", fault)
+		}
+	case err != nil:
+		d.log.Error("attempt failed for a reason that no fault names", "job", c.Job.ID, "error", err)
+		fail(host.CodeInternal, "this host failed while it ran the job; its log has the details")
+		d.retryOrFail(&o, c, true, false)
+	default: // failed, or canceled though nobody asked
+		fail(host.CodePluginFailed, "%s", r.Reason)
+		d.retryOrFail(&o, c, r.Retryable && r.State == host.StateFailed, false)
+	}
+	return o
+}
+
+func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crashed bool) {
+	o.Crashed = crashed
+	poison := crashed && c.Job.Crashes+1 >= crashLimit
+	if !retryable || poison || c.Job.Attempt >= c.Job.MaxAttempts {
+		o.State = host.StateFailed
+		return
+	}
+	o.State = host.StateQueued
+	o.RetryAfter = d.cfg.Backoff(c.Scan.Type).After(c.Job.Attempt)
+}
+
+func message(e *host.JobError) string {
+	if e == nil {
+		return ""
+	}
+	return string(e.Code) + ": " + e.Message
+}

@@ -1,0 +1,22 @@
+#!/bin/sh
+# What `make test` needs beyond Go, make and git: a C compiler for -race, and
+# PostgreSQL and Redis binaries, of which the tests start private instances.
+# Missing ones are installed from Debian's packages when that is possible.
+set -eu
+
+missing=""
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "make test needs:$missing - install them (Debian: sudo apt-get install$missing) and run it again" >&2
+  exit 1
+fi
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# RUNLEVEL=1 keeps the packages from starting servers: the tests start their own.
+apt-get update -qq
+# shellcheck disable=SC2086 # one word a package
+RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing >/dev/null
