@@ -74,20 +74,34 @@ func (g *gate) report(ctx context.Context, err error) {
 // answers a probe. False when ctx ended.
 func (g *gate) pass(ctx context.Context) bool {
 	for {
-		g.mu.Lock()
-		down, wait := g.pause > 0, time.Until(g.probe)
-		g.mu.Unlock()
-		if !down {
+		down, probe, wait := g.turn()
+		switch {
+		case !down:
 			return ctx.Err() == nil
-		}
-		if !sleep(ctx, wait) {
+		case probe:
+			pctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			err := g.bells.Ping(pctx)
+			cancel()
+			g.report(ctx, err)
+		case !sleep(ctx, wait):
 			return false
 		}
-		pctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err := g.bells.Ping(pctx)
-		cancel()
-		g.report(ctx, err)
 	}
+}
+
+// turn says whether Redis is down, and then whether the caller is the one to
+// probe it now or how long to wait before asking again.
+func (g *gate) turn() (down, probe bool, wait time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.pause == 0 {
+		return false, false, 0
+	}
+	if wait = time.Until(g.probe); wait > 0 {
+		return true, false, wait
+	}
+	g.probe = time.Now().Add(g.pause) // the others wait for this probe
+	return true, true, 0
 }
 
 // sleep waits and says whether ctx let it.
