@@ -1,0 +1,196 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humamux"
+	"github.com/gorilla/mux"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/intake"
+)
+
+// Store is what the API needs of the store beside intake.
+type Store interface {
+	host.ScanStore
+	// UseKey is that of host.KeyStore.
+	UseKey(ctx context.Context, hash [32]byte) (host.Key, error)
+	Ping(ctx context.Context) error
+}
+
+// Queue is what the API needs of the doorbells: to say how they are.
+type Queue interface {
+	Ping(ctx context.Context) error
+}
+
+// Deps are what the API talks to; all are required.
+type Deps struct {
+	Store  Store
+	Queue  Queue
+	Intake *intake.Intake
+	Log    hclog.Logger
+}
+
+// Config tunes the API. The zero value of each field takes its default.
+type Config struct {
+	// Version is shown in the OpenAPI document; default "dev".
+	Version string
+	// TokenKey signs page tokens, at least 32 bytes. Hosts behind one address
+	// need the same one. Default: random, so tokens end with the process.
+	TokenKey []byte
+	// RequestTimeout bounds every request but an upload; default 30 s.
+	RequestTimeout time.Duration
+	// BodyWindow and BodyQuota are the least pace of a request body: BodyQuota
+	// bytes (or the rest of it) in each BodyWindow. Default 64 KiB in 30 s.
+	BodyWindow time.Duration
+	BodyQuota  int64
+	// DrainBytes and DrainTime bound what is still read of a body after the
+	// request was refused, so that a client that only reads when it has sent
+	// everything gets the answer. Default 16 MiB, 5 s.
+	DrainBytes int64
+	DrainTime  time.Duration
+}
+
+func (c *Config) fill() error {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if len(c.TokenKey) == 0 {
+		c.TokenKey = make([]byte, 32)
+		_, _ = rand.Read(c.TokenKey) // never returns an error
+	}
+	if len(c.TokenKey) < 32 {
+		return errors.New("api token key: must have at least 32 bytes")
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&c.RequestTimeout, 30 * time.Second}, {&c.BodyWindow, 30 * time.Second}, {&c.DrainTime, 5 * time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	if c.BodyQuota == 0 {
+		c.BodyQuota = 64 << 10
+	}
+	if c.DrainBytes == 0 {
+		c.DrainBytes = 16 << 20
+	}
+	if c.RequestTimeout < 0 || c.BodyWindow < 0 || c.DrainTime < 0 || c.BodyQuota < 0 || c.DrainBytes < 0 {
+		return errors.New("api config: limits must not be negative")
+	}
+	return nil
+}
+
+// API serves HTTP.
+type API struct {
+	deps     Deps
+	cfg      Config
+	log      hclog.Logger
+	tokens   tokens
+	router   *mux.Router
+	openAPI  []byte
+	ready    readiness
+	draining atomic.Bool
+}
+
+// New builds the routes and the OpenAPI document. It starts nothing.
+func New(deps Deps, cfg Config) (*API, error) {
+	if deps.Store == nil || deps.Queue == nil || deps.Intake == nil || deps.Log == nil {
+		return nil, errors.New("api: store, queue, intake and log are required")
+	}
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}}
+	// Cleaning paths would answer "//scans" with a redirect in HTML.
+	a.router = mux.NewRouter().SkipClean(true)
+	a.router.NotFoundHandler = http.HandlerFunc(a.notFound)
+	a.router.MethodNotAllowedHandler = http.HandlerFunc(a.methodNotAllowed)
+	doc := humamux.New(a.router, a.humaConfig())
+	doc.UseMiddleware(a.protect)
+	a.registerHealth(doc)
+	a.registerScans(doc)
+	a.registerUploads(doc)
+	if err := a.publish(doc); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Drain makes the host unready and refuses new scans, while what is under way
+// and every read goes on. It cannot be undone.
+func (a *API) Drain() { a.draining.Store(true) }
+
+// refuseWhileDraining is the first thing a handler that creates scans asks.
+func (a *API) refuseWhileDraining() error {
+	if !a.draining.Load() {
+		return nil
+	}
+	return &problemError{
+		Problem: kindUnavailable().problem("This host is shutting down and accepts no new scans. Try again."),
+		header:  http.Header{"Retry-After": {"5"}, "Connection": {"close"}},
+	}
+}
+
+// protect is huma's middleware: it notes the route for the access log, bounds
+// the time of everything but uploads, and asks for the key where the operation
+// says so.
+func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
+	op := ctx.Operation()
+	rec := recordOf(ctx.Context())
+	rec.route = op.Path
+	if op.Metadata[streamed] == nil {
+		limited, cancel := context.WithTimeout(ctx.Context(), a.cfg.RequestTimeout)
+		defer cancel()
+		ctx = huma.WithContext(ctx, limited)
+	}
+	if len(op.Security) > 0 {
+		r, w := humamux.Unwrap(ctx)
+		key, err := a.authenticate(ctx.Context(), r)
+		if err != nil {
+			a.writeProblem(w, r, err)
+			return
+		}
+		rec.tenant = key.TenantID
+	}
+	next(ctx)
+}
+
+// streamed marks an operation that reads its body by itself.
+const streamed = "streamed"
+
+func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	a.writeProblem(w, r, &problemError{Problem: kindNotFound().problem("There is nothing at this address. The routes are described in /openapi.json.")})
+}
+
+func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	allow := ""
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		var match mux.RouteMatch
+		if !a.router.Match(probe, &match) || match.MatchErr != nil {
+			continue
+		}
+		if allow != "" {
+			allow += ", "
+		}
+		allow += method
+		if method == http.MethodGet {
+			allow += ", " + http.MethodHead
+		}
+	}
+	p := &problemError{
+		Problem: kindMethodNotAllowed().problem("This address answers " + allow + "."),
+		header:  http.Header{"Allow": {allow}},
+	}
+	a.writeProblem(w, r, p)
+}

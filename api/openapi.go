@@ -1,0 +1,90 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securetaghq/securetag/api/client"
+)
+
+// security is how every operation on scans is protected: either header.
+func security() []map[string][]string {
+	return []map[string][]string{{"apiKey": {}}, {"bearer": {}}}
+}
+
+// humaConfig is huma's without its defaults that reach out: its documentation
+// page loads scripts from a CDN, and its answers link to schemas.
+func (a *API) humaConfig() huma.Config {
+	cfg := huma.DefaultConfig("SecureTag", a.cfg.Version)
+	cfg.Info.Description = "Accepts scans of source archives and web targets, runs them in plugins and keeps what they find. " +
+		"Every error is a problem document (RFC 9457)."
+	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	cfg.CreateHooks = nil
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
+	cfg.Formats = map[string]huma.Format{
+		"application/json": huma.DefaultJSONFormat,
+		"json":             huma.DefaultJSONFormat, // what huma looks up for +json
+	}
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Transformers = []huma.Transformer{a.transform}
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key"},
+		"bearer": {Type: "http", Scheme: "bearer"},
+	}
+	return cfg
+}
+
+// publish finishes the document and serves it. It is written once: it only
+// depends on the configuration.
+func (a *API) publish(doc huma.API) error {
+	spec := doc.OpenAPI()
+	registry := spec.Components.Schemas
+	problem := registry.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
+	for _, item := range spec.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post} {
+			if op != nil {
+				documentProblems(op, problem)
+			}
+		}
+	}
+	schemas := registry.Map()
+	// huma's own error model is never sent.
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
+	for _, s := range schemas {
+		for _, property := range s.Properties {
+			if property.Type == huma.TypeArray {
+				property.Nullable = false
+			}
+		}
+	}
+	for name, property := range map[string]string{"Scan": "options", "Finding": "properties"} {
+		s := schemas[name].Properties[property]
+		s.Type, s.AdditionalProperties = huma.TypeObject, true
+	}
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("write OpenAPI document: %w", err)
+	}
+	a.openAPI = raw
+	a.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(a.serveOpenAPI)
+	return nil
+}
+
+func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
+	recordOf(r.Context()).route = "/openapi.json"
+	w.Header().Set("Content-Type", "application/openapi+json")
+	_, _ = w.Write(a.openAPI) // a client that went away needs no answer
+}
+
+// documentProblems says that whatever is not a success is a Problem.
+func documentProblems(op *huma.Operation, problem *huma.Schema) {
+	op.Responses["default"] = &huma.Response{
+		Description: "A problem: anything that is not a success.",
+		Content:     map[string]*huma.MediaType{problemType: {Schema: problem}},
+	}
+}

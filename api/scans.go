@@ -1,0 +1,238 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/intake"
+)
+
+// pollAfter is how many seconds a client should wait before it asks again.
+const pollAfter = "1"
+
+type scanOutput struct {
+	Location   string `header:"Location" doc:"Where the scan is."`
+	RetryAfter string `header:"Retry-After" doc:"Seconds after which asking again makes sense; left out when the scan has ended."`
+	Body       client.Scan
+}
+
+func answerScan(s host.Scan) *scanOutput {
+	out := &scanOutput{Location: "/scans/" + string(s.ID), Body: wireScan(s)}
+	if !s.State.Final() {
+		out.RetryAfter = pollAfter
+	}
+	return out
+}
+
+func (a *API) registerScans(doc huma.API) {
+	for _, name := range a.typeNames(host.InputURL, "web") {
+		huma.Register(doc, huma.Operation{
+			OperationID: "start-" + name, Method: http.MethodPost, Path: "/scans/" + name,
+			Summary:       "Scan a URL",
+			Description:   "Accepts a scan of type " + name + ". Poll the scan at Location until its state is final.",
+			Tags:          []string{"scans"},
+			DefaultStatus: http.StatusAccepted, Security: security(),
+			BodyReadTimeout: -1, // body.go has its own
+		}, a.startURL(name))
+	}
+	huma.Register(doc, huma.Operation{
+		OperationID: "list-scans", Method: http.MethodGet, Path: "/scans",
+		Summary: "List scans, newest first", Tags: []string{"scans"}, Security: security(),
+	}, a.listScans)
+	huma.Register(doc, huma.Operation{
+		OperationID: "get-scan", Method: http.MethodGet, Path: "/scans/{id}",
+		Summary: "A scan, its jobs and how far they are", Tags: []string{"scans"}, Security: security(),
+	}, a.getScan)
+	huma.Register(doc, huma.Operation{
+		OperationID: "list-findings", Method: http.MethodGet, Path: "/scans/{id}/findings",
+		Summary: "Findings of the jobs that delivered, worst first", Tags: []string{"findings"}, Security: security(),
+	}, a.listFindings)
+	huma.Register(doc, huma.Operation{
+		OperationID: "cancel-scan", Method: http.MethodPost, Path: "/scans/{id}/cancel",
+		Summary:       "Ask a scan to end",
+		Description:   "Queued jobs end at once, running ones when their plugin stopped. Asking again changes nothing.",
+		DefaultStatus: http.StatusAccepted, Tags: []string{"scans"}, Security: security(),
+	}, a.cancelScan)
+}
+
+// typeNames lists the scan types that take this input. The built-in one has a
+// route even where the operator did not declare it, which then says so.
+func (a *API) typeNames(kind host.InputKind, builtin string) []string {
+	names := []string{builtin}
+	for _, t := range a.deps.Intake.Types() {
+		if t.Input == kind && !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
+// object is a JSON object whose members are checked elsewhere.
+type object json.RawMessage
+
+func (object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}
+
+func (o *object) UnmarshalJSON(b []byte) error {
+	*o = slices.Clone(b)
+	return nil
+}
+
+func (o object) MarshalJSON() ([]byte, error) { return o, nil }
+
+type startInput struct {
+	Body struct {
+		URL     string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
+		Project string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
+		Options object `json:"options,omitempty" doc:"For the plugins: at most 16 KiB, nested at most 8 deep."`
+	}
+}
+
+func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOutput, error) {
+	return func(ctx context.Context, in *startInput) (*scanOutput, error) {
+		if err := a.refuseWhileDraining(); err != nil {
+			return nil, err
+		}
+		req := intake.Request{
+			Tenant: recordOf(ctx).tenant, Type: name,
+			Project: in.Body.Project, Options: json.RawMessage(in.Body.Options),
+		}
+		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)
+		if err != nil {
+			return nil, problemOf(err, inBody)
+		}
+		return answerScan(s), nil
+	}
+}
+
+type scanInput struct {
+	ID string `path:"id" doc:"Id of the scan."`
+}
+
+func (a *API) getScan(ctx context.Context, in *scanInput) (*scanOutput, error) {
+	id, err := host.ParseID[host.ScanID](in.ID)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	s, err := a.deps.Store.Scan(ctx, recordOf(ctx).tenant, id)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	out := answerScan(s)
+	out.Location = ""
+	return out, nil
+}
+
+func (a *API) cancelScan(ctx context.Context, in *scanInput) (*scanOutput, error) {
+	id, err := host.ParseID[host.ScanID](in.ID)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	s, err := a.deps.Store.Cancel(ctx, recordOf(ctx).tenant, id)
+	if errors.Is(err, host.ErrConflict) {
+		p := problemOf(err, nil)
+		p.Detail = "The scan has already ended in another way."
+		return nil, p
+	}
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	return answerScan(s), nil
+}
+
+type scansInput struct {
+	Type      string `query:"type" maxLength:"63" doc:"Only of this scan type."`
+	Project   string `query:"project" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"Only of this project."`
+	State     string `query:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only in this state."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Scans a page."`
+	PageToken string `query:"page_token" maxLength:"256" doc:"next_page_token of the page before, with the same filters."`
+}
+
+type scansOutput struct{ Body client.Page[client.Scan] }
+
+func (a *API) listScans(ctx context.Context, in *scansInput) (*scansOutput, error) {
+	tenant := recordOf(ctx).tenant
+	scope := []string{string(tenant), "scans", in.Type, in.Project, in.State}
+	// One more than asked for says whether there is another page.
+	q := host.ScanQuery{Type: in.Type, Project: in.Project, State: host.State(in.State), Limit: in.Limit + 1}
+	if in.PageToken != "" {
+		cursor, ok := a.tokens.open(scope, in.PageToken)
+		if ok {
+			q.After, ok = readScanCursor(cursor)
+		}
+		if !ok {
+			return nil, badToken()
+		}
+	}
+	scans, err := a.deps.Store.Scans(ctx, tenant, q)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	out := &scansOutput{}
+	out.Body.Items = []client.Scan{}
+	if len(scans) > in.Limit {
+		scans = scans[:in.Limit]
+		out.Body.NextPageToken = a.tokens.seal(scope, scanCursor(scans[in.Limit-1].ID))
+	}
+	for _, s := range scans {
+		out.Body.Items = append(out.Body.Items, wireScan(s))
+	}
+	return out, nil
+}
+
+type findingsInput struct {
+	scanInput
+	Severity  string `query:"severity" enum:"critical,high,medium,low,info,unknown" doc:"Only of this severity."`
+	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Findings a page."`
+	PageToken string `query:"page_token" maxLength:"256" doc:"next_page_token of the page before, with the same filters."`
+}
+
+type findingsOutput struct{ Body client.Page[client.Finding] }
+
+func (a *API) listFindings(ctx context.Context, in *findingsInput) (*findingsOutput, error) {
+	tenant := recordOf(ctx).tenant
+	id, err := host.ParseID[host.ScanID](in.ID)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	scope := []string{string(tenant), "findings", in.ID, in.Severity}
+	q := host.FindingQuery{Severity: host.Severity(in.Severity), Limit: in.Limit + 1}
+	if in.PageToken != "" {
+		cursor, ok := a.tokens.open(scope, in.PageToken)
+		if ok {
+			q.After, ok = readFindingCursor(cursor)
+		}
+		if !ok {
+			return nil, badToken()
+		}
+	}
+	findings, err := a.deps.Store.Findings(ctx, tenant, id, q)
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
+	out := &findingsOutput{}
+	out.Body.Items = []client.Finding{}
+	if len(findings) > in.Limit {
+		findings = findings[:in.Limit]
+		out.Body.NextPageToken = a.tokens.seal(scope, findingCursor(findings[in.Limit-1]))
+	}
+	for _, f := range findings {
+		out.Body.Items = append(out.Body.Items, wireFinding(f))
+	}
+	return out, nil
+}
+
+func badToken() error {
+	const detail = "This page token was not made for this list and these filters. Begin again without one."
+	p := &problemError{Problem: kindInvalid().problem(detail)}
+	p.Errors = []client.ProblemError{{Pointer: "query.page_token", Detail: detail}}
+	return p
+}

@@ -1,0 +1,231 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humamux"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/intake"
+)
+
+// What an upload may hold beside the archive.
+const (
+	maxParts      = 3         // file, project, options
+	maxOverhead   = 128 << 10 // bytes: fields, part headers, boundaries
+	maxEpilogue   = 4 << 10   // bytes behind the last boundary
+	maxProjectLen = 64
+)
+
+// uploadInput takes the raw request: huma would read the body into memory or
+// spool it to files that nobody removes.
+type uploadInput struct{ r *http.Request }
+
+// Resolve is called by huma before the handler.
+func (in *uploadInput) Resolve(ctx huma.Context) []error {
+	in.r, _ = humamux.Unwrap(ctx)
+	return nil
+}
+
+func (a *API) registerUploads(doc huma.API) {
+	for _, name := range a.typeNames(host.InputArchive, "codeaudit") {
+		path := "/" + name + "/upload"
+		huma.Register(doc, huma.Operation{
+			OperationID: "upload-" + name, Method: http.MethodPost, Path: path,
+			Summary: "Scan an uploaded archive",
+			Description: "Accepts a scan of type " + name + ": zip, tar, tar.gz or tar.zst, recognised by content. " +
+				"Poll the scan at Location until its state is final.",
+			Tags:          []string{"scans"},
+			DefaultStatus: http.StatusAccepted, Security: security(),
+			Metadata: map[string]any{streamed: true},
+		}, a.upload(name))
+		// Set only now: with a body in the operation huma would read it whole.
+		doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive())
+	}
+}
+
+// uploadBody documents the form.
+func uploadBody(maxArchive int64) *huma.RequestBody {
+	maxProject := maxProjectLen
+	return &huma.RequestBody{
+		Required: true,
+		Content: map[string]*huma.MediaType{"multipart/form-data": {
+			Schema: &huma.Schema{
+				Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
+				Properties: map[string]*huma.Schema{
+					"file":    {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
+					"project": {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
+					"options": {Type: huma.TypeObject, AdditionalProperties: true, Description: "For the plugins: JSON, at most 16 KiB, nested at most 8 deep."},
+				},
+			},
+			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},
+		}},
+	}
+}
+
+func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutput, error) {
+	return func(ctx context.Context, in *uploadInput) (*scanOutput, error) {
+		if err := a.refuseWhileDraining(); err != nil {
+			return nil, err
+		}
+		if err := a.deps.Intake.Admit(name, host.InputArchive); err != nil {
+			return nil, problemOf(err, inForm)
+		}
+		f, err := a.readForm(ctx, in.r)
+		if err != nil {
+			f.staged.Discard(ctx)
+			return nil, problemOf(err, inForm)
+		}
+		req := intake.Request{Tenant: recordOf(ctx).tenant, Type: name, Project: f.project, Options: f.options}
+		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
+		if err != nil {
+			return nil, problemOf(err, inForm)
+		}
+		return answerScan(s), nil
+	}
+}
+
+// form is what an upload says.
+type form struct {
+	staged  *intake.Staged
+	project string
+	options json.RawMessage
+	seen    map[string]bool
+}
+
+// readForm reads the parts in whatever order they come. The form is returned
+// with an error too, since it may hold a staged archive.
+func (a *API) readForm(ctx context.Context, r *http.Request) (*form, error) {
+	f := &form{seen: map[string]bool{}}
+	if r.ContentLength > a.deps.Intake.MaxArchive()+maxOverhead {
+		return f, intake.TooLarge(a.deps.Intake.MaxArchive())
+	}
+	boundary, err := boundaryOf(r.Header.Get("Content-Type"))
+	if err != nil {
+		return f, err
+	}
+	src := &budget{r: r.Body, left: maxOverhead}
+	mr := multipart.NewReader(src, boundary)
+	for {
+		// Raw: a transfer encoding must not change the archive's bytes.
+		part, err := mr.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return f, formError(err)
+		}
+		if err := a.readPart(ctx, f, part, src); err != nil {
+			return f, err
+		}
+	}
+	if n, err := io.CopyN(io.Discard, r.Body, maxEpilogue); err == nil || !errors.Is(err, io.EOF) {
+		return f, malformed("The form goes on behind its last boundary (%d bytes were read).", n)
+	}
+	if f.staged == nil {
+		return f, badField("", "file", "The form has no part named file.")
+	}
+	return f, nil
+}
+
+func boundaryOf(contentType string) (string, error) {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "multipart/form-data" {
+		return "", &problemError{
+			Problem: problemOf(errMediaType, nil).Problem,
+			header:  http.Header{"Accept": {"multipart/form-data"}},
+		}
+	}
+	if b := params["boundary"]; b != "" && len(b) <= 70 { // RFC 2046
+		return b, nil
+	}
+	return "", malformed("The content type names no boundary of 1 to 70 characters.")
+}
+
+func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *budget) (err error) {
+	name := part.FormName()
+	switch {
+	case f.seen[name]:
+		return badField("", name, fmt.Sprintf("The form has more than one part named %.32q.", name))
+	case len(f.seen) == maxParts:
+		return badField("", "", fmt.Sprintf("The form has more than %d parts.", maxParts))
+	}
+	f.seen[name] = true
+	switch name {
+	case "file":
+		// One byte more than allowed must get through to be refused by name,
+		// and the reader looks ahead for the boundary.
+		src.allow(a.deps.Intake.MaxArchive() + 1)
+		left := src.left - a.deps.Intake.MaxArchive() - 1
+		f.staged, err = a.deps.Intake.Stage(ctx, part.FileName(), partReader{part})
+		src.left = min(src.left, left)
+		return err
+	case "project":
+		if f.project, err = readField(part, name, maxProjectLen); err != nil {
+			return err
+		}
+		return intake.CheckProject(f.project)
+	case "options":
+		var raw string
+		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
+			return err
+		}
+		f.options, err = intake.ParseOptions(json.RawMessage(raw))
+		return err
+	default:
+		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project and options.", name))
+	}
+}
+
+// readField reads a small part whole.
+func readField(part *multipart.Part, name string, limit int64) (string, error) {
+	b, err := io.ReadAll(io.LimitReader(partReader{part}, limit+1))
+	if err != nil {
+		return "", err
+	}
+	if int64(len(b)) > limit {
+		return "", badField("", name, fmt.Sprintf("The part is larger than %d bytes.", limit))
+	}
+	return string(b), nil
+}
+
+// partReader says what an error of a part means, so that nobody below takes it
+// for a fault of the blob store.
+type partReader struct{ r io.Reader }
+
+func (p partReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = formError(err)
+	}
+	return n, err
+}
+
+// formError keeps what body and budget said, and calls the rest malformed.
+func formError(err error) error {
+	for _, known := range []error{errTooSlow, host.ErrTooLarge, context.Canceled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return &problemError{
+		Problem: kindMalformed().problem("The form is cut off, or is not well-formed multipart/form-data."),
+		cause:   err,
+	}
+}
+
+func malformed(format string, args ...any) error {
+	return &problemError{Problem: kindMalformed().problem(fmt.Sprintf(format, args...))}
+}
+
+func badField(code, field, detail string) error {
+	return &intake.Refusal{Code: code, Field: field, Detail: detail, Err: host.ErrInvalid}
+}

@@ -1,0 +1,116 @@
+package intake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Request is what a client asks for, beside the target itself.
+type Request struct {
+	Tenant  host.TenantID
+	Type    string
+	Project string          // "" for none
+	Options json.RawMessage // one JSON object; nil for none
+}
+
+// AcceptArchive stores a scan of a staged archive. Whatever happens s is used
+// up: on an error its blob is removed. Errors: *Refusal for what the client
+// can mend, host.ErrUnavailable when the store does not answer.
+func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (host.Scan, error) {
+	defer s.Discard(ctx) // does nothing once the scan owns the blob
+	if s == nil || s.done {
+		return host.Scan{}, errors.New("accept scan: the archive was used before")
+	}
+	scan, err := in.plan(req, host.InputArchive)
+	if err != nil {
+		return host.Scan{}, err
+	}
+	archive := s.archive
+	scan.Input.Archive = &archive
+	stored, mayExist, err := in.commit(ctx, scan)
+	s.done = mayExist
+	return stored, err
+}
+
+// AcceptURL stores a scan of a web target. Errors are those of AcceptArchive.
+func (in *Intake) AcceptURL(ctx context.Context, req Request, target string) (host.Scan, error) {
+	scan, err := in.plan(req, host.InputURL)
+	if err != nil {
+		return host.Scan{}, err
+	}
+	if scan.Input.URL, err = ParseURL(target); err != nil {
+		return host.Scan{}, err
+	}
+	stored, _, err := in.commit(ctx, scan)
+	return stored, err
+}
+
+// plan makes the scan and its jobs, with every field but the input checked.
+func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
+	t, err := in.admit(req.Type, kind)
+	if err != nil {
+		return host.Scan{}, err
+	}
+	if err := CheckProject(req.Project); err != nil {
+		return host.Scan{}, err
+	}
+	options, err := ParseOptions(req.Options)
+	if err != nil {
+		return host.Scan{}, err
+	}
+	scan := host.Scan{
+		ID: host.NewScanID(), TenantID: req.Tenant, Type: t.Name, Project: req.Project,
+		Options: options, State: host.StateQueued,
+	}
+	for _, plugin := range t.Plugins {
+		scan.Jobs = append(scan.Jobs, host.Job{
+			ID: host.NewJobID(), ScanID: scan.ID, TenantID: req.Tenant, Plugin: plugin,
+			State: host.StateQueued, MaxAttempts: t.Attempts, Timeout: t.Timeout,
+		})
+	}
+	return scan, nil
+}
+
+// commit stores the scan in one transaction. mayExist is false only when it is
+// certain that the store has no such scan. A client that hangs up now does not
+// stop it: the work is done but for one commit, and a cut commit would only
+// leave everybody unsure of it.
+func (in *Intake) commit(ctx context.Context, scan host.Scan) (stored host.Scan, mayExist bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return host.Scan{}, false, fmt.Errorf("accept scan: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.AcceptTimeout)
+	defer cancel()
+	stored, err = in.store.Accept(ctx, scan)
+	if err != nil {
+		return in.recall(ctx, scan, fmt.Errorf("accept scan %s: %w", scan.ID, err))
+	}
+	in.wake()
+	return stored, true, nil
+}
+
+// recall finds out whether a scan was stored although Accept failed with
+// cause.
+func (in *Intake) recall(ctx context.Context, scan host.Scan, cause error) (host.Scan, bool, error) {
+	unsure := errors.Is(cause, host.ErrUnavailable) || errors.Is(cause, context.DeadlineExceeded)
+	if !unsure {
+		return host.Scan{}, false, cause
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.AcceptTimeout)
+	defer cancel()
+	stored, err := in.store.Scan(ctx, scan.TenantID, scan.ID)
+	switch {
+	case err == nil:
+		in.wake()
+		return stored, true, nil
+	case errors.Is(err, host.ErrNotFound):
+		return host.Scan{}, false, cause
+	default:
+		in.log.Warn("scan may or may not have been accepted; its archive is kept", "scan", scan.ID, "error", err)
+		return host.Scan{}, true, cause
+	}
+}

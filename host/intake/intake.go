@@ -1,0 +1,159 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// ScanType is what the operator declared: which input it takes and which
+// plugins run on it, with which limits.
+type ScanType struct {
+	Name     string // ^[a-z][a-z0-9-]{0,62}$
+	Input    host.InputKind
+	Plugins  []string      // a job each; none: requests are refused with host.ErrNoPlugin
+	Timeout  time.Duration // of each job, from its first start
+	Attempts int           // of each job, at least 1
+}
+
+// Summary is what the check of an archive found.
+type Summary struct {
+	Format        string // "zip", "tar", "tar.gz", "tar.zst"
+	Files         int    // regular files that a plugin will see
+	UnpackedBytes int64
+	Dropped       int // links, devices and .git entries left out
+}
+
+// CheckFunc reads a stored archive through and refuses one that must not be
+// unpacked. A refusal wraps host.ErrInvalid or host.ErrTooLarge, and has an
+// ArchiveCode() string method that names the reason for programs; its text is
+// shown to the client. Any other error is this host's own.
+type CheckFunc func(ctx context.Context, r io.ReaderAt, size int64) (Summary, error)
+
+// Config bounds what is taken in.
+type Config struct {
+	// MaxArchive is the largest archive, packed, in bytes; 0 means 50 MiB.
+	MaxArchive int64
+	// MaxChecks is how many archives are checked at once; others wait. 0 means
+	// one for each processor.
+	MaxChecks int
+	// AcceptTimeout bounds the transaction, and each clean-up; 0 means 15 s.
+	AcceptTimeout time.Duration
+}
+
+// Intake accepts scans. Safe for concurrent use.
+type Intake struct {
+	store  host.ScanStore
+	blobs  host.BlobStore
+	check  CheckFunc
+	types  []ScanType
+	wake   func()
+	cfg    Config
+	log    hclog.Logger
+	checks chan struct{} // a slot for each check that may run
+}
+
+// New validates the scan types and returns an Intake. wake is called after
+// each accepted scan; it must not block.
+func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []ScanType, wake func(), cfg Config, log hclog.Logger) (*Intake, error) {
+	if cfg.MaxArchive == 0 {
+		cfg.MaxArchive = 50 << 20
+	}
+	if cfg.MaxChecks == 0 {
+		cfg.MaxChecks = runtime.GOMAXPROCS(0)
+	}
+	if cfg.AcceptTimeout == 0 {
+		cfg.AcceptTimeout = 15 * time.Second
+	}
+	errs := validateTypes(types)
+	if cfg.MaxArchive < 0 || cfg.MaxChecks < 0 || cfg.AcceptTimeout < 0 {
+		errs = append(errs, errors.New("intake limits must not be negative"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	own := slices.Clone(types)
+	for i := range own {
+		own[i].Plugins = slices.Clone(own[i].Plugins)
+	}
+	return &Intake{
+		store: store, blobs: blobs, check: check, types: own, wake: wake,
+		cfg: cfg, log: log, checks: make(chan struct{}, cfg.MaxChecks),
+	}, nil
+}
+
+// Types lists the scan types, in the order in which they were declared.
+func (in *Intake) Types() []ScanType { return slices.Clone(in.types) }
+
+// MaxArchive is the largest archive that is taken, in bytes.
+func (in *Intake) MaxArchive() int64 { return in.cfg.MaxArchive }
+
+// Admit says whether a request for this scan type with this kind of input can
+// be accepted at all, so that a hopeless one is refused before its body is
+// read: host.ErrNotFound for an unknown type or the wrong kind of input,
+// host.ErrNoPlugin when no plugin is configured for it.
+func (in *Intake) Admit(name string, kind host.InputKind) error {
+	_, err := in.admit(name, kind)
+	return err
+}
+
+func (in *Intake) admit(name string, kind host.InputKind) (ScanType, error) {
+	i := slices.IndexFunc(in.types, func(t ScanType) bool { return t.Name == name })
+	if i < 0 || in.types[i].Input != kind {
+		return ScanType{}, refuse(host.ErrNotFound, "unknown_scan_type", "",
+			"No scan type %.64q takes input of kind %q. The operator declares scan types in securetag.hcl.", name, kind)
+	}
+	if len(in.types[i].Plugins) == 0 {
+		return ScanType{}, refuse(host.ErrNoPlugin, "", "",
+			"No plugin is configured for scan type %q. The operator adds one in securetag.hcl.", name)
+	}
+	return in.types[i], nil
+}
+
+var (
+	typeName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`) //nolint:gochecknoglobals // compiled once, never changed
+	// reservedTypes would make two routes of the API the same.
+	reservedTypes = []string{"scans"} //nolint:gochecknoglobals // a constant list
+)
+
+func validateTypes(types []ScanType) []error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, t := range types {
+		fail := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("scan type %q: %s", t.Name, fmt.Sprintf(format, args...)))
+		}
+		switch {
+		case !typeName.MatchString(t.Name):
+			fail("the name must match %s", typeName)
+		case slices.Contains(reservedTypes, t.Name):
+			fail("the name is reserved")
+		case seen[t.Name]:
+			fail("declared twice")
+		}
+		seen[t.Name] = true
+		if t.Input != host.InputArchive && t.Input != host.InputURL {
+			fail("input is %q, not %q or %q", t.Input, host.InputArchive, host.InputURL)
+		}
+		if t.Timeout <= 0 {
+			fail("timeout must be positive, not %s", t.Timeout)
+		}
+		if t.Attempts < 1 {
+			fail("attempts must be at least 1, not %d", t.Attempts)
+		}
+		sorted := slices.Sorted(slices.Values(t.Plugins))
+		if len(slices.Compact(sorted)) != len(t.Plugins) {
+			fail("a plugin is named twice")
+		}
+	}
+	return errs
+}
