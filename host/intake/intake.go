@@ -33,10 +33,8 @@ type Summary struct {
 	Dropped       int // links, devices and .git entries left out
 }
 
-// CheckFunc reads a stored archive through and refuses one that must not be
-// unpacked. A refusal wraps host.ErrInvalid or host.ErrTooLarge, and has an
-// ArchiveCode() string method that names the reason for programs; its text is
-// shown to the client. Any other error is this host's own.
+// CheckFunc reads a stored archive through. One that must not be unpacked it
+// refuses with what RefuseArchive makes; any other error is this host's own.
 type CheckFunc func(ctx context.Context, r io.ReaderAt, size int64) (Summary, error)
 
 // Config bounds what is taken in.

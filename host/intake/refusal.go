@@ -1,10 +1,9 @@
 package intake
 
 import (
+	"context"
 	"errors"
 	"fmt"
-
-	"github.com/securetaghq/securetag/host"
 )
 
 // Refusal is why a request was not accepted, in words meant for who sent it.
@@ -24,15 +23,25 @@ func refuse(sentinel error, code, field, format string, args ...any) error {
 	return &Refusal{Code: code, Field: field, Detail: fmt.Sprintf(format, args...), Err: sentinel}
 }
 
-// archiveRefusal turns what the check said of an archive into a Refusal; every
-// other error stays what it is.
+// RefuseArchive is a CheckFunc's refusal. code is the reason for programs, shown
+// with "archive_" before it. entry names the entry at fault, already quoted and
+// cut for display, or is "". detail says what was wrong. err wraps
+// host.ErrInvalid or host.ErrTooLarge.
+func RefuseArchive(code, entry, detail string, err error) *Refusal {
+	if entry != "" {
+		detail = fmt.Sprintf("Entry %s: %s", entry, detail)
+	}
+	return &Refusal{Code: "archive_" + code, Field: "file", Detail: detail, Err: err}
+}
+
+// archiveRefusal gives back a refusal and hides the sentinels of every other
+// error: a blob that went missing is no "not found" of the client's.
 func archiveRefusal(err error) error {
-	var coded interface {
-		error
-		ArchiveCode() string
-	}
-	if !errors.As(err, &coded) || !errors.Is(err, host.ErrInvalid) && !errors.Is(err, host.ErrTooLarge) {
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("check archive: %w", err)
+	default:
+		return fmt.Errorf("check archive: %v", err) //nolint:errorlint // see above
 	}
-	return &Refusal{Code: coded.ArchiveCode(), Field: "file", Detail: coded.Error(), Err: err}
 }

@@ -77,8 +77,7 @@ func (in *Intake) inspect(ctx context.Context, a *host.Archive) error {
 	}
 	blob, err := in.blobs.Open(ctx, a.Blob)
 	if err != nil {
-		// Not wrapped: a blob that went missing is no "not found" of the client's.
-		return fmt.Errorf("open staged archive: %v", err) //nolint:errorlint // the sentinel must not reach the API
+		return archiveRefusal(err)
 	}
 	defer blob.Close()
 	sum, err := in.check(ctx, blob, a.Size)
