@@ -1,0 +1,134 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/internal/clean"
+	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
+)
+
+const (
+	describeTimeout  = 5 * time.Second
+	configureTimeout = 10 * time.Second
+	apiVersion       = 1
+	maxRules         = 10_000
+	maxSlots         = 256 // scans at once in one process, whatever it says
+)
+
+// Info is what a plugin says of itself, checked and cleaned.
+type Info struct {
+	Name        string
+	Version     string
+	Description string
+	Vendor      string
+	License     string
+	SDK         string
+	Inputs      []host.InputKind
+	Rules       []Rule
+	Concurrency int // scans that one process takes at once, at least 1
+}
+
+// Rule is one kind of problem that a plugin can find.
+type Rule struct {
+	ID       string
+	Title    string
+	Severity host.Severity
+}
+
+// describe asks the plugin what it is.
+func (p *process) describe(ctx context.Context, hostVersion string) error {
+	call, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	resp, err := p.scanner.Describe(call, &pluginv1.DescribeRequest{HostVersion: hostVersion})
+	if err != nil {
+		return p.callFault(err, "Describe", describeTimeout)
+	}
+	if p.info, p.rules, err = newInfo(resp); err == nil && p.info.Name != p.plugin.Name {
+		err = fmt.Errorf("it calls itself %q: the configured name must be the same", p.info.Name)
+	}
+	if err != nil {
+		return p.fault(host.CodePluginUnavailable, true, "describes itself wrongly: %v", err)
+	}
+	return nil
+}
+
+// newInfo checks a description. It reports the first thing that is wrong.
+func newInfo(d *pluginv1.DescribeResponse) (Info, map[string]clean.Rule, error) {
+	info := Info{
+		Name:        d.GetName(),
+		Version:     clean.Line(d.GetVersion(), 64),
+		Description: clean.Line(d.GetDescription(), 512),
+		Vendor:      clean.Line(d.GetVendor(), 128),
+		License:     clean.Line(d.GetLicense(), 128),
+		SDK:         clean.Line(d.GetSdk(), 64),
+		Concurrency: int(min(max(d.GetMaxConcurrentScans(), 1), maxSlots)),
+	}
+	switch {
+	case !pluginName.MatchString(info.Name):
+		return Info{}, nil, fmt.Errorf("its name %q does not match %s", clean.Line(info.Name, 80), pluginName)
+	case !slices.Contains(d.GetApiVersions(), apiVersion):
+		return Info{}, nil, fmt.Errorf("it serves none of the API versions of this host (%d)", apiVersion)
+	case len(d.GetRules()) > maxRules:
+		return Info{}, nil, fmt.Errorf("it declares %d rules, at most %d are taken", len(d.GetRules()), maxRules)
+	}
+	for _, in := range d.GetConsumes() {
+		switch in {
+		case pluginv1.Input_INPUT_TREE:
+			info.Inputs = append(info.Inputs, host.InputArchive)
+		case pluginv1.Input_INPUT_URL:
+			info.Inputs = append(info.Inputs, host.InputURL)
+		}
+	}
+	if len(info.Inputs) == 0 {
+		return Info{}, nil, errors.New("it takes no kind of input that this host has")
+	}
+	rules := make(map[string]clean.Rule, len(d.GetRules()))
+	for _, r := range d.GetRules() {
+		rule, err := clean.NewRule(r)
+		if err != nil {
+			return Info{}, nil, err
+		}
+		if _, twice := rules[rule.ID]; twice {
+			return Info{}, nil, fmt.Errorf("it declares the rule %q twice", rule.ID)
+		}
+		rules[rule.ID] = rule
+		info.Rules = append(info.Rules, Rule{ID: rule.ID, Title: rule.Title, Severity: rule.Severity})
+	}
+	return info, rules, nil
+}
+
+// configure hands over the operator's settings.
+func (p *process) configure(ctx context.Context) error {
+	call, cancel := context.WithTimeout(ctx, configureTimeout)
+	defer cancel()
+	resp, err := p.scanner.Configure(call, &pluginv1.ConfigureRequest{ConfigJson: p.plugin.Config})
+	if err != nil {
+		return p.callFault(err, "Configure", configureTimeout)
+	}
+	var wrong []string
+	for i, d := range resp.GetDiagnostics() {
+		if i == 20 {
+			break
+		}
+		text := clean.Line(strings.Join(append([]string{d.GetSummary()}, d.GetDetail()), " "), 300)
+		if at := clean.Line(strings.Join(d.GetAttributePath(), "."), 100); at != "" {
+			text = at + ": " + text
+		}
+		switch d.GetSeverity() {
+		case pluginv1.Diagnostic_SEVERITY_ERROR:
+			wrong = append(wrong, text)
+		case pluginv1.Diagnostic_SEVERITY_WARNING:
+			p.log.Warn("remark on the plugin's configuration", "remark", text)
+		}
+	}
+	if len(wrong) > 0 {
+		return p.fault(host.CodePluginUnavailable, true, "does not accept its configuration: %s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
