@@ -1,0 +1,131 @@
+package config
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Config is everything an operator can set. After [Load] every path in it is
+// absolute and every value is within its range.
+//
+// Tags: koanf is the name in the file; doc the meaning, a sentence for people;
+// example a value for messages where the default is none; min, max and oneof
+// what is allowed. A map of structs is a block with a label.
+type Config struct {
+	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag"`
+	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins"`
+
+	Server   Server   `koanf:"server" doc:"The HTTP API."`
+	Database Database `koanf:"database" doc:"Where scans, findings and keys are kept."`
+	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready. Without a url and addresses it runs inside the process, which is enough for one host."`
+	Worker   Worker   `koanf:"worker" doc:"How this host runs jobs."`
+	Limits   Limits   `koanf:"limits" doc:"What one scan may cost. These hold for every tenant."`
+	Log      Log      `koanf:"log" doc:"Log lines go to standard error."`
+
+	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting."`
+	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
+}
+
+// Server is the HTTP API.
+type Server struct {
+	Listen         string        `koanf:"listen" doc:"Address and port to listen on. An empty host means every address, port 0 any free port." example:"0.0.0.0:8080"`
+	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
+	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
+}
+
+// Database is the store.
+type Database struct {
+	URL            Secret `koanf:"url" doc:"PostgreSQL to use, as a URL. Empty: an SQLite database in data_dir, for one host." example:"postgres://securetag:password@localhost:5432/securetag"`
+	MaxConnections int    `koanf:"max_connections" doc:"How many connections to PostgreSQL this host opens at most." min:"2" max:"1000"`
+}
+
+// Redis carries doorbells between hosts.
+type Redis struct {
+	URL            Secret   `koanf:"url" doc:"One server, as a redis:// or rediss:// (TLS) URL." example:"redis://localhost:6379/0"`
+	Addresses      []string `koanf:"addresses" doc:"The nodes of a Redis Cluster or, with sentinel_master, the Sentinels: host:port each. Use it instead of url." example:"[\"redis-1:6379\", \"redis-2:6379\"]"`
+	SentinelMaster string   `koanf:"sentinel_master" doc:"The master's name when addresses are Sentinels." example:"mymaster"`
+	Username       string   `koanf:"username" doc:"User name for addresses; in a url it is part of the url." example:"securetag"`
+	Password       Secret   `koanf:"password" doc:"Password for addresses; in a url it is part of the url."`
+	TLS            bool     `koanf:"tls" doc:"Use TLS for addresses; in a url, rediss:// says so."`
+	KeyPrefix      string   `koanf:"key_prefix" doc:"Starts every key, so that several installations can share a server." example:"securetag"`
+}
+
+// Worker is how this host runs jobs.
+type Worker struct {
+	Slots     int           `koanf:"slots" doc:"How many jobs run at once on this host. 0: as many as it has CPUs." min:"0" max:"1024"`
+	Lease     time.Duration `koanf:"lease" doc:"How long after its last heartbeat a host is taken for dead and its jobs go to another." min:"3s" max:"10m"`
+	Heartbeat time.Duration `koanf:"heartbeat" doc:"How often a host says that its jobs are alive, and hears that they are canceled. At most a third of lease, so that one lost heartbeat does no harm." min:"100ms" max:"1m"`
+}
+
+// Limits is what one scan may cost.
+type Limits struct {
+	ArchiveSize  ByteSize `koanf:"archive_size" doc:"Size of an uploaded archive." min:"1KiB" max:"64GiB"`
+	UnpackedSize ByteSize `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked." min:"1KiB" max:"1TiB"`
+	FileSize     ByteSize `koanf:"file_size" doc:"Size of one file in an archive, unpacked." min:"1KiB" max:"64GiB"`
+	Entries      int      `koanf:"entries" doc:"Files and directories in an archive." min:"1" max:"10000000"`
+	Findings     int      `koanf:"findings" doc:"Findings of one job. A plugin that reports more fails its job." min:"1" max:"10000000"`
+}
+
+// Log is what is logged and how.
+type Log struct {
+	Level  string `koanf:"level" doc:"The least that is logged." oneof:"trace,debug,info,warn,error"`
+	Format string `koanf:"format" doc:"auto is text on a terminal and json otherwise." oneof:"auto,text,json"`
+}
+
+// Scan is a scan type.
+type Scan struct {
+	Input    string        `koanf:"input" doc:"What it takes: an uploaded archive or a URL." oneof:"archive,url"`
+	Plugins  []string      `koanf:"plugins" doc:"Plugins that scan it, side by side. With none the scan type exists and refuses scans." example:"[\"secrets\"]"`
+	Timeout  time.Duration `koanf:"timeout" doc:"Time for each plugin's job from its first start, retries included." min:"1s" max:"24h"`
+	Attempts int           `koanf:"attempts" doc:"How often a job is started before it has failed for good." min:"1" max:"100"`
+	Backoff  BackoffRange  `koanf:"backoff" doc:"Pause before a retry: the first and the longest; it doubles in between." min:"100ms" max:"1h"`
+}
+
+// Plugin is an executable that scans.
+type Plugin struct {
+	Command      string            `koanf:"command" doc:"The executable: an absolute path, or a path inside plugin_dir. Default: the plugin's name." example:"secrets"`
+	Args         []string          `koanf:"args" doc:"Arguments for the executable." example:"[\"--fast\"]"`
+	Env          map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
+	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; shared lets one process serve many, for plugins you trust with every tenant's code." oneof:"per_scan,shared"`
+	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one." min:"0" max:"64"`
+	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
+	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
+	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled." min:"0s" max:"5m"`
+	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin: securetag plugin list says what it takes."`
+}
+
+// Default is the configuration without any file: source archives are scanned
+// for secrets, web scans are declared and have no plugin yet.
+func Default() Config {
+	archive, web := defaultScan(), defaultScan()
+	archive.Plugins = []string{"secrets"}
+	web.Input = "url"
+	return Config{
+		DataDir:  "./securetag-data",
+		Server:   Server{Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second},
+		Database: Database{MaxConnections: 20},
+		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
+		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second},
+		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000},
+		Log:      Log{Level: "info", Format: "auto"},
+		Scans:    map[string]Scan{"codeaudit": archive, "web": web},
+		Plugins:  map[string]Plugin{"secrets": defaultPlugin("secrets")},
+	}
+}
+
+// defaultScan is what a scan block starts from.
+func defaultScan() Scan {
+	return Scan{
+		Input: "archive", Plugins: []string{}, Timeout: 10 * time.Minute,
+		Attempts: 3, Backoff: BackoffRange{Min: time.Second, Max: time.Minute},
+	}
+}
+
+// defaultPlugin is what a plugin block starts from.
+func defaultPlugin(name string) Plugin {
+	return Plugin{
+		Command: name, Args: []string{}, Env: map[string]string{}, Isolation: "per_scan", Standby: 1,
+		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,
+		Config: json.RawMessage(`{}`),
+	}
+}

@@ -1,0 +1,98 @@
+package config_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/securetaghq/securetag/config"
+)
+
+//go:generate go test -run ^TestReferencePage$ -update .
+
+func TestReferencePage(t *testing.T) {
+	t.Parallel()
+	golden(t, filepath.Join("..", "docs", "configuration.md"), referencePage())
+}
+
+const referenceHead = "<!-- Generated from config/config.go by go generate ./config; do not edit. -->\n" + `
+# Configuration
+
+SecureTag needs no configuration. What you do set comes in four layers, and
+each overrides the one before it:
+
+1. the defaults, listed here;
+2. the file: the one that ` + "`--config`" + ` names, else ` + "`./securetag.hcl`" + `, else
+   ` + "`/etc/securetag/securetag.hcl`" + `, else none;
+3. environment variables that begin with ` + "`SECURETAG_`" + `;
+4. command line flags.
+
+The file at the top of this repository, [securetag.hcl](../securetag.hcl), shows
+every setting with its default and can be used as it is.
+` + "`securetag config check`" + ` reports every mistake at once, with file, line and
+what was probably meant.
+
+## The language
+
+The file is [HCL 2](https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md).
+
+- Durations are strings with a unit: ` + "`\"500ms\"`, `\"30s\"`, `\"1h30m\"`" + `.
+- Sizes are strings with a unit, ` + "`\"50MiB\"`" + ` (of 1024) or ` + "`\"50MB\"`" + ` (of 1000), or a number of bytes.
+- ` + "`null`" + ` leaves a setting as it is.
+- Values may be expressions, without loops, and use these functions:
+
+| function | gives |
+|---|---|
+| ` + "`env(\"NAME\")`" + ` | an environment variable, which must be set |
+| ` + "`env(\"NAME\", \"default\")`" + ` | the same, which may be missing |
+| ` + "`file(\"path\")`" + ` | the text of a file of at most 64 KiB, relative to the configuration file |
+| ` + "`trimspace(s)`" + ` | s without spaces and line breaks around it: use it around file |
+| ` + "`upper(s)`, `lower(s)`, `split(sep, s)`, `join(sep, list)`" + ` | strings |
+| ` + "`concat(list, ...)`, `coalesce(a, ...)`, `max(n, ...)`, `min(n, ...)`" + ` | lists, the first that is not null, numbers |
+
+Sensitive settings and what stands in the env and config of a plugin are never
+printed or logged.
+
+## Environment variables
+
+A variable's name is the setting's path in capitals, with two underscores
+between its levels; a hyphen in the name of a scan or a plugin is one
+underscore: ` + "`scan.code-audit.timeout` is `SECURETAG_SCAN__CODE_AUDIT__TIMEOUT`" + `.
+Lists are ` + "`a,b`" + ` or JSON, maps ` + "`A=x,B=y`" + ` or JSON, and the config of a plugin is a
+JSON object. A variable changes blocks that are built in or declared in the file
+and declares none; one that names no setting is a mistake and is reported.
+
+## Settings
+`
+
+// referencePage is docs/configuration.md.
+func referencePage() string {
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	table := func() {
+		b.WriteString("| setting | default | takes | meaning |\n|---|---|---|---|\n")
+	}
+	b.WriteString("\n")
+	table()
+	for _, r := range config.References() {
+		if r.Block {
+			title, name, ok := strings.Cut(r.Path, ".")
+			if ok {
+				title += ` "` + name + `"`
+			}
+			fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", title, r.Doc)
+			table()
+			continue
+		}
+		name := r.Path[strings.LastIndex(r.Path, ".")+1:]
+		value := r.Default
+		if r.Path == "plugin.<name>.command" {
+			value = "the plugin's name"
+		} else {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s |\n", name, r.Env, value, r.Allowed, r.Doc)
+	}
+	return b.String()
+}

@@ -1,0 +1,2 @@
+server { lisen = "[31mred" }
+	worker { slots = "‮" }

@@ -1,0 +1,38 @@
+# A host among several, on real servers.
+data_dir   = "/var/lib/securetag"
+plugin_dir = "plugins"
+
+server {
+  listen         = ":${8000 + 80}"
+  shutdown_grace = "1m"
+}
+
+database {
+  url             = env("DATABASE_URL")
+  max_connections = max(10, 4 * 8)
+}
+
+redis {
+  addresses       = concat(["s1:26379"], split(",", "s2:26379,s3:26379"))
+  sentinel_master = "mymaster"
+  username        = lower("APP")
+  password        = env("REDIS_PASSWORD")
+  tls             = true
+}
+
+worker {
+  slots     = env("SLOTS")
+  heartbeat = "${1 + 1}s"
+  lease     = env("LEASE", "30s")
+}
+
+limits {
+  archive_size  = "1.5GiB"
+  unpacked_size = "4GB"
+  file_size     = 1048576
+}
+
+log {
+  level = null # the default
+  format = "json"
+}

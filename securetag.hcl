@@ -1,0 +1,141 @@
+# SecureTag configuration.
+#
+# This file works as it is: one process, nothing else to install. Every setting
+# is here with its default, so deleting any line changes nothing.
+#
+# A setting can also be given as an environment variable, which overrides this
+# file: its path in capitals with two underscores between the levels, such as
+#
+#   SECURETAG_SERVER__LISTEN=0.0.0.0:8080
+#   SECURETAG_SCAN__CODEAUDIT__TIMEOUT=20m
+#
+# Durations have a unit: "500ms", "30s", "10m", "1h30m".
+# Sizes have one too: "50MiB", "1GiB", or "50MB" for powers of 1000.
+#
+# Values may be expressions. Keep secrets out of this file with
+#
+#   url = env("DATABASE_URL")
+#   url = trimspace(file("/run/secrets/database_url"))
+#
+# Check it with: securetag config check
+# Reference:     docs/configuration.md
+
+# Database, uploaded archives and workspaces. Relative to this file.
+data_dir = "./securetag-data"
+
+# Where plugin commands are looked up.
+# Empty: the directory "plugins" beside the securetag executable.
+plugin_dir = ""
+
+server {
+  # Only this machine. Use ":8080" for every address.
+  listen = "127.0.0.1:8080"
+
+  # For every request but an upload, which may take as long as it moves.
+  request_timeout = "30s"
+
+  # After SIGTERM, running jobs get this long to end. Those that do not are
+  # given back, and another host starts them again.
+  shutdown_grace = "25s"
+}
+
+database {
+  # Empty: SQLite in data_dir, for one host. To share the work between hosts:
+  # url = "postgres://securetag:password@db.example.com:5432/securetag"
+  url = ""
+
+  # To PostgreSQL, from this host.
+  max_connections = 20
+}
+
+redis {
+  # Empty: inside this process, for one host. To share the work between hosts:
+  # url = "rediss://:password@redis.example.com:6379/0"
+  url = ""
+
+  # For a Cluster, or for Sentinels with sentinel_master, instead of url:
+  # addresses = ["redis-1:6379", "redis-2:6379", "redis-3:6379"]
+  addresses       = []
+  sentinel_master = ""
+  username        = ""
+  password        = ""
+  tls             = false
+
+  # Starts every key, so that installations can share a server.
+  key_prefix = "securetag"
+}
+
+worker {
+  # Jobs that run at once on this host. 0: as many as it has CPUs.
+  slots = 0
+
+  # A host that is not heard of for the length of a lease is taken for dead,
+  # and its jobs go to another. At least three heartbeats.
+  lease     = "15s"
+  heartbeat = "1s"
+}
+
+# What one scan may cost, whoever asks for it. What each tenant may use of this
+# host (plans and quotas) will stand beside this block.
+limits {
+  archive_size  = "50MiB"  # as uploaded
+  unpacked_size = "1GiB"   # everything in it
+  file_size     = "256MiB" # one file in it
+  entries       = 100000   # files and directories in it
+  findings      = 25000    # of one job
+}
+
+log {
+  level  = "info" # trace, debug, info, warn, error
+  format = "auto" # text on a terminal, json otherwise
+}
+
+# A scan type is what a client asks for. POST /codeaudit/upload takes a source
+# archive and runs these plugins on it, side by side.
+scan "codeaudit" {
+  input   = "archive"
+  plugins = ["secrets"]
+
+  # For each plugin's job, from its first start, retries included.
+  timeout = "10m"
+
+  # A plugin that crashes or hangs is started again, after a pause that doubles
+  # from the first of these to the last.
+  attempts = 3
+  backoff  = "1s..1m"
+}
+
+# POST /scans/web takes a URL. Name a plugin to switch it on.
+scan "web" {
+  input    = "url"
+  plugins  = []
+  timeout  = "10m"
+  attempts = 3
+  backoff  = "1s..1m"
+}
+
+# A plugin is an executable. This one comes with SecureTag and finds passwords,
+# keys and tokens in source code.
+plugin "secrets" {
+  # An absolute path, or a path inside plugin_dir.
+  command = "secrets"
+  args    = []
+
+  # Its whole environment: it inherits nothing.
+  env = {}
+
+  # per_scan: a fresh process for each job. shared: one process for many, for
+  # plugins that you trust with every tenant's code.
+  isolation = "per_scan"
+
+  # Processes kept started ahead of time, so that no job waits for one.
+  standby = 1
+
+  start_timeout = "10s" # to start and take its configuration
+  max_silence   = "1m"  # without a sign of life during a scan: killed
+  cancel_grace  = "5s"  # to stop by itself when a scan is canceled
+
+  # The plugin's own settings: securetag plugin list says what it takes.
+  config {
+  }
+}
