@@ -61,7 +61,8 @@ between its levels; a hyphen in the name of a scan or a plugin is one
 underscore: ` + "`scan.code-audit.timeout` is `SECURETAG_SCAN__CODE_AUDIT__TIMEOUT`" + `.
 Lists are ` + "`a,b`" + ` or JSON, maps ` + "`A=x,B=y`" + ` or JSON, and the config of a plugin is a
 JSON object. A variable changes blocks that are built in or declared in the file
-and declares none; one that names no setting is a mistake and is reported.
+and declares none; one that names no setting is a mistake and is reported. The
+env of a plugin is merged name by name; every other value replaces the one below.
 
 ## Settings
 `

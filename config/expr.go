@@ -24,7 +24,7 @@ const (
 	maxFile      = 1 << 20
 	maxDepth     = 64
 	maxOperators = 10_000
-	maxExponent  = 4096
+	maxExponent  = 256      // of a number, in base 2
 	maxIncluded  = 64 << 10 // of one file()
 	maxIncludes  = 1 << 20  // of all file() together
 )

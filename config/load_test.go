@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -251,6 +252,52 @@ plugin "fast" { args = ["a"] }
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestPluginConfigIsJSON(t *testing.T) {
+	t.Parallel()
+	l, err := load(t, config.Options{Dir: "testdata/valid", Path: "plugins.hcl", Environ: environ()})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	const want = `{"allow":["test/**"],"entropy":{"min":3.5},"max_size":2097152,"rule":{"aws-key":{"severity":"high"}}}`
+	if got := string(l.Config.Plugins["secrets"].Config); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := string(l.Config.Plugins["deps"].Config); got != "{}" {
+		t.Errorf("without a config block: got %s", got)
+	}
+	_, err = load(t, config.Options{Dir: write(t, "plugin \"secrets\" {\n  config {\n    max = 1/0\n  }\n}\n")})
+	if got := report(t, err); !strings.Contains(got, "max cannot be handed to a plugin") {
+		t.Error(got)
+	}
+}
+
+func TestFlagsAreTiedToSettings(t *testing.T) {
+	t.Parallel()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.AddFlag(fs, "redis-tls", "redis.tls")
+	config.AddFlag(fs, "timeout", "scan.codeaudit.timeout")
+	if err := fs.Parse([]string{"--redis-tls", "--timeout", "1h"}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := load(t, config.Options{Flags: fs, Dir: write(t, "redis { addresses = [\"a:1\"] }")})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	if !l.Config.Redis.TLS || l.Config.Scans["codeaudit"].Timeout != time.Hour || l.Source("redis.tls") != "flag --redis-tls" {
+		t.Errorf("got %+v, %+v", l.Config.Redis, l.Config.Scans["codeaudit"])
+	}
+	for _, path := range []string{"", "server", "server.lisen", "plugin.secrets.config"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("AddFlag for %q did not panic", path)
+				}
+			}()
+			config.AddFlag(fs, "x", path)
+		}()
 	}
 }
 

@@ -143,7 +143,10 @@ func (w *walker) plain(bl *hclsyntax.Block, n *node, path string, out map[string
 	w.places[path+n.name] = bl.DefRange()
 	failed := len(w.diags)
 	text, err := json.Marshal(w.object(bl.Body))
-	if err != nil || len(w.diags) > failed {
+	if err != nil { // not to be expected: every member is checked by object
+		w.bad(bl.DefRange(), "Invalid value", "%s%s cannot be written as JSON, so it cannot be handed to a plugin.", path, n.name)
+	}
+	if len(w.diags) > failed {
 		w.broken[path+n.name] = true
 		return
 	}
@@ -260,7 +263,7 @@ func (w *walker) object(b *hclsyntax.Body) map[string]any {
 		}
 		text, err := ctyjson.Marshal(v, v.Type())
 		if err != nil {
-			w.bad(a.Expr.Range(), "Invalid value", "%s cannot be handed to a plugin: it is no string, number, true, false, list or object.", a.Name)
+			w.bad(a.Expr.Range(), "Invalid value", "%s cannot be handed to a plugin: it is no string, finite number, true, false, list or object of these.", a.Name)
 			continue
 		}
 		out[a.Name] = json.RawMessage(text)
@@ -360,8 +363,10 @@ func shown(v cty.Value) string {
 	case v.Type().IsPrimitiveType():
 		s, _ := convert.Convert(v, cty.String)
 		return cut(s.AsString(), 64)
+	case v.Type().IsTupleType():
+		return "this list"
 	default:
-		return "a " + v.Type().FriendlyName()
+		return "an " + v.Type().FriendlyName()
 	}
 }
 
