@@ -26,6 +26,8 @@ func unfit(path, element string) string {
 		return "name contains a backslash"
 	case strings.ContainsFunc(element, unicode.IsControl):
 		return "name contains a control character"
+	case strings.EqualFold(element, ".git"):
+		return "the server takes it for .git"
 	case len(element) > maxElement:
 		return "name is longer than 255 bytes"
 	case len(path) > maxPath:

@@ -69,7 +69,7 @@ func unpack(t testing.TB, r io.Reader) []file {
 	seen := map[string]bool{}
 	for tr := tar.NewReader(z); ; {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -137,7 +137,7 @@ func TestLeavesOut(t *testing.T) {
 		"ok": "1", ".git/config": "x", "sub/.git": "gitdir: elsewhere", "sub/ok": "2", "ignored/a": "x", "ignored/b": "x", ".gitignore": "ignored/\n",
 		`back\slash`: "x", "new\nline": "x", "esc\x1b[31m": "x", "bad\xff": "x", "c1\u009b": "x",
 		"README": "1", "readme": "x", "Dir/a": "1", "dir/b": "x", "stra\u00dfe": "x", "strasse": "1", "\u212a": "x", "k": "1",
-		"odd\x7fdir/in": "x", strings.Repeat("d/", 64) + "deep": "x", strings.Repeat(strings.Repeat("e", 200)+"/", 6) + "f": "x",
+		"odd\x7fdir/in": "x", "x/.GIT/y": "x", strings.Repeat("d/", 64) + "deep": "x", strings.Repeat(strings.Repeat("e", 200)+"/", 6) + "f": "x",
 	})
 	for name, target := range map[string]string{"link": filepath.Join(outside, "secret"), "up": "..", "inside": "ok", "gone": "nowhere", "dirlink": outside} {
 		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
@@ -162,7 +162,7 @@ func TestLeavesOut(t *testing.T) {
 	long := strings.Repeat("e", 200)
 	wantLeft := map[string]string{
 		`back\slash`: "name contains a backslash", "new\nline": "name contains a control character", "esc\x1b[31m": "name contains a control character",
-		"bad\xff": "name is not valid UTF-8", "c1\u009b": "name contains a control character", "odd\x7fdir": "name contains a control character",
+		"bad\xff": "name is not valid UTF-8", "c1\u009b": "name contains a control character", "odd\x7fdir": "name contains a control character", "x/.GIT": "the server takes it for .git",
 		"readme": `same name as "README" where case and Unicode form do not count`, "dir/b": `same name as "Dir" where case and Unicode form do not count`,
 		"stra\u00dfe": `same name as "strasse" where case and Unicode form do not count`, "\u212a": `same name as "k" where case and Unicode form do not count`,
 		strings.Repeat("d/", 64) + "deep":  "more than 64 directories deep",

@@ -1,0 +1,33 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/securetaghq/securetag/api/client"
+)
+
+// JSON writes one document, {"scan": …, "findings": […]}, in the types of the
+// API. Findings are in the order of the table.
+func JSON(w io.Writer, scan client.Scan, findings []client.Finding) error {
+	return document(w, struct {
+		Scan     client.Scan      `json:"scan"`
+		Findings []client.Finding `json:"findings"`
+	}{scan, sorted(findings)})
+}
+
+func document(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	if _, err := w.Write(tame(b.Bytes())); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
