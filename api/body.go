@@ -11,6 +11,10 @@ import (
 	"github.com/securetaghq/securetag/host"
 )
 
+// expectTime is how long a refused client that asked first may still begin to
+// send.
+const expectTime = time.Second
+
 // body is a request body that must come at a pace and whose end is known.
 //
 // Pace: each window has a deadline by which its quota of bytes must be here;
@@ -28,10 +32,11 @@ import (
 // it the server gives up the body as soon as the answer begins.
 type body struct {
 	io.ReadCloser
+	w       http.ResponseWriter
 	rc      *http.ResponseController
 	cfg     Config
 	http1   bool
-	expects bool // 100-continue: nothing comes before the first Read
+	expects bool // 100-continue: the client waits for the first Read, or should
 	touched bool
 	ended   bool // the end was seen, or there is no body
 	failed  error
@@ -41,7 +46,7 @@ type body struct {
 
 func newBody(w http.ResponseWriter, r *http.Request, cfg Config) *body {
 	b := &body{
-		ReadCloser: r.Body, rc: http.NewResponseController(w), cfg: cfg,
+		ReadCloser: r.Body, w: w, rc: http.NewResponseController(w), cfg: cfg,
 		http1:   r.ProtoMajor == 1,
 		expects: r.Header.Get("Expect") != "",
 		ended:   r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0,
@@ -98,21 +103,25 @@ func (b *body) deadline(d time.Duration) {
 	_ = b.rc.SetReadDeadline(time.Now().Add(d)) // a writer that knows none, as in tests, needs none
 }
 
-// drain sends the answer off and reads what the client is still sending.
-func (b *body) drain(w *response) {
-	if !b.unread() || b.failed != nil || b.expects && !b.touched {
-		return
-	}
-	if w.status == 0 {
+// drain sends the answer off and reads what the client is still sending. A
+// client that sends more than that finds its connection closed, after the
+// moment that MaxBytesReader makes net/http wait for the answer to arrive.
+func (b *body) drain() {
+	if !b.unread() || b.failed != nil {
 		return
 	}
 	if err := b.rc.Flush(); err != nil {
 		return
 	}
-	b.deadline(b.cfg.DrainTime)
-	if n, err := io.CopyN(io.Discard, b.ReadCloser, b.cfg.DrainBytes); err != nil && n < b.cfg.DrainBytes {
-		b.ended = errors.Is(err, io.EOF)
+	wait := b.cfg.DrainTime
+	if b.expects && !b.touched {
+		// Most likely nothing comes. Some clients only wait so long for the
+		// "100 Continue", and send then.
+		wait = min(wait, expectTime)
 	}
+	b.deadline(wait)
+	_, err := io.Copy(io.Discard, http.MaxBytesReader(b.w, b.ReadCloser, b.cfg.DrainBytes))
+	b.ended = err == nil
 }
 
 // budget bounds how much may be read through it; allow moves the bound.

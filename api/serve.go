@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,7 +63,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	aborted := a.serve(out, inner)
 	if !aborted {
-		b.drain(out)
+		out.finish()
+		b.drain()
 	}
 	a.logRequest(r, out, rec, time.Since(start))
 	if aborted {
@@ -83,10 +86,11 @@ func (a *API) serve(w *response, r *http.Request) (aborted bool) {
 		}
 		rec := recordOf(r.Context())
 		a.log.Error("handler panicked", "request", rec.id, "route", rec.route, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-		if w.status != 0 {
+		if w.status != 0 && w.status < http.StatusBadRequest {
 			aborted = true
 			return
 		}
+		w.status, w.problem = 0, bytes.Buffer{}
 		a.writeProblem(w, r, &problemError{Problem: kindInternal().problem("")})
 	}()
 	a.router.ServeHTTP(w, r)
@@ -128,11 +132,13 @@ func requestID(given string) string {
 }
 
 // response counts what is answered and gives the client a bounded time to read
-// it.
+// it. Problems are held back until they are whole: with their length known, a
+// client has all of one even while the connection is still being drained.
 type response struct {
 	http.ResponseWriter
 	body    *body
 	status  int // 0: nothing answered yet
+	problem bytes.Buffer
 	written int64
 }
 
@@ -140,24 +146,47 @@ type response struct {
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *response) WriteHeader(status int) {
-	if status >= 200 && w.status == 0 {
-		w.status = status
-		if w.body.unread() {
-			w.Header().Set("Connection", "close")
-		}
-		// Writers that know no deadline, as in tests, need none.
-		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTime))
+	if status < 200 {
+		w.ResponseWriter.WriteHeader(status)
+		return
 	}
-	w.ResponseWriter.WriteHeader(status)
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	if status < http.StatusBadRequest {
+		w.begin()
+	}
+}
+
+func (w *response) begin() {
+	if w.body.unread() {
+		w.Header().Set("Connection", "close")
+	}
+	// Writers that know no deadline, as in tests, need none.
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTime))
+	w.ResponseWriter.WriteHeader(w.status)
 }
 
 func (w *response) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK) // unless it was called
+	if w.status >= http.StatusBadRequest {
+		return w.problem.Write(p)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.written += int64(n)
 	return n, err
+}
+
+// finish sends what was held back.
+func (w *response) finish() {
+	if w.status < http.StatusBadRequest {
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(w.problem.Len()))
+	w.begin()
+	n, _ := w.ResponseWriter.Write(w.problem.Bytes()) // a client that went away needs no answer
+	w.written = int64(n)
 }
 
 // Server gives the http.Server that serves h with safe limits. Bodies and

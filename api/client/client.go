@@ -79,7 +79,7 @@ func New(baseURL, key string, opts Options) (*Client, error) {
 
 // request describes one call.
 type request struct {
-	method, path string
+	method, path string // path is escaped
 	query        url.Values
 	contentType  string
 	body         io.Reader
@@ -140,8 +140,10 @@ func (c *Client) postJSON(ctx context.Context, path string, in, out any) error {
 
 // send does one exchange. Every error is an *Error or a *NetworkError.
 func (c *Client) send(ctx context.Context, r request, out any) (http.Header, error) {
-	target := *c.base
-	target.Path += r.path
+	target, err := url.Parse(c.base.String() + r.path)
+	if err != nil {
+		return nil, &NetworkError{r.op(), err}
+	}
 	target.RawQuery = r.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), r.body)
 	if err != nil {
