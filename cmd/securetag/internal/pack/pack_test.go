@@ -24,6 +24,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
+	"github.com/securetaghq/securetag/host/workspace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,6 +40,7 @@ func packed(t testing.TB, root string, cfg pack.Config) ([]string, pack.Stats) {
 	if stats.Written != int64(out.Len()) {
 		t.Errorf("written %d, archive has %d bytes", stats.Written, out.Len())
 	}
+	accepted(t, out.Bytes(), stats)
 	files := unpack(t, &out)
 	if len(files) != stats.Files {
 		t.Errorf("says %d files, archive has %d", stats.Files, len(files))
@@ -56,6 +58,19 @@ func packed(t testing.TB, root string, cfg pack.Config) ([]string, pack.Stats) {
 }
 
 type file struct{ name, content string }
+
+// accepted asks the server's own check, which must drop nothing.
+func accepted(t testing.TB, archive []byte, stats pack.Stats) {
+	t.Helper()
+	sum, err := workspace.Check(t.Context(), bytes.NewReader(archive), int64(len(archive)), workspace.Limits{})
+	if err != nil {
+		t.Errorf("the server refuses the archive: %v", err)
+		return
+	}
+	if sum.Files != stats.Files || sum.UnpackedBytes != stats.Bytes || sum.Dropped != (workspace.Dropped{}) {
+		t.Errorf("the server sees %+v, packed were %+v", sum, stats)
+	}
+}
 
 // unpack refuses whatever the server refuses.
 func unpack(t testing.TB, r io.Reader) []file {
@@ -485,6 +500,7 @@ func TestStrictReaderTakesAnyTree(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
+		accepted(t, out.Bytes(), stats)
 		var accounted []string
 		for _, f := range unpack(t, &out) {
 			if f.name != f.content {
