@@ -52,7 +52,8 @@ type Plugin struct {
 
 	Isolation Isolation // default PerScan
 	// Standby is how many processes wait, configured, for the next job: 0 to
-	// 64, with PerScan only. 0 starts one when a job comes.
+	// 64, with PerScan only. 0 starts one when a job comes, and so nobody
+	// hears of a plugin that cannot start before that, unless Check is called.
 	Standby int
 
 	MaxFindings      int           // default 25,000: a scan ends partial there

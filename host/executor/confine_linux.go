@@ -123,7 +123,7 @@ func killPID(pid int, want []byte) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	return marked(pid, want) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
 }
 

@@ -236,8 +236,8 @@ func (e *Executor) verdict(ctx, runCtx context.Context, plugin string, err error
 	return f
 }
 
-// Describe starts a plugin, asks it what it is, and stops it. Serve need not
-// be running. The error is a *host.Fault; host.ErrNoPlugin is in it when there
+// Describe starts a plugin, asks it what it is, and stops it; Status shows how
+// that went. Serve need not be running. The error is a *host.Fault; host.ErrNoPlugin is in it when there
 // is no such plugin.
 func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
 	k, ok := e.keepers[name]
@@ -246,7 +246,7 @@ func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
 		f.Err = host.ErrNoPlugin
 		return Info{}, f
 	}
-	p, err := e.launch(ctx, k.plugin)
+	p, err := k.start(ctx)
 	if err != nil {
 		return Info{}, err
 	}

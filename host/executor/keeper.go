@@ -67,9 +67,8 @@ func (k *keeper) keep(ctx context.Context) {
 			case <-t.C:
 			}
 		}
-		p, err := k.start(ctx)
-		if err == nil && !k.offer(p) {
-			p.stop(true)
+		if p, err := k.start(ctx); err == nil {
+			k.offer(p)
 		}
 	}
 }
@@ -102,15 +101,15 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// wants reports whether a process should be started: to learn what the plugin
-// is, to fill the standby, or to have the shared one.
+// wants reports whether a process should be started: to fill the standby, or to
+// have the shared one.
 func (k *keeper) wants() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.plugin.Isolation == Shared {
 		return k.shared == nil
 	}
-	return k.info == nil || len(k.idle) < k.plugin.Standby
+	return len(k.idle) < k.plugin.Standby
 }
 
 // delay grows with the failures in a row.
@@ -124,24 +123,19 @@ func (k *keeper) delay() time.Duration {
 }
 
 // offer keeps a started process, and watches for its end.
-func (k *keeper) offer(p *process) bool {
+func (k *keeper) offer(p *process) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case k.plugin.Isolation == Shared:
+	if k.plugin.Isolation == Shared {
 		k.shared = p
 		k.announce()
-	case len(k.idle) < k.plugin.Standby:
+	} else {
 		k.idle = append(k.idle, p)
-	default:
-		k.failures = 0
-		return false
 	}
 	go func() { // ends with the process, which stopAll or a run ends
 		<-p.runner.done
 		k.nudge()
 	}()
-	return true
 }
 
 // bury removes waiting processes that died.

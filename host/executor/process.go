@@ -246,7 +246,7 @@ func (p *process) stop(graceful bool) { p.stopOnce.Do(func() { p.end(graceful) }
 
 func (p *process) end(graceful bool) {
 	if !graceful {
-		_ = p.runner.Kill(context.Background()) //nolint:contextcheck // ignored there: a kill has no deadline
+		p.runner.kill()
 	}
 	closed := make(chan struct{})
 	go func() { // may outlive us only when the kernel cannot kill the process
@@ -254,7 +254,7 @@ func (p *process) end(graceful bool) {
 		p.client.Kill()
 	}()
 	wait(closed, stopGrace)
-	_ = p.runner.Kill(context.Background()) //nolint:contextcheck // as above
+	p.runner.kill()
 	if p.runner.hasStarted() && !wait(p.runner.done, reapTime) {
 		p.log.Error("plugin process does not end after SIGKILL, given up", "pid", p.runner.ID())
 	}

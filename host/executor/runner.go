@@ -109,7 +109,7 @@ func (r *procRunner) supervise() {
 
 	r.reap()
 	r.launcher.release()
-	r.lineR.Close() // nobody need wait for a line any more
+	_ = r.lineR.Close() // nobody need wait for a line any more
 
 	until := time.Now().Add(drainTime)
 	_ = r.outR.SetReadDeadline(until)
@@ -133,7 +133,7 @@ func (r *procRunner) copyOut() {
 		r.mu.Lock()
 		r.refusal = err
 		r.mu.Unlock()
-		r.lineW.Close()
+		_ = r.lineW.Close()
 	}
 	_, _ = io.Copy(io.Discard, r.outR)
 }
@@ -186,15 +186,21 @@ func (r *procRunner) Wait(context.Context) error {
 	return r.waitErr
 }
 
-// Kill kills the process and everything it started. It does not wait.
+// Kill is kill for go-plugin.
 func (r *procRunner) Kill(context.Context) error {
+	r.kill()
+	return nil
+}
+
+// kill kills the process and everything it started. It does not wait. A process
+// that has not started yet never will.
+func (r *procRunner) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.killed = true
 	if r.started && !r.reaped {
 		r.contain.killAll(r.cmd.Process.Pid, r.marker)
 	}
-	return nil
 }
 
 // Stdout is the one line. go-plugin calls it after Start only.

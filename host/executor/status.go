@@ -11,10 +11,10 @@ import (
 type PluginState string
 
 const (
-	StateStarting PluginState = "starting" // not yet known
-	StateReady    PluginState = "ready"    // the last start went well
-	StateFailing  PluginState = "failing"  // it did not, see Reason; it is tried again
-	StateStopped  PluginState = "stopped"  // Serve has ended
+	StateUnknown PluginState = "unknown" // not started yet: there was no need, or no time
+	StateReady   PluginState = "ready"   // the last start went well
+	StateFailing PluginState = "failing" // it did not, see Reason; it is tried again
+	StateStopped PluginState = "stopped" // Serve has ended
 )
 
 // PluginStatus is what there is to know of one plugin.
@@ -59,7 +59,7 @@ func (k *keeper) status() PluginStatus {
 	case k.lastErr != nil:
 		s.State, s.Reason = StateFailing, reason(k.lastErr)
 	case k.info == nil:
-		s.State = StateStarting
+		s.State = StateUnknown
 	}
 	return s
 }

@@ -39,7 +39,7 @@ func main() {
 	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: wire.Handshake(),
-		Plugins:         wire.Plugins(&scanner{mode: mode, token: token}),
+		Plugins:         wire.Plugins(&scanner{mode: mode, token: token, streams: [2]*os.File{os.Stdout, os.Stderr}}),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, grpc.ForceServerCodecV2(codec{encoding.GetCodecV2("proto")}))...)
 		},
@@ -63,8 +63,8 @@ func beforeHandshake(mode, token string) bool {
 		fmt.Fprintln(os.Stderr, "no licence \x1b[31mfound\u202e")
 		os.Exit(3)
 	case "orphan-at-start":
-		child(token, true)
-		child(token, false)
+		child(token, true, os.Stdout, os.Stderr)
+		child(token, false, os.Stdout, os.Stderr)
 		os.Exit(4)
 	case "silent-start":
 		fmt.Fprintln(os.Stderr, "waiting for the database")
@@ -105,16 +105,16 @@ func beforeHandshake(mode, token string) bool {
 func flood() {
 	line := []byte(strings.Repeat("noise ", 1000) + "\n")
 	for {
-		if _, err := os.NewFile(2, "stderr").Write(line); err != nil {
+		if _, err := syscall.Write(2, line); err != nil {
 			return
 		}
 	}
 }
 
 // child leaves a process behind that holds the standard streams open.
-func child(token string, session bool) {
+func child(token string, session bool, stdout, stderr *os.File) {
 	c := exec.Command(os.Args[0], "idle", token)
-	c.Stdout, c.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
+	c.Stdout, c.Stderr = stdout, stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: session}
 	if err := c.Start(); err != nil {
 		panic(err)
@@ -124,6 +124,7 @@ func child(token string, session bool) {
 type scanner struct {
 	pluginv1.UnimplementedScannerServer
 	mode, token string
+	streams     [2]*os.File // the real ones: go-plugin puts others in their place
 }
 
 func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
@@ -249,12 +250,9 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 	case "sigkill-self":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
-	case "stop-self":
-		stopAllThreads()
-		select {}
 	case "hang", "leave-children", "leave-session":
 		if mode != "hang" {
-			child(s.token, mode == "leave-session")
+			child(s.token, mode == "leave-session", s.streams[0], s.streams[1])
 		}
 		_ = os.WriteFile(filepath.Join(req.GetWorkDir(), "scanning"), nil, 0o600)
 		select {}
@@ -263,8 +261,8 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 		<-out.Context().Done()
 		return true, out.Context().Err()
 	case "crash-with-children":
-		child(s.token, true)
-		child(s.token, false)
+		child(s.token, true, s.streams[0], s.streams[1])
+		child(s.token, false, s.streams[0], s.streams[1])
 		os.Exit(9)
 	case "flood-findings":
 		for {
@@ -286,13 +284,6 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
 	}
 	return false, nil
-}
-
-// stopAllThreads stops this process as SIGSTOP from outside would; in a pid
-// namespace its first process cannot do that to itself, so a child does it by
-// being traced: nothing does, and it just goes silent.
-func stopAllThreads() {
-	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 }
 
 func event(m any) *pluginv1.ScanEvent {

@@ -1,0 +1,72 @@
+// Package executor runs jobs in plugin processes: it launches them over
+// go-plugin and gRPC, keeps some ready, watches each scan, and ends the process
+// and all it started when the scan is over. It implements host.Executor.
+//
+// # Who owns a process
+//
+// A process belongs to the keeper of its plugin while it waits (standby, or
+// shared between runs), and to Run while a scan is on it. With PerScan, Run
+// stops it before it returns. With Shared, Run gives it back; a process with a
+// scan that ignored Cancel, or that broke the contract, is retired: it takes
+// no new runs and is killed when the last of those it has ends, while another
+// takes its place. Serve returns when no process is left.
+//
+//	start -> handshake -> Describe -> Configure -> waiting -> Scan -> stopped
+//	          StartTimeout    5 s         10 s                          a few s
+//
+// A scan ends by the plugin's own word (Completed, then the end of the stream),
+// by its fault, or by the host: the context ends, MaxSilence passes without an
+// event, or there are more findings than are kept. Then the ladder: Cancel,
+// CancelGrace, the stream's context, SIGKILL. Every way out but Completed is a
+// *host.Fault whose message says what happened, with the last line the process
+// wrote to standard error. Too many findings are no fault: the first MaxFindings
+// are kept and the scan is partial.
+//
+// A plugin that cannot be started stays in Plugins: its jobs fail with
+// plugin_unavailable and the reason. Status shows it, and it is tried again with
+// a delay of 0.5 s that doubles up to a minute. No plugin stops another.
+//
+// # What a plugin can do to the host
+//
+// go-plugin trusts its plugins; this package does not, and puts itself between:
+//
+//   - Standard error never reaches go-plugin, which panics on {"@message":1}.
+//     It is read, cut, cleaned and logged here, a bounded number of lines a
+//     second.
+//   - Of standard output only one line is passed on, written by this host from
+//     a handshake it has checked: unix, a socket right in the process's own
+//     directory, grpc, no certificate. The socket is opened without following
+//     links and dialled through that file, so nothing can be put in its place.
+//     AutoMTLS is off: behind a directory with mode 0700 it protects nothing
+//     and costs 30 ms a start. The check of the handshake is what keeps a plugin
+//     from making the host dial elsewhere, and a sixth field from crashing it.
+//   - Kill of go-plugin may block for ever: it runs beside a timeout and is
+//     followed by SIGKILL in any case. Shutdown gets a deadline, the broker is
+//     not answered, and messages, headers and windows have limits.
+//   - Findings go through internal/clean. A finding of an undeclared rule or
+//     outside the target is a fault, as is a count that does not add up.
+//
+// # What holds the processes of a plugin together
+//
+// On Linux a plugin gets a pid namespace of its own (with a user namespace when
+// the host is not root): when its first process ends, by itself or by SIGKILL,
+// the kernel ends all others, also those that made a session of their own. In it
+// the plugin has pid 1; /proc is the host's. Where the machine refuses that, or
+// Config.NoPIDNamespace is set, a process group is killed, and then every
+// process that has the plugin's random SECURETAG_PROCESS in its environment.
+// What that does not find is a process that both left the group and was started
+// with another environment. PluginStatus.Containment says which one it is.
+//
+// Nothing here limits memory, processor, files or network, nor what the plugin
+// may read and write as the host's user; its HOME and TMPDIR are not bounded in
+// size. That is the sandbox's to do.
+//
+// # What a crash leaves behind
+//
+// When the host dies, also by SIGKILL, the kernel kills its plugins (parent
+// death signal, from a thread that lives as long as they do; with the process
+// group only the plugin itself, not its children). Left behind are directories
+// in RunDir named p<pid>-<random>; the next Serve removes those whose host is
+// gone. A plugin that dies leaves nothing: its group or namespace is killed, it
+// is reaped and its directory removed before Run returns.
+package executor
