@@ -106,9 +106,11 @@ func (e *Embedded) Close() error {
 	return nil
 }
 
-// Silencer is a logger for redis.SetLogger that says nothing: an outage would
-// print a line for every failed dial, and the dispatcher reports each change
-// of state once.
-type Silencer struct{}
+// SilenceDriver makes go-redis log nothing, for the whole process: an outage
+// would print a line for every failed dial, and the dispatcher reports each
+// change of state once. Call it once, from main.
+func SilenceDriver() { redis.SetLogger(silencer{}) }
 
-func (Silencer) Printf(context.Context, string, ...any) {}
+type silencer struct{}
+
+func (silencer) Printf(context.Context, string, ...any) {}

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(redisstream.Silencer{})
+	redisstream.SilenceDriver()
 	goleak.VerifyTestMain(m)
 }
 

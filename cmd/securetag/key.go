@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/apikey"
+)
+
+func (p *program) keyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "key", Short: "Make, list and revoke API keys", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var (
+		tenant, name string
+		expires      time.Duration
+	)
+	create := &cobra.Command{
+		Use: "create --tenant NAME", Short: "Make a key and print it, once", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error {
+				return p.createKey(cmd.Context(), s, t, name, expires)
+			})
+		},
+	}
+	create.Flags().StringVar(&name, "name", "", "what to call the key, to recognise it in the list")
+	create.Flags().DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default: until revoked)")
+	list := &cobra.Command{
+		Use: "list --tenant NAME", Short: "List a tenant's keys", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.listKeys(cmd.Context(), s, t) })
+		},
+	}
+	revoke := &cobra.Command{
+		Use: "revoke --tenant NAME ID", Short: "Revoke a key at once", Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.revokeKey(cmd.Context(), s, t, a[0]) })
+		},
+	}
+	for _, c := range []*cobra.Command{create, list, revoke} {
+		c.Flags().StringVar(&tenant, "tenant", "", "the tenant's name (required)")
+		cmd.AddCommand(c)
+	}
+	return cmd
+}
+
+// onTenant finds a tenant by name and runs f for it.
+func (p *program) onTenant(cmd *cobra.Command, name string, f func(host.Store, host.Tenant) error) error {
+	if name == "" {
+		return usageError{errors.New("--tenant is required: securetag tenant list shows the names")}
+	}
+	return p.onStore(cmd, func(s host.Store) error {
+		t, err := s.TenantByName(cmd.Context(), name)
+		if errors.Is(err, host.ErrNotFound) {
+			return usageError{fmt.Errorf("there is no tenant %q: securetag tenant list shows the names", name)}
+		}
+		if err != nil {
+			return err
+		}
+		return f(s, t)
+	})
+}
+
+func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, name string, expires time.Duration) error {
+	if expires < 0 {
+		return usageError{fmt.Errorf("--expires %v: a key cannot expire in the past", expires)}
+	}
+	secret, key := apikey.New()
+	key.TenantID, key.Name = t.ID, name
+	if expires > 0 {
+		key.ExpiresAt = time.Now().Add(expires).UTC()
+	}
+	if err := s.CreateKey(ctx, key); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, secret)
+	fmt.Fprintf(p.stderr, "Key %s of tenant %q. It is shown only this once.\n", key.ID, t.Name)
+	return nil
+}
+
+func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) error {
+	keys, err := s.Keys(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
+	for _, k := range keys {
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, k.Name, stamp(k.CreatedAt, "-"), stamp(k.LastUsedAt, "never"), keyState(k, time.Now()))
+	}
+	return w.Flush()
+}
+
+func keyState(k host.Key, now time.Time) string {
+	switch {
+	case !k.RevokedAt.IsZero():
+		return "revoked " + stamp(k.RevokedAt, "")
+	case k.ExpiresAt.IsZero():
+		return "valid"
+	case now.After(k.ExpiresAt):
+		return "expired " + stamp(k.ExpiresAt, "")
+	default:
+		return "valid until " + stamp(k.ExpiresAt, "")
+	}
+}
+
+func stamp(t time.Time, zero string) string {
+	if t.IsZero() {
+		return zero
+	}
+	return t.Format(time.DateTime)
+}
+
+func (p *program) revokeKey(ctx context.Context, s host.Store, t host.Tenant, id string) error {
+	key, err := host.ParseID[host.KeyID](id)
+	if err == nil {
+		err = s.RevokeKey(ctx, t.ID, key)
+	}
+	if errors.Is(err, host.ErrNotFound) {
+		return usageError{fmt.Errorf("tenant %q has no key %q: securetag key list --tenant %s shows the ids", t.Name, id, t.Name)}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "Revoked key %s.\n", key)
+	return nil
+}

@@ -1,0 +1,33 @@
+// Names that leave the directory they are unpacked into are errors of the
+// readers themselves, before our own checks see them.
+//
+//go:debug zipinsecurepath=0
+//go:debug tarinsecurepath=0
+
+// Command securetag is the scanner host and its client: it serves the API, runs
+// scans, and looks after tenants, keys, plugins and configuration.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/securetaghq/securetag/host/redisstream"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() {
+	redisstream.SilenceDriver()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := (&program{
+		version: version,
+		stdin:   os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		environ: os.Environ(),
+	}).run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

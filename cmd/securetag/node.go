@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/securetaghq/securetag/api"
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/blob/dirblob"
+	"github.com/securetaghq/securetag/host/dispatch"
+	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/redisstream"
+	"github.com/securetaghq/securetag/host/workspace"
+)
+
+// node is one running host: every part, wired. Data flows down this list.
+type node struct {
+	cfg        config.Config
+	log        hclog.Logger
+	closers    []func() error // in the order in which they were opened
+	owner      string
+	store      host.Store
+	blobs      *dirblob.Store
+	workspaces workspaces
+	server     *http.Server
+	listener   net.Listener
+	api        *api.API
+	dispatcher *dispatch.Dispatcher
+	executor   *executor.Executor
+}
+
+// openNode opens everything and starts nothing. Close it also after an error of
+// run.
+func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, version string, log hclog.Logger) (_ *node, err error) {
+	n := &node{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	id, err := takeIdentity(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(id.Close)
+	n.owner = id.name
+	if n.store, err = openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	n.onClose(n.store.Close)
+	bells, err := n.openQueue()
+	if err != nil {
+		return nil, err
+	}
+	if n.blobs, err = dirblob.New(filepath.Join(cfg.DataDir, "blobs")); err != nil {
+		return nil, err
+	}
+	n.onClose(n.blobs.Close)
+	manager, err := workspace.New(filepath.Join(cfg.DataDir, "work"), limits, log.Named("workspace"))
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(manager.Close)
+	n.workspaces = workspaces{n.blobs, manager}
+	if n.executor, err = openExecutor(cfg, version, log); err != nil {
+		return nil, err
+	}
+	slots := cfg.Worker.Slots
+	if slots == 0 {
+		slots = runtime.NumCPU()
+	}
+	n.dispatcher, err = dispatch.New(n.store, bells, n.executor, n.workspaces, dispatch.Config{
+		Owner: n.owner, Slots: slots, Lease: cfg.Worker.Lease, Heartbeat: cfg.Worker.Heartbeat,
+		Grace: max(cfg.Server.ShutdownGrace-stopReserve, 0), Backoff: backoffs(cfg),
+	}, log)
+	if err != nil {
+		return nil, err
+	}
+	in, err := intake.New(n.store, n.blobs, checkArchive(limits), scanTypes(cfg), n.dispatcher.Wake,
+		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize)}, log.Named("intake"))
+	if err != nil {
+		return nil, err
+	}
+	return n, n.openAPI(in, bells, version)
+}
+
+// archiveLimits are those of archives that strangers upload.
+func archiveLimits(cfg config.Config) workspace.Limits {
+	return workspace.Limits{
+		UnpackedBytes: int64(cfg.Limits.UnpackedSize), FileBytes: int64(cfg.Limits.FileSize), Entries: cfg.Limits.Entries,
+	}
+}
+
+func checkArchive(limits workspace.Limits) intake.CheckFunc {
+	return func(ctx context.Context, r io.ReaderAt, size int64) (intake.Summary, error) {
+		s, err := workspace.Check(ctx, r, size, limits)
+		return intake.Summary{
+			Format: string(s.Format), Files: s.Files, UnpackedBytes: s.UnpackedBytes, Dropped: s.Dropped.Total(),
+		}, err
+	}
+}
+
+// stopReserve is what is kept of the shutdown grace for stopping plugins that
+// did not end by themselves, and for storing that they are released.
+const stopReserve = 10 * time.Second
+
+func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) error {
+	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
+	if err != nil {
+		return fmt.Errorf("keep the key of page tokens: %w", err)
+	}
+	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api")},
+		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
+	if err != nil {
+		return err
+	}
+	n.server = api.Server(n.api, n.log.Named("http"))
+	if n.listener, err = net.Listen("tcp", n.cfg.Server.Listen); err != nil {
+		return fmt.Errorf("listen for the API: %w", err)
+	}
+	n.onClose(func() error {
+		if err := n.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// openQueue connects to Redis, or starts one in this process.
+func (n *node) openQueue() (host.Doorbells, error) {
+	r := n.cfg.Redis
+	cfg := redisstream.Config{Prefix: r.KeyPrefix, Consumer: n.owner}
+	server := redisstream.Server{
+		URL: r.URL.Reveal(), Addresses: r.Addresses, SentinelMaster: r.SentinelMaster,
+		Username: r.Username, Password: r.Password.Reveal(), TLS: r.TLS,
+	}
+	if embeddedQueue(n.cfg) {
+		e, err := redisstream.StartEmbedded()
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(e.Close)
+		server = e.Server()
+		cfg.Block = 250 * time.Millisecond // waking costs nothing here, and stopping waits for it
+	}
+	client, reader, err := redisstream.Connect(server)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(client.Close)
+	n.onClose(reader.Close)
+	return redisstream.New(client, reader, cfg)
+}
+
+func embeddedQueue(cfg config.Config) bool {
+	return cfg.Redis.URL.IsZero() && len(cfg.Redis.Addresses) == 0
+}
+
+func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executor.Executor, error) {
+	ec := executor.Config{RunDir: runDir(cfg.DataDir), HostVersion: version}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
+		p := cfg.Plugins[name]
+		ec.Plugins = append(ec.Plugins, executor.Plugin{
+			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
+			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
+			MaxFindings: cfg.Limits.Findings, MaxSilence: p.MaxSilence,
+			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
+		})
+	}
+	return executor.New(ec, log.Named("executor"))
+}
+
+// runDir is where plugin sockets live: below the data directory, or below the
+// temporary one where that is too deep for a socket's path.
+func runDir(dataDir string) string {
+	const longest = 64
+	if dir := filepath.Join(dataDir, "run"); len(dir) <= longest {
+		return dir
+	}
+	return filepath.Join("/tmp", "securetag-"+strconv.Itoa(os.Getuid()))
+}
+
+func scanTypes(cfg config.Config) []intake.ScanType {
+	var types []intake.ScanType
+	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
+		s := cfg.Scans[name]
+		types = append(types, intake.ScanType{
+			Name: name, Input: host.InputKind(s.Input), Plugins: s.Plugins, Timeout: s.Timeout, Attempts: s.Attempts,
+		})
+	}
+	return types
+}
+
+func backoffs(cfg config.Config) func(string) dispatch.Backoff {
+	return func(scanType string) dispatch.Backoff {
+		s, ok := cfg.Scans[scanType]
+		if !ok { // accepted under a configuration that had it
+			s = config.Default().Scans["codeaudit"]
+		}
+		return dispatch.Backoff{Min: s.Backoff.Min, Max: s.Backoff.Max}
+	}
+}
+
+// run serves until ctx ends, then stops in order: intake, running jobs, plugins.
+func (n *node) run(ctx context.Context) error {
+	back, err := n.store.ReleaseOwner(ctx, n.owner)
+	if err != nil && !errors.Is(err, host.ErrUnavailable) {
+		return fmt.Errorf("give back the jobs of the run before: %w", err)
+	}
+	if back > 0 {
+		n.log.Info("gave back jobs of the run before, which did not end properly", "jobs", back)
+	}
+	plugins, stopPlugins := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPlugins()
+	// A part that fails stops the others.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.executor.Serve(plugins) })
+	group.Go(func() error { n.sweep(ctx); return nil })
+	group.Go(func() error {
+		defer stopPlugins()
+		return n.dispatcher.Run(ctx)
+	})
+	group.Go(func() error { return n.serveHTTP(ctx) })
+	return group.Wait()
+}
+
+// sweep removes what a crash left on disk. The host serves meanwhile.
+func (n *node) sweep(ctx context.Context) {
+	if err := n.workspaces.manager.Sweep(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("could not remove all that a dead host left", "error", err)
+	}
+	if _, err := n.blobs.Sweep(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("could not remove all unfinished uploads", "error", err)
+	}
+}
+
+// serveHTTP serves until ctx ends and lets running requests end then.
+func (n *node) serveHTTP(ctx context.Context) error {
+	stopped := make(chan error, 1)
+	release := context.AfterFunc(ctx, func() {
+		n.api.Drain()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Server.ShutdownGrace)
+		defer cancel()
+		err := n.server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			n.log.Warn("closed connections whose requests did not end within the grace")
+			err = n.server.Close()
+		}
+		stopped <- err
+	})
+	err := n.server.Serve(n.listener)
+	if release() { // ctx has not ended: Serve gave up by itself
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return <-stopped
+}
+
+func (n *node) onClose(f func() error) { n.closers = append(n.closers, f) }
+
+// close closes what was opened, last first.
+func (n *node) close() error {
+	var errs []error
+	for _, f := range slices.Backward(n.closers) {
+		errs = append(errs, f())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// url is where the API listens.
+func (n *node) url() string { return "http://" + n.listener.Addr().String() }

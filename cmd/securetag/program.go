@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/config"
+)
+
+// program is one run of the command: everything it touches of the process, so
+// that tests can start it.
+type program struct {
+	version        string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string
+
+	configPath string
+}
+
+// exitError ends the program with a code of its own; its message, if any, has
+// been printed.
+type exitError struct{ code int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// run runs one command line and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	root := p.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var exit *exitError
+	var bad *config.Error
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.As(err, &bad):
+		_ = bad.Write(p.stderr, p.terminal(p.stderr), p.width(p.stderr))
+		return report.ExitUsage
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(p.stderr, "Interrupted.")
+		return report.ExitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintln(p.stderr, "Error: "+report.Plain(err.Error()))
+		return report.ExitUsage
+	default:
+		fmt.Fprintln(p.stderr, "Error: "+report.Plain(err.Error()))
+		return report.ExitCodeOf(err)
+	}
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "securetag",
+		Short: "Scan source archives and web targets with out-of-process plugins",
+		Long: `securetag hosts scanners: it takes source archives and web targets, runs each
+scan's plugins in processes of their own, and gives back findings.
+
+With nothing configured everything runs in this one process: try
+"securetag scan ." or "securetag serve".`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
+	root.AddCommand(
+		p.serveCommand(), p.scanCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
+		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
+	)
+	return root
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// args wraps cobra's checks of arguments so that they count as usage errors.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, a []string) error {
+		if err := check(cmd, a); err != nil {
+			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// load reads the configuration; flags made with config.AddFlag count.
+func (p *program) load(cmd *cobra.Command) (*config.Loaded, error) {
+	return config.Load(config.Options{
+		Path: p.configPath, Environ: p.environ, Flags: cmd.Flags(), KnownEnv: []string{envServer, envKey},
+	})
+}
+
+// logger makes the process's logger. Log lines go to standard error.
+func (p *program) logger(cfg config.Log) hclog.Logger {
+	json := cfg.Format == "json" || cfg.Format == "auto" && !p.terminal(p.stderr)
+	color := hclog.ColorOff
+	if !json && p.terminal(p.stderr) {
+		color = hclog.AutoColor
+	}
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "securetag", Level: hclog.LevelFromString(cfg.Level), Output: p.stderr, JSONFormat: json, Color: color,
+	})
+}
+
+// terminal reports whether w is one.
+func (p *program) terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// width is that of the terminal behind w; 0 when there is none.
+func (p *program) width(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// getenv looks a variable up in the environment that the program was given.
+func (p *program) getenv(name string) string {
+	for _, kv := range p.environ {
+		if len(kv) > len(name) && kv[:len(name)] == name && kv[len(name)] == '=' {
+			return kv[len(name)+1:]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host/workspace"
+)
+
+// Where the server and the key come from when no flag says it.
+const (
+	envServer = "SECURETAG_SERVER_URL"
+	envKey    = "SECURETAG_API_KEY"
+)
+
+// scanFlags are the choices of one scan.
+type scanFlags struct {
+	server, key    string
+	project, kind  string
+	format, failOn string
+	timeout        time.Duration
+	quiet          bool
+}
+
+func (p *program) scanCommand() *cobra.Command {
+	var f scanFlags
+	cmd := &cobra.Command{
+		Use:   "scan PATH|ARCHIVE",
+		Short: "Scan a directory or an archive and print the findings",
+		Long: `scan packs a directory (honouring .gitignore) or takes an archive as it is, scans
+it and prints the findings. Without --server the whole host runs in this
+process, for this one scan, and leaves nothing behind.
+
+Exit codes:
+  0    clean: the scan succeeded, nothing at or over --fail-on
+  1    the scan succeeded, with findings at or over --fail-on
+  2    usage or configuration, or an archive that is refused
+  3    the scan failed, is partial or was canceled, whatever it found
+  4    credentials or quota
+  5    network or server
+  6    the scan timed out, or --timeout was over
+  130  interrupted: the scan is canceled`,
+		Example: `  securetag scan .
+  securetag scan --format sarif . > findings.sarif
+  securetag scan --server https://scans.example.com --key "$KEY" app.zip`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error { return p.scan(cmd, a[0], f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.server, "server", "", "URL of a server to scan on (default $"+envServer+"; without both, in this process)")
+	fl.StringVar(&f.key, "key", "", "API key for --server (default $"+envKey+")")
+	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
+	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
+	fl.StringVar(&f.format, "format", "table", "table, json or sarif")
+	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
+	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
+	return cmd
+}
+
+func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
+	render, ok := p.renderers()[f.format]
+	if !ok {
+		return usageError{fmt.Errorf("--format %q: use table, json or sarif", f.format)}
+	}
+	threshold, err := report.ParseThreshold(f.failOn)
+	if err != nil {
+		return usageError{fmt.Errorf("--fail-on: %w", err)}
+	}
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, errWaitedTooLong)
+	defer cancel()
+	progress := report.NewProgress(report.ProgressConfig{
+		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
+		WidthFunc: func() int { return p.width(p.stderr) },
+	})
+	plan, err := pack.Prepare(ctx, path, pack.Config{ProgressFunc: progress.Upload})
+	if err != nil {
+		return usageError{err}
+	}
+	if !f.quiet {
+		p.warnLeftOut(plan.Stats())
+	}
+	c, stop, err := p.connect(ctx, cmd, f)
+	if err != nil {
+		return err
+	}
+	scan, findings, err := p.runScan(ctx, c, plan, f, progress)
+	progress.Stop()
+	if serr := stop(); err == nil && serr != nil {
+		err = fmt.Errorf("stop the scan host: %w", serr)
+	}
+	if err != nil {
+		return p.scanError(ctx, err)
+	}
+	if err := render(scan, findings); err != nil {
+		return fmt.Errorf("print the findings: %w", err)
+	}
+	if code := report.ExitCode(scan, threshold); code != report.ExitClean {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// renderers are the values of --format.
+func (p *program) renderers() map[string]func(client.Scan, []client.Finding) error {
+	return map[string]func(client.Scan, []client.Finding) error{
+		"table": func(s client.Scan, f []client.Finding) error {
+			return report.Table(p.stdout, s, f, p.tableConfig())
+		},
+		"json":  func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
+		"sarif": func(s client.Scan, f []client.Finding) error { return report.SARIF(p.stdout, s, f, p.version) },
+	}
+}
+
+func (p *program) tableConfig() report.TableConfig {
+	if f, ok := p.stdout.(*os.File); ok {
+		return report.ForTerminal(f, p.getenv)
+	}
+	return report.TableConfig{}
+}
+
+var errWaitedTooLong = errors.New("the scan did not end in time")
+
+func (p *program) scanError(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errWaitedTooLong) {
+		fmt.Fprintln(p.stderr, "Error: the scan did not end within --timeout and was canceled.")
+		return &exitError{code: report.ExitTimeout}
+	}
+	return err
+}
+
+// runScan uploads, waits and reads the findings. When ctx ends on the way the
+// scan is canceled.
+func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags, progress *report.Progress) (client.Scan, []client.Finding, error) {
+	scan, err := p.upload(ctx, c, plan, f)
+	if err != nil {
+		return scan, nil, err
+	}
+	id := scan.ID
+	scan, err = c.Wait(ctx, id, progress.Scan)
+	if err != nil {
+		if ctx.Err() != nil {
+			cancelScan(ctx, c, id)
+		}
+		return scan, nil, err
+	}
+	var findings []client.Finding
+	for finding, err := range c.AllFindings(ctx, id, client.FindingsQuery{}) {
+		if err != nil {
+			return scan, nil, fmt.Errorf("read the findings: %w", err)
+		}
+		findings = append(findings, finding)
+	}
+	return scan, findings, nil
+}
+
+// upload sends the archive while it is being packed.
+func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags) (client.Scan, error) {
+	pr, pw := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		_, err := plan.Write(ctx, pw)
+		_ = pw.CloseWithError(err)
+		packed <- err
+	}()
+	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind})
+	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
+	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
+		return scan, fmt.Errorf("pack: %w", perr)
+	}
+	return scan, err
+}
+
+// cancelScan tells the server that nobody waits any more.
+func cancelScan(ctx context.Context, c *client.Client, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, _ = c.Cancel(ctx, id) // nothing is left to do when it fails
+}
+
+// connect gives a client of the server, or of a host in this process. stop ends
+// the latter and removes what it kept.
+func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (c *client.Client, stop func() error, err error) {
+	server := first(f.server, p.getenv(envServer))
+	if server == "" {
+		return p.connectEmbedded(ctx, cmd)
+	}
+	key := first(f.key, p.getenv(envKey))
+	if key == "" {
+		return nil, nil, usageError{errors.New("--server needs a key: give --key or set " + envKey)}
+	}
+	c, err = client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return c, func() error { return nil }, nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// connectEmbedded starts a whole host for one scan, on a temporary directory
+// and a loopback port, with the plugins of the configuration.
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (_ *client.Client, _ func() error, err error) {
+	loaded, err := p.load(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp("", "securetag-scan-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a temporary directory: %w", err)
+	}
+	remove := func() error { return os.RemoveAll(dir) }
+	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: p.stderr})
+	n, err := openNode(ctx, forOneScan(loaded.Config, dir), ownLimits(), p.version, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	key, err := createTenantKey(ctx, n.store, "local", "scan")
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close(), remove())
+	}
+	// The host outlives an interrupt, so that the scan can still be canceled.
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(runCtx) }()
+	stop := func() error {
+		cancel()
+		return errors.Join(<-ended, n.close(), remove())
+	}
+	c, err := client.New(n.url(), key, client.Options{MinWait: 50 * time.Millisecond})
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	return c, stop, nil
+}
+
+// forOneScan is the configuration of a host that scans its own user's files:
+// nothing is kept and nobody else reaches it.
+func forOneScan(cfg config.Config, dir string) config.Config {
+	cfg.DataDir = dir
+	cfg.Database, cfg.Redis = config.Default().Database, config.Default().Redis
+	cfg.Server.Listen = "127.0.0.1:0"
+	cfg.Limits.ArchiveSize = 64 * config.GiB
+	return cfg
+}
+
+// ownLimits guard a user against accidents, not against strangers.
+func ownLimits() workspace.Limits {
+	return workspace.Limits{
+		UnpackedBytes: 256 << 30, FileBytes: 64 << 30, Entries: 5_000_000,
+		DeflateRatio: 1 << 20, ZstdRatio: 1 << 20, DirectoryBytes: 1 << 30, Time: time.Hour,
+	}
+}
+
+// warnLeftOut names what of the directory is not scanned and may be missed.
+func (p *program) warnLeftOut(s pack.Stats) {
+	const most = 10
+	for _, left := range s.Left[:min(most, len(s.Left))] {
+		fmt.Fprintf(p.stderr, "Warning: not scanned: %q: %s\n", left.Name, left.Reason)
+	}
+	if s.LeftTotal > most {
+		fmt.Fprintf(p.stderr, "Warning: not scanned: %d more\n", s.LeftTotal-most)
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/apikey"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a host: the API and the scans",
+		Long: `serve runs a host until it is told to stop (Ctrl-C, SIGTERM): it then accepts no
+more scans, lets running jobs end within server.shutdown_grace, and gives the
+others back.
+
+With no database configured it keeps everything below data_dir; the first time
+it makes a tenant and prints a key for it, once.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), loaded.Config)
+		},
+	}
+	config.AddFlag(cmd.Flags(), "listen", "server.listen")
+	config.AddFlag(cmd.Flags(), "data-dir", "data_dir")
+	config.AddFlag(cmd.Flags(), "log-level", "log.level")
+	return cmd
+}
+
+func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
+	log := p.logger(cfg.Log)
+	n, err := openNode(ctx, cfg, archiveLimits(cfg), p.version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if embeddedStore(cfg) {
+		if err := p.firstKey(ctx, n.store); err != nil {
+			return err
+		}
+	}
+	log.Info("serving", "version", p.version, "url", n.url(), "host", n.owner,
+		"database", kind(embeddedStore(cfg), "sqlite", "postgres"), "queue", kind(embeddedQueue(cfg), "in process", "redis"))
+	err = n.run(ctx)
+	log.Info("stopped")
+	return err
+}
+
+func kind(embedded bool, yes, no string) string {
+	if embedded {
+		return yes
+	}
+	return no
+}
+
+// firstKey makes the first tenant of an empty store and prints its key.
+func (p *program) firstKey(ctx context.Context, store host.Store) error {
+	tenants, err := store.Tenants(ctx)
+	if err != nil || len(tenants) > 0 {
+		return err
+	}
+	secret, err := createTenantKey(ctx, store, "default", "first")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "Made tenant \"default\". Its API key, shown only this once:\n\n    %s\n\nMake more with: securetag key create --tenant default\n\n", secret)
+	return nil
+}
+
+// createTenantKey makes a tenant with one key.
+func createTenantKey(ctx context.Context, store host.Store, tenant, name string) (secret string, err error) {
+	t := host.Tenant{ID: host.NewTenantID(), Name: tenant}
+	if err := store.CreateTenant(ctx, t); err != nil {
+		return "", err
+	}
+	secret, key := apikey.New()
+	key.TenantID, key.Name = t.ID, name
+	return secret, store.CreateKey(ctx, key)
+}

@@ -1,0 +1,493 @@
+package e2e_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/securetaghq/securetag/api/client"
+)
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		test func(*testing.T, place)
+	}{
+		{"findings are those of gitleaks", testFindings},
+		{"kill -9 in the middle of a scan", testHostKilled},
+		{"plugin faults", testPluginFaults},
+		{"partial", testPartial},
+		{"refused archives", testRefusedArchives},
+		{"tenants", testTenants},
+		{"cancel", testCancel},
+		{"SIGTERM", testTerminate},
+		{"a scan type without a plugin", testNoPlugin},
+		{"Redis lost", testRedisLost},
+	}
+	for _, p := range places {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			for _, tt := range tests {
+				t.Run(tt.name, func(t *testing.T) {
+					t.Parallel()
+					tt.test(t, p)
+				})
+			}
+		})
+	}
+}
+
+// testFindings scans a real project that is full of planted secrets: the
+// sources of gitleaks, whose rules carry their own test cases.
+func testFindings(t *testing.T, p place) {
+	tree := gitleaksSources(t)
+	want := gitleaksFindings(t, tree)
+	if len(want) < 100 {
+		t.Fatalf("gitleaks finds only %d secrets in its own sources; the comparison would prove little", len(want))
+	}
+	c := start(t, p, settings{})
+	scan := c.wait(c.upload(0, "codeaudit", tarGz(t, dirFiles(t, tree)), "").ID)
+	if scan.State != client.StateSucceeded {
+		t.Fatalf("scan = %s, jobs %+v", scan.State, scan.Jobs)
+	}
+	got := map[string]int{}
+	for _, f := range c.findings(scan.ID) {
+		got[fmt.Sprintf("%s:%d %s", f.Location.Path, f.Location.StartLine, f.RuleID)]++
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("findings differ from those of gitleaks itself (-gitleaks +ours):\n%s", diff)
+	}
+	total := scan.Counts.Critical + scan.Counts.High + scan.Counts.Medium + scan.Counts.Low + scan.Counts.Info + scan.Counts.Unknown
+	if n := sum(got); total != n {
+		t.Errorf("the scan counts %d findings and lists %d", total, n)
+	}
+}
+
+func testHostKilled(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	scan := c.upload(0, "gate", sample(t), "")
+	c.running(scan.ID)
+	queued := c.upload(0, "codeaudit", sample(t), "") // may be anywhere between 202 and its end
+	for _, h := range c.hosts {
+		h.kill(t)
+	}
+	waitGone(t, bin.gate, c.dir)
+	c.open()
+	for _, h := range c.hosts {
+		h.start(t)
+	}
+	for _, id := range []string{scan.ID, queued.ID} {
+		if s := c.wait(id); s.State != client.StateSucceeded {
+			t.Errorf("scan %s = %s after the hosts were killed, jobs %+v", id, s.State, s.Jobs)
+		}
+	}
+	if n := len(c.findings(scan.ID)); n != 3 {
+		t.Errorf("%d findings are stored, want 3: each once", n)
+	}
+}
+
+func testPluginFaults(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	tests := []struct {
+		mode  string
+		state client.State
+		code  string
+		text  string
+	}{
+		{"", client.StateSucceeded, "", ""}, // it has written {"@message":1} to stderr
+		{"exit-zero", client.StateFailed, "plugin_crashed", "status 0"},
+		{"no-completed", client.StateFailed, "plugin_protocol", "Completed"},
+		{"sigkill-self", client.StateFailed, "plugin_crashed", "SIGKILL"},
+		{"panic-in-scan", client.StateFailed, "plugin_crashed", "boom in scan"},
+		{"sigstop-self", client.StateFailed, "plugin_hung", "2s"},
+		{"hang", client.StateFailed, "plugin_hung", "2s"},
+		{"leave-session", client.StateFailed, "plugin_hung", "2s"},
+		{"crash-with-children", client.StateFailed, "plugin_crashed", "status 9"},
+		{"oversized", client.StateFailed, "plugin_protocol", ""},
+		{"escaping-path", client.StateFailed, "plugin_protocol", "etc/passwd"},
+		{"refuse", client.StateFailed, "plugin_refused", "no such option"},
+	}
+	ids := make([]string, len(tests))
+	for i, tt := range tests {
+		ids[i] = c.upload(i, "hostile", sample(t), fmt.Sprintf(`{"Mode":%q}`, tt.mode)).ID
+	}
+	for i, tt := range tests {
+		s := c.wait(ids[i])
+		job := s.Jobs[0]
+		if s.State != tt.state || job.State != tt.state {
+			t.Errorf("%s: scan %s, job %s, want %s", tt.mode, s.State, job.State, tt.state)
+		}
+		if tt.state == client.StateSucceeded {
+			continue
+		}
+		if job.Error == nil || job.Error.Code != tt.code || !strings.Contains(job.Error.Message, tt.text) {
+			t.Errorf("%s: error = %+v, want code %s and a message that says %q", tt.mode, job.Error, tt.code, tt.text)
+		}
+		wantAttempts := 2
+		if tt.code == "plugin_refused" {
+			wantAttempts = 1
+		}
+		if job.Attempt != wantAttempts {
+			t.Errorf("%s: %d attempts, want %d", tt.mode, job.Attempt, wantAttempts)
+		}
+	}
+	if s := c.wait(c.upload(0, "codeaudit", sample(t), "").ID); s.State != client.StateSucceeded {
+		t.Errorf("another scan after all that = %s, %+v", s.State, s.Jobs)
+	}
+	waitGone(t, bin.hostile, c.dir) // no process left over, neither plugins nor their children
+}
+
+func testPartial(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	s := c.wait(c.upload(0, "two", sample(t), `{"Mode":"exit-zero"}`).ID)
+	if s.State != client.StatePartial {
+		t.Errorf("scan = %s, want partial: one engine crashed, the other delivered", s.State)
+	}
+	states := map[string]client.State{}
+	for _, j := range s.Jobs {
+		states[j.Plugin] = j.State
+	}
+	want := map[string]client.State{"hostile": client.StateFailed, "secrets": client.StateSucceeded}
+	if diff := cmp.Diff(want, states); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+	if n := len(c.findings(s.ID)); n != 2 {
+		t.Errorf("%d findings, want the 2 of the engine that delivered", n)
+	}
+}
+
+func testRefusedArchives(t *testing.T, p place) {
+	c := start(t, p, settings{archiveSize: "1MiB"})
+	good := sample(t)
+	canary := filepath.Join(c.dir, "canary")
+	if err := os.WriteFile(canary, []byte("sings"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		archive []byte
+		status  int
+		code    string
+	}{
+		{"not an archive", []byte("#!/bin/sh\necho hello\n"), http.StatusUnprocessableEntity, "not_an_archive"},
+		{"empty", nil, http.StatusUnprocessableEntity, "not_an_archive"},
+		{"truncated", good[:len(good)/2], http.StatusUnprocessableEntity, "truncated"},
+		{"path escape", tarGz(t, map[string]string{"../../canary": "dead"}), http.StatusUnprocessableEntity, "path_escape"},
+		{"too deep", tarGz(t, map[string]string{strings.Repeat("d/", 80) + "f": "x"}), http.StatusUnprocessableEntity, "too_deep"},
+		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 300<<20)}), http.StatusUnprocessableEntity, "ratio"},
+		{"over the limit", bytes.Repeat([]byte("x"), 2<<20), http.StatusRequestEntityTooLarge, "archive_too_large"},
+	}
+	for _, tt := range tests {
+		_, err := c.api(0, "a").Upload(t.Context(), bytes.NewReader(tt.archive), client.UploadOptions{Filename: "x.zip", Type: "codeaudit"})
+		var problem *client.Error
+		if !errors.As(err, &problem) {
+			t.Errorf("%s: upload = %v, want a problem", tt.name, err)
+			continue
+		}
+		if problem.StatusCode != tt.status || problem.Problem.Code != tt.code {
+			t.Errorf("%s: problem %d %s (%s), want %d %s", tt.name, problem.StatusCode, problem.Problem.Code, problem.Problem.Detail, tt.status, tt.code)
+		}
+	}
+	scans, err := c.api(0, "a").Scans(t.Context(), client.ScansQuery{})
+	if err != nil || len(scans.Items) != 0 {
+		t.Errorf("scans = %v, %v, want none", scans.Items, err)
+	}
+	if left := filesBelow(t, filepath.Join(c.dir, "data", "blobs")); len(left) != 0 {
+		t.Errorf("refused archives left %v", left)
+	}
+	if b, err := os.ReadFile(canary); err != nil || string(b) != "sings" {
+		t.Errorf("the canary outside the workspace = %q, %v", b, err)
+	}
+}
+
+func testTenants(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	scan := c.wait(c.upload(0, "codeaudit", sample(t), "").ID)
+
+	b := c.api(0, "b")
+	_, errScan := b.Scan(t.Context(), scan.ID)
+	_, errFindings := b.Findings(t.Context(), scan.ID, client.FindingsQuery{})
+	_, errCancel := b.Cancel(t.Context(), scan.ID)
+	for what, err := range map[string]error{"scan": errScan, "findings": errFindings, "cancel": errCancel} {
+		if got := status(err); got != http.StatusNotFound {
+			t.Errorf("another tenant's %s: status %d (%v), want 404", what, got, err)
+		}
+	}
+	if page, err := b.Scans(t.Context(), client.ScansQuery{}); err != nil || len(page.Items) != 0 {
+		t.Errorf("the other tenant's list = %v, %v, want none", page.Items, err)
+	}
+
+	c.keys["b"] = strings.TrimSpace(c.command(t, "key", "create", "--tenant", "b", "--name", "doomed"))
+	doomed := c.api(0, "b")
+	if _, err := doomed.Scans(t.Context(), client.ScansQuery{}); err != nil {
+		t.Fatalf("a new key: %v", err)
+	}
+	var id string
+	for _, line := range strings.Split(c.command(t, "key", "list", "--tenant", "b"), "\n") {
+		if strings.Contains(line, "doomed") {
+			id, _, _ = strings.Cut(line, " ")
+		}
+	}
+	c.command(t, "key", "revoke", "--tenant", "b", id)
+	if _, err := doomed.Scans(t.Context(), client.ScansQuery{}); status(err) != http.StatusUnauthorized {
+		t.Errorf("a revoked key: %v, want 401", err)
+	}
+	for name, key := range map[string]string{"wrong": "stag_" + strings.Repeat("a", 59), "missing": ""} {
+		c.keys["b"] = key
+		if _, err := c.api(0, "b").Scans(t.Context(), client.ScansQuery{}); status(err) != http.StatusUnauthorized {
+			t.Errorf("a %s key: %v, want 401", name, err)
+		}
+	}
+}
+
+func testCancel(t *testing.T, p place) {
+	c := start(t, p, settings{slots: 1})
+	scan := c.upload(0, "gate", sample(t), "")
+	c.running(scan.ID)
+	if _, err := c.api(1, "a").Cancel(t.Context(), scan.ID); err != nil {
+		t.Fatalf("cancel: %v", err)
+	}
+	if s := c.wait(scan.ID); s.State != client.StateCanceled || s.Jobs[0].State != client.StateCanceled {
+		t.Errorf("scan = %s, job %s, want canceled", s.State, s.Jobs[0].State)
+	}
+	if _, err := c.api(0, "a").Cancel(t.Context(), scan.ID); err != nil {
+		t.Errorf("cancel again: %v", err)
+	}
+	c.open()
+	done := c.wait(c.upload(0, "gate", sample(t), "").ID)
+	if _, err := c.api(0, "a").Cancel(t.Context(), done.ID); status(err) != http.StatusConflict {
+		t.Errorf("cancel of a scan that succeeded: %v, want 409", err)
+	}
+}
+
+func testTerminate(t *testing.T, p place) {
+	c := start(t, p, settings{grace: "11s"}) // 1s for running jobs, 10s to stop plugins
+	scan := c.upload(0, "gate", sample(t), "")
+	c.running(scan.ID)
+	for _, h := range c.hosts {
+		err, took := h.terminate(t)
+		if err != nil {
+			t.Errorf("the host ended with %v", err)
+		}
+		if took.Seconds() > 30 {
+			t.Errorf("stopping took %v, want 30s at most", took)
+		}
+	}
+	waitGone(t, bin.gate, c.dir)
+	if left := filesBelow(t, filepath.Join(c.dir, "data", "work")); len(left) > 1 { // the lock file
+		t.Errorf("workspaces are left: %v", left)
+	}
+	c.open()
+	for _, h := range c.hosts {
+		h.start(t)
+	}
+	s := c.wait(scan.ID)
+	if s.State != client.StateSucceeded || s.Jobs[0].Error != nil {
+		t.Errorf("scan = %s, error %+v, want succeeded without one", s.State, s.Jobs[0].Error)
+	}
+	if s.Jobs[0].Attempt != 1 {
+		t.Errorf("%d attempts: a host that stops must give the attempt back", s.Jobs[0].Attempt)
+	}
+}
+
+func testNoPlugin(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	_, err := c.api(0, "a").StartURL(t.Context(), "https://example.com/", client.StartOptions{})
+	var problem *client.Error
+	if !errors.As(err, &problem) || problem.Problem.Code != "no_plugin" || problem.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a web scan without a plugin for it = %v, want a clear problem", err)
+	}
+}
+
+// testRedisLost: whatever happens to Redis, an accepted scan completes.
+func testRedisLost(t *testing.T, p place) {
+	if !p.real {
+		// The Redis of the embedded default dies with its host: testHostKilled.
+		c := start(t, p, settings{})
+		r, err := c.api(0, "a").Readiness(t.Context())
+		if err != nil || r.Status != client.Ready {
+			t.Errorf("readiness = %+v, %v, want ready", r, err)
+		}
+		return
+	}
+	c := start(t, p, settings{slots: 1})
+	var ids []string
+	submit := func(n int) {
+		for i := range n {
+			ids = append(ids, c.upload(i, "gate", sample(t), "").ID)
+		}
+	}
+	submit(2)
+	c.redis.Kill()
+	submit(2) // accepted while Redis is down
+	r, err := c.api(0, "a").Readiness(t.Context())
+	if err != nil || r.Status != client.Degraded {
+		t.Errorf("readiness without Redis = %+v, %v, want degraded", r, err)
+	}
+	c.redis.Start()
+	submit(1)
+	flush(t, c.redis.Addr())
+	submit(1)
+	c.open()
+	for _, id := range ids {
+		if s := c.wait(id); s.State != client.StateSucceeded {
+			t.Errorf("scan %s = %s, %+v", id, s.State, s.Jobs)
+		}
+		if n := len(c.findings(id)); n != 3 {
+			t.Errorf("scan %s has %d findings, want 3: each once", id, n)
+		}
+	}
+	for i, h := range c.hosts {
+		if n := h.log.count("cannot reach Redis"); n > 2 {
+			t.Errorf("host %d logged the outage %d times", i, n)
+		}
+	}
+}
+
+func status(err error) int {
+	var problem *client.Error
+	if errors.As(err, &problem) {
+		return problem.StatusCode
+	}
+	return 0
+}
+
+func sum(m map[string]int) int {
+	n := 0
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// sample is a small project with two secrets.
+func sample(t *testing.T) []byte {
+	t.Helper()
+	return tarGz(t, map[string]string{
+		"app/main.py":   "import os\nprint(os.name)\n",
+		"app/prod.env":  "A=1\nAWS_ACCESS_KEY_ID=AKIA" + "Q3EGRIZ7" + "WT5KHJMN\nGITHUB_TOKEN=ghp_" + "0Zk9mQ4rT8xW2vB7" + "nL5cY1hD6sF3jG0pK9aE\n",
+		"app/README.md": "# app\n",
+	})
+}
+
+// tarGz packs files by name.
+func tarGz(t *testing.T, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	zw := gzip.NewWriter(&b)
+	tw := tar.NewWriter(zw)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write([]byte(files[name])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(tw.Close(), zw.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// gitleaksSources copies the sources of the gitleaks that the plugin is built
+// from, without the files by which a tree tells gitleaks what to overlook.
+func gitleaksSources(t *testing.T) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/zricethezav/gitleaks/v8")
+	cmd.Dir = "../../plugins/secrets"
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("find the sources of gitleaks: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "tree")
+	if err := os.CopyFS(dir, os.DirFS(strings.TrimSpace(string(out)))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".gitleaks.toml", ".gitleaksignore"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// gitleaksFindings runs gitleaks itself.
+func gitleaksFindings(t *testing.T, tree string) map[string]int {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "report.json")
+	empty := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), bin.gitleaks, "dir", tree, "--config", filepath.Join(tree, "config", "gitleaks.toml"),
+		"--ignore-gitleaks-allow", "--gitleaks-ignore-path", empty, "--report-path", out, "--report-format", "json", "--exit-code", "0", "--no-banner")
+	cmd.Dir = empty
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("gitleaks: %v\n%s", err, b)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leaks []struct {
+		File, RuleID string
+		StartLine    int
+	}
+	if err := json.Unmarshal(b, &leaks); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, l := range leaks {
+		rel, err := filepath.Rel(tree, l.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[fmt.Sprintf("%s:%d %s", filepath.ToSlash(rel), l.StartLine, l.RuleID)]++
+	}
+	return found
+}
+
+// dirFiles reads a tree into memory.
+func dirFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, name := range filesBelow(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.ToSlash(name)] = string(b)
+	}
+	return files
+}
+
+// filesBelow lists regular files, relative to dir.
+func filesBelow(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		names = append(names, rel)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
