@@ -254,7 +254,7 @@ func TestHostKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := prepare(t, "ok")
-			spec, err := json.Marshal(hostSpec{Plugin: hostile, Token: b.token, RunDir: b.runDir, WorkDir: t.TempDir(), Group: group})
+			spec, err := json.Marshal(hostSpec{Plugin: hostile(), Token: b.token, RunDir: b.runDir, WorkDir: t.TempDir(), Group: group})
 			if err != nil {
 				t.Fatal(err)
 			}

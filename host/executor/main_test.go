@@ -21,8 +21,23 @@ import (
 	"github.com/securetaghq/securetag/host/executor"
 )
 
-// hostile is the path of the test plugin, built once by TestMain.
-var hostile string
+// hostile builds the test plugin when the first test needs it, and gives its
+// path; TestMain removes it.
+var hostile = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "hostile")
+	if err != nil {
+		panic(err)
+	}
+	path := filepath.Join(dir, "hostile")
+	build := exec.Command("go", "build", "-o", path, "./internal/hostile")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build the test plugin: %v\n%s", err, out))
+	}
+	hostileDir = dir
+	return path
+})
+
+var hostileDir string
 
 // asHost makes the test binary be a host that is killed; see TestHostKilled.
 const asHost = "SECURETAG_TEST_HOST"
@@ -32,17 +47,10 @@ func TestMain(m *testing.M) {
 		beHost(spec)
 		return
 	}
-	dir, err := os.MkdirTemp("", "hostile")
-	if err != nil {
-		panic(err)
-	}
-	hostile = filepath.Join(dir, "hostile")
-	build := exec.Command("go", "build", "-o", hostile, "./internal/hostile")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("build the test plugin: %v\n%s", err, out))
-	}
 	code := m.Run()
-	_ = os.RemoveAll(dir)
+	if hostileDir != "" {
+		_ = os.RemoveAll(hostileDir)
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -88,7 +96,7 @@ func prepare(t *testing.T, mode string, change ...func(*executor.Config)) *bench
 	cfg := executor.Config{
 		RunDir: dir,
 		Plugins: []executor.Plugin{{
-			Name: "hostile", Command: hostile, Args: []string{mode, b.token},
+			Name: "hostile", Command: hostile(), Args: []string{mode, b.token},
 			CancelGrace: 200 * time.Millisecond, MaxSilence: 30 * time.Second, StartTimeout: 30 * time.Second,
 		}},
 	}
