@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -168,10 +169,35 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 const streamed = "streamed"
 
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	if err := a.unknownType(r); err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	a.writeProblem(w, r, &problemError{Problem: kindNotFound().problem("There is nothing at this address. The routes are described in /openapi.json.")})
 }
 
+// unknownType explains a POST to where a scan type would be if it existed; nil
+// for any other request.
+func (a *API) unknownType(r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	name, isURL := strings.CutPrefix(r.URL.Path, "/scans/")
+	if isURL && name != "" && !strings.Contains(name, "/") {
+		return problemOf(a.deps.Intake.Admit(name, host.InputURL), nil)
+	}
+	name, isUpload := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/upload")
+	if isUpload && name != "" && !strings.Contains(name, "/") {
+		return problemOf(a.deps.Intake.Admit(name, host.InputArchive), nil)
+	}
+	return nil
+}
+
 func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	if err := a.unknownType(r); err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	allow := ""
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())

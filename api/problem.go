@@ -200,11 +200,11 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 // that it echoes are left out: they may be secrets, and are the client's own.
 func fromHuma(m *huma.ErrorModel) *problemError {
 	k := kindInvalid()
-	switch {
-	case m.Status == http.StatusInternalServerError:
+	switch m.Status {
+	case http.StatusInternalServerError:
 		// Of huma's own only "cannot read request body": the client's doing.
 		return &problemError{Problem: kindMalformed().problem("The request body is cut off.")}
-	case m.Status == http.StatusUnprocessableEntity:
+	case http.StatusUnprocessableEntity:
 	default:
 		for _, row := range kinds() {
 			if row.status == m.Status {
@@ -228,7 +228,7 @@ func fromHuma(m *huma.ErrorModel) *problemError {
 	return p
 }
 
-var indexed = regexp.MustCompile(`\[(\d+)\]`) //nolint:gochecknoglobals // compiled once, never changed
+var indexed = regexp.MustCompile(`\[(\d+)\]`)
 
 // pointer turns huma's "body.a[0].b" into "#/a/0/b"; parameters stay
 // "query.limit".

@@ -189,7 +189,7 @@ func (a *API) listScans(ctx context.Context, in *scansInput) (*scansOutput, erro
 }
 
 type findingsInput struct {
-	scanInput
+	ID        string `path:"id" doc:"Id of the scan."`
 	Severity  string `query:"severity" enum:"critical,high,medium,low,info,unknown" doc:"Only of this severity."`
 	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Findings a page."`
 	PageToken string `query:"page_token" maxLength:"256" doc:"next_page_token of the page before, with the same filters."`

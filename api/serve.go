@@ -61,7 +61,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if inner.Method == http.MethodHead {
 		inner.Method = http.MethodGet // net/http sends no body to the original
 	}
-	aborted := a.serve(out, inner)
+	aborted := a.serve(out, inner) //nolint:contextcheck // inner carries it
 	if !aborted {
 		out.finish()
 		b.drain()
@@ -121,7 +121,7 @@ func (a *API) logRequest(r *http.Request, w *response, rec *record, took time.Du
 	a.log.Log(level, "request", args...)
 }
 
-var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`) //nolint:gochecknoglobals // compiled once, never changed
+var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // requestID takes the client's id when it can be logged and shown as it is.
 func requestID(given string) string {

@@ -118,7 +118,7 @@ func (in *Intake) admit(name string, kind host.InputKind) (ScanType, error) {
 }
 
 var (
-	typeName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`) //nolint:gochecknoglobals // compiled once, never changed
+	typeName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 	// reservedTypes would make two routes of the API the same.
 	reservedTypes = []string{"scans"} //nolint:gochecknoglobals // a constant list
 )

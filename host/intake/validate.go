@@ -24,7 +24,7 @@ const (
 	ProjectPattern  = `^[A-Za-z0-9_-]{1,64}$`
 )
 
-var projectName = regexp.MustCompile(ProjectPattern) //nolint:gochecknoglobals // compiled once, never changed
+var projectName = regexp.MustCompile(ProjectPattern)
 
 // CheckProject refuses a project name that does not match ProjectPattern. ""
 // is no project.
