@@ -113,6 +113,10 @@ func archiveLimits(cfg config.Config) workspace.Limits {
 func checkArchive(limits workspace.Limits) intake.CheckFunc {
 	return func(ctx context.Context, r io.ReaderAt, size int64) (intake.Summary, error) {
 		s, err := workspace.Check(ctx, r, size, limits)
+		var refused *workspace.ArchiveError
+		if errors.As(err, &refused) {
+			err = intake.RefuseArchive(string(refused.Code), refused.Entry, refused.Detail, refused)
+		}
 		return intake.Summary{
 			Format: string(s.Format), Files: s.Files, UnpackedBytes: s.UnpackedBytes, Dropped: s.Dropped.Total(),
 		}, err
@@ -187,7 +191,7 @@ func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executo
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
 		})
 	}
-	return executor.New(ec, log.Named("executor"))
+	return executor.New(ec, log)
 }
 
 // runDir is where plugin sockets live: below the data directory, or below the

@@ -34,7 +34,7 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) 
 
 // run runs one command line and returns the exit code.
 func (p *program) run(ctx context.Context, args []string) int {
-	root := p.rootCommand()
+	root := p.rootCommand() //nolint:contextcheck // cobra hands the context to RunE
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var exit *exitError

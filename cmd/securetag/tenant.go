@@ -41,7 +41,7 @@ func (p *program) onStore(cmd *cobra.Command, f func(host.Store) error) error {
 	return withStore(cmd.Context(), loaded.Config, f)
 }
 
-var tenantName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) //nolint:gochecknoglobals // compiled once, never written
+var tenantName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 func (p *program) createTenant(cmd *cobra.Command, s host.Store, name string) error {
 	if !tenantName.MatchString(name) {

@@ -46,7 +46,7 @@ func unusable(err error) error {
 	var refused *workspace.ArchiveError
 	switch {
 	case errors.As(err, &refused):
-		return &host.Fault{Code: host.CodeInputUnusable, Message: "the archive was refused when it was unpacked: " + refused.Error(), Err: err}
+		return &host.Fault{Code: host.CodeInputUnusable, Message: "unpacking the archive: " + refused.Error(), Err: err}
 	case errors.Is(err, host.ErrNotFound):
 		return &host.Fault{Code: host.CodeInputUnusable, Message: "the uploaded archive is no longer stored", Err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -29,7 +29,7 @@ func (o *outage) report(ctx context.Context, err error) bool {
 		o.since = time.Now()
 		o.log.Error("cannot "+o.what+", trying again until it works", "error", err)
 	case err == nil && !o.since.IsZero():
-		o.log.Info("can "+o.what+" again", "after", time.Since(o.since).Round(time.Millisecond))
+		o.log.Info("can "+o.what+" again", "down_ms", time.Since(o.since).Milliseconds())
 		o.since = time.Time{}
 	}
 	return err == nil

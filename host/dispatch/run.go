@@ -36,7 +36,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	case err != nil:
 		log.Error("job's result was not stored; it runs again when its lease ends", "error", err)
 	default:
-		log.Info("job ended", "state", outcome.State, "findings", sink.total, "took", time.Since(began).Round(time.Millisecond), "error", message(outcome.Error))
+		log.Info("job ended", "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds(), "error", message(outcome.Error))
 	}
 	if outcome.State == host.StateQueued {
 		d.relay.wake() // to learn when it is due

@@ -184,12 +184,12 @@ func testRefusedArchives(t *testing.T, p place) {
 		status  int
 		code    string
 	}{
-		{"not an archive", []byte("#!/bin/sh\necho hello\n"), http.StatusUnprocessableEntity, "not_an_archive"},
-		{"empty", nil, http.StatusUnprocessableEntity, "not_an_archive"},
-		{"truncated", good[:len(good)/2], http.StatusUnprocessableEntity, "truncated"},
-		{"path escape", tarGz(t, map[string]string{"../../canary": "dead"}), http.StatusUnprocessableEntity, "path_escape"},
-		{"too deep", tarGz(t, map[string]string{strings.Repeat("d/", 80) + "f": "x"}), http.StatusUnprocessableEntity, "too_deep"},
-		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 300<<20)}), http.StatusUnprocessableEntity, "ratio"},
+		{"not an archive", []byte("#!/bin/sh\necho hello\n"), http.StatusUnprocessableEntity, "archive_unknown_format"},
+		{"empty", nil, http.StatusUnprocessableEntity, "archive_empty"},
+		{"truncated", good[:len(good)/2], http.StatusUnprocessableEntity, "archive_truncated"},
+		{"path escape", tarGz(t, map[string]string{"../../canary": "dead"}), http.StatusUnprocessableEntity, "archive_path_escape"},
+		{"too deep", tarGz(t, map[string]string{strings.Repeat("d/", 80) + "f": "x"}), http.StatusRequestEntityTooLarge, "archive_too_deep"},
+		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 300<<20)}), http.StatusRequestEntityTooLarge, "archive_ratio"},
 		{"over the limit", bytes.Repeat([]byte("x"), 2<<20), http.StatusRequestEntityTooLarge, "archive_too_large"},
 	}
 	for _, tt := range tests {
@@ -199,8 +199,8 @@ func testRefusedArchives(t *testing.T, p place) {
 			t.Errorf("%s: upload = %v, want a problem", tt.name, err)
 			continue
 		}
-		if problem.StatusCode != tt.status || problem.Problem.Code != tt.code {
-			t.Errorf("%s: problem %d %s (%s), want %d %s", tt.name, problem.StatusCode, problem.Problem.Code, problem.Problem.Detail, tt.status, tt.code)
+		if problem.StatusCode != tt.status || problem.Code != tt.code {
+			t.Errorf("%s: problem %d %s (%s), want %d %s", tt.name, problem.StatusCode, problem.Code, problem.Detail, tt.status, tt.code)
 		}
 	}
 	scans, err := c.api(0, "a").Scans(t.Context(), client.ScansQuery{})
@@ -280,7 +280,7 @@ func testTerminate(t *testing.T, p place) {
 	scan := c.upload(0, "gate", sample(t), "")
 	c.running(scan.ID)
 	for _, h := range c.hosts {
-		err, took := h.terminate(t)
+		took, err := h.terminate(t)
 		if err != nil {
 			t.Errorf("the host ended with %v", err)
 		}
@@ -309,7 +309,7 @@ func testNoPlugin(t *testing.T, p place) {
 	c := start(t, p, settings{})
 	_, err := c.api(0, "a").StartURL(t.Context(), "https://example.com/", client.StartOptions{})
 	var problem *client.Error
-	if !errors.As(err, &problem) || problem.Problem.Code != "no_plugin" || problem.StatusCode != http.StatusUnprocessableEntity {
+	if !errors.As(err, &problem) || problem.Code != "no_plugin" || problem.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("a web scan without a plugin for it = %v, want a clear problem", err)
 	}
 }
