@@ -150,7 +150,7 @@ func TestScanLife(t *testing.T) {
 	if resp.Header.Get("Retry-After") != "1" {
 		t.Error("a running scan has no Retry-After")
 	}
-	e.store.finish(host.ScanID(scan.ID), []host.Finding{{
+	e.finish(t, scan.ID, []host.Finding{{
 		ID: host.NewFindingID(), Plugin: "probe", RuleID: "xss", Title: "Reflected input", Severity: host.SeverityHigh,
 		Confidence: host.ConfidenceLow, Location: host.Location{URL: "https://example.com/?q=1"}, Fingerprint: "v1:aa",
 		CWE: []int{79}, Tags: []string{"web"}, References: []string{"https://example.org"}, Properties: []byte(`{"param":"q"}`),

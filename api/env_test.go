@@ -27,13 +27,14 @@ import (
 	"github.com/securetaghq/securetag/host/apikey"
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // faulty is a store that can be told to fail.
 type faulty struct {
-	*memStore
+	*sqlite.Store
 	mu      sync.Mutex
 	scanErr error // of Scan
 	keyErr  error // of UseKey
@@ -56,7 +57,7 @@ func (f *faulty) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (hos
 	if f.scanErr != nil {
 		return host.Scan{}, f.scanErr
 	}
-	return f.memStore.Scan(ctx, t, id)
+	return f.Store.Scan(ctx, t, id)
 }
 
 func (f *faulty) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
@@ -65,7 +66,7 @@ func (f *faulty) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
 	if f.keyErr != nil {
 		return host.Key{}, f.keyErr
 	}
-	return f.memStore.UseKey(ctx, hash)
+	return f.Store.UseKey(ctx, hash)
 }
 
 func (f *faulty) Ping(context.Context) error {
@@ -108,6 +109,8 @@ type env struct {
 	log   *lockedBuffer
 	blobs string // directory
 	keys  map[string]string
+	// tenants are those of the keys.
+	tenants map[string]host.TenantID
 }
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
@@ -115,8 +118,8 @@ func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArc
 func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	t.Helper()
 	e := &env{
-		store: &faulty{memStore: newMemStore()}, queue: &queue{}, log: &lockedBuffer{},
-		blobs: t.TempDir(), keys: map[string]string{},
+		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{},
+		blobs: t.TempDir(), keys: map[string]string{}, tenants: map[string]host.TenantID{},
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: e.log, Level: hclog.Debug, JSONFormat: true})
 	blobs, err := dirblob.New(e.blobs)
@@ -147,9 +150,13 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 		blobs.Close()
 	})
 	for _, name := range []string{"alice", "bob", "revoked"} {
+		tenant := host.Tenant{ID: host.NewTenantID(), Name: name}
+		if err := e.store.CreateTenant(t.Context(), tenant); err != nil {
+			t.Fatal(err)
+		}
 		secret, key := apikey.New()
-		key.TenantID = host.NewTenantID()
-		e.keys[name] = secret
+		key.TenantID, key.Name = tenant.ID, "test"
+		e.keys[name], e.tenants[name] = secret, tenant.ID
 		if err := e.store.CreateKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -160,6 +167,40 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 		}
 	}
 	return e
+}
+
+func newStore(t testing.TB) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "securetag.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// finish ends a scan as a dispatcher would.
+func (e *env) finish(t testing.TB, id string, findings []host.Finding) {
+	t.Helper()
+	scan, err := e.store.Scan(t.Context(), e.tenants["alice"], host.ScanID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := e.store.Claim(t.Context(), "test", []host.JobID{scan.Jobs[0].ID}, time.Minute)
+	if err != nil || len(claims) != 1 || len(scan.Jobs) != 1 {
+		t.Fatalf("claim the job of scan %s: %+v, %v", id, claims, err)
+	}
+	lost, err := e.store.Finish(t.Context(), []host.Outcome{{
+		Lease: claims[0].Lease, State: host.StateSucceeded, Findings: findings,
+		Progress: host.Progress{Phase: "matching", Done: 3, Total: 3, Unit: "files"},
+	}})
+	if err != nil || len(lost) > 0 {
+		t.Fatalf("finish the job of scan %s: lost %v, %v", id, lost, err)
+	}
 }
 
 // checkZip takes what begins as a zip does.

@@ -65,7 +65,7 @@ func TestFindingPages(t *testing.T) {
 		})
 	}
 	want := []string{"critical", "high", "low", "low", "low", "unknown"}
-	e.store.finish(host.ScanID(scan.ID), findings)
+	e.finish(t, scan.ID, findings)
 	c := e.client(t, "alice")
 	for limit := range 8 {
 		var got []string

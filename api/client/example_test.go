@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,11 +18,11 @@ func ExampleClient() {
 		switch r.URL.Path {
 		case "/codeaudit/upload":
 			w.WriteHeader(http.StatusAccepted)
-			fmt.Fprint(w, `{"id":"019a","state":"queued"}`)
+			_, _ = io.WriteString(w, `{"id":"019a","state":"queued"}`)
 		case "/scans/019a":
-			fmt.Fprint(w, `{"id":"019a","state":"succeeded","counts":{"high":1}}`)
+			_, _ = io.WriteString(w, `{"id":"019a","state":"succeeded","counts":{"high":1}}`)
 		default:
-			fmt.Fprint(w, `{"items":[{"severity":"high","title":"AWS key","location":{"path":"deploy.env","start_line":3}}]}`)
+			_, _ = io.WriteString(w, `{"items":[{"severity":"high","title":"AWS key","location":{"path":"deploy.env","start_line":3}}]}`)
 		}
 	}))
 	defer host.Close()
