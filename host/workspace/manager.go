@@ -1,0 +1,338 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+const (
+	lockName  = "lock"
+	ownPrefix = "h"
+)
+
+// Manager hands out directories and removes them. Safe for concurrent use.
+type Manager struct {
+	base string // shared with other managers
+	dir  string // this manager's own, absolute
+	own  *os.Root
+	lock *os.File
+	lim  Limits
+	log  hclog.Logger
+	next atomic.Int64 // numbers the names below dir
+
+	extractions sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	trees  map[host.ScanID]*shared
+}
+
+// shared is a scan's tree: being extracted, then used by any number of jobs.
+// Its fields are guarded by Manager.mu, but for those that are set before done
+// is closed and only read after it.
+type shared struct {
+	scan   host.ScanID
+	name   string
+	cancel context.CancelFunc
+	refs   int
+	ended  bool // extraction is over
+
+	done chan struct{}
+	sum  Summary
+	err  error
+}
+
+// New makes a manager with a sub-directory of its own in dir, which it creates
+// when missing. Close it. The limits apply to every tree it extracts.
+func New(dir string, lim Limits, log hclog.Logger) (*Manager, error) {
+	lim, err := lim.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	base, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("workspace directory: %w", err)
+	}
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return nil, fmt.Errorf("create workspace directory: %w", err)
+	}
+	m := &Manager{base: base, lim: lim, log: log, trees: make(map[host.ScanID]*shared)}
+	if err := m.claim(); err != nil {
+		return nil, fmt.Errorf("create workspace in %s: %w", base, err)
+	}
+	return m, nil
+}
+
+// claim makes and locks the manager's own directory. No other manager sweeps
+// while it is made, so a directory without a held lock has no owner.
+func (m *Manager) claim() error {
+	all, err := openLock(filepath.Join(m.base, lockName), true)
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	if m.dir, err = os.MkdirTemp(m.base, ownPrefix); err != nil {
+		return err
+	}
+	if m.lock, err = openLock(filepath.Join(m.dir, lockName), true); err != nil {
+		return errors.Join(err, os.RemoveAll(m.dir))
+	}
+	if m.own, err = os.OpenRoot(m.dir); err != nil {
+		m.lock.Close()
+		return errors.Join(err, os.RemoveAll(m.dir))
+	}
+	return nil
+}
+
+// Close ends running extractions, waits for them, and removes the manager's
+// directory with all that is in it: call it when no job runs any more. Closing
+// twice is no error.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	for _, s := range m.trees {
+		s.cancel()
+	}
+	m.mu.Unlock()
+	m.extractions.Wait()
+
+	err := empty(m.own) // the lock file too: a lock without a name still counts for those who had it open
+	err = errors.Join(err, m.own.Close(), ignoreMissing(os.Remove(m.dir)), m.lock.Close())
+	if err != nil {
+		return fmt.Errorf("remove workspace: %w", err)
+	}
+	return nil
+}
+
+// Sweep removes what managers that are gone left in the directory. It leaves
+// alone what belongs to a live one, in this process or another.
+func (m *Manager) Sweep(ctx context.Context) error {
+	bins, err := m.collect()
+	for _, bin := range bins {
+		if ctx.Err() != nil {
+			return fmt.Errorf("sweep workspace: %w", context.Cause(ctx))
+		}
+		m.log.Info("removing what a dead host left", "dir", filepath.Join(m.dir, bin))
+		err = errors.Join(err, emptyBin(m.own, bin))
+	}
+	if err != nil {
+		return fmt.Errorf("sweep workspace: %w", err)
+	}
+	return nil
+}
+
+// collect moves the directories of dead managers into bins of our own. It
+// holds the lock that keeps new ones from being made meanwhile, so it only
+// moves; removing comes after.
+func (m *Manager) collect() (bins []string, err error) {
+	all, err := openLock(filepath.Join(m.base, lockName), true)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	root, err := os.OpenRoot(m.base)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	entries, err := os.ReadDir(m.base)
+	for _, e := range entries {
+		dir := e.Name()
+		if !e.IsDir() || !strings.HasPrefix(dir, ownPrefix) || dir == filepath.Base(m.dir) {
+			continue
+		}
+		bin := m.name("x")
+		moved, merr := adopt(root, dir, filepath.Base(m.dir)+"/"+bin)
+		if moved {
+			bins = append(bins, bin)
+		}
+		err = errors.Join(err, merr)
+	}
+	return bins, err
+}
+
+// adopt moves dir into a new bin when no living manager holds its lock.
+func adopt(base *os.Root, dir, bin string) (bool, error) {
+	lock, err := openLock(filepath.Join(base.Name(), dir, lockName), false)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && lock == nil) {
+		return false, nil // gone, or alive
+	}
+	if err != nil {
+		return false, err
+	}
+	defer lock.Close()
+	if err := intoBin(base, dir, bin); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// name makes a name below dir that was not used before. Short, because it is
+// the front of many paths, some of which may name sockets.
+func (m *Manager) name(prefix string) string {
+	return prefix + strconv.FormatInt(m.next.Add(1), 36)
+}
+
+// WorkDir makes a private, writable, empty directory for one attempt of a job
+// and returns its absolute path. release removes it, whatever is in it then;
+// calling it again does nothing.
+func (m *Manager) WorkDir(job host.JobID, attempt int) (path string, release func(), err error) {
+	name := m.name("w")
+	if err := m.own.Mkdir(name, 0o700); err != nil {
+		return "", nil, fmt.Errorf("make work directory of job %s: %w", job, err)
+	}
+	path = filepath.Join(m.dir, name)
+	m.log.Debug("work directory", "job", job, "attempt", attempt, "dir", path)
+	return path, sync.OnceFunc(func() { m.remove(name, "job", job, "attempt", attempt) }), nil
+}
+
+// remove removes a directory for good. When that fails it stays until the next
+// start; the job it belonged to is none the worse.
+func (m *Manager) remove(name string, who ...any) {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return // Close removes everything
+	}
+	if err := discard(m.own, name, m.name("x")); err != nil {
+		m.log.Warn("could not remove a directory; the next start tries again", append(who, "dir", filepath.Join(m.dir, name), "error", err)...)
+	}
+}
+
+// Tree is a scan's unpacked archive. Release it.
+type Tree struct {
+	root    string
+	sum     Summary
+	release func()
+}
+
+// Root is the absolute path of the read-only tree.
+func (t *Tree) Root() string { return t.root }
+
+// Summary is what was unpacked.
+func (t *Tree) Summary() Summary { return t.sum }
+
+// Release gives the tree back; the last one to do so removes it. Releasing
+// twice is releasing once.
+func (t *Tree) Release() { t.release() }
+
+// Acquire returns the scan's tree. The first caller has it extracted from the
+// blob that open opens; the others wait for that and share it. A caller whose
+// ctx ends leaves at once and disturbs nobody; when all have left the
+// extraction is canceled. An archive that is refused is an *ArchiveError.
+func (m *Manager) Acquire(ctx context.Context, scan host.ScanID, open func(context.Context) (host.Blob, error)) (*Tree, error) {
+	s, err := m.join(ctx, scan, open)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		m.leave(s)
+		return nil, fmt.Errorf("wait for the tree of scan %s: %w", scan, context.Cause(ctx))
+	}
+	if s.err != nil {
+		m.leave(s)
+		return nil, fmt.Errorf("unpack scan %s: %w", scan, s.err)
+	}
+	return &Tree{
+		root:    filepath.Join(m.dir, s.name),
+		sum:     s.sum,
+		release: sync.OnceFunc(func() { m.leave(s) }),
+	}, nil
+}
+
+// join counts the caller in, and starts the extraction for the first.
+func (m *Manager) join(ctx context.Context, scan host.ScanID, open func(context.Context) (host.Blob, error)) (*shared, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, fmt.Errorf("unpack scan %s: the workspace is closed: %w", scan, host.ErrUnavailable)
+	}
+	if s := m.trees[scan]; s != nil {
+		s.refs++
+		return s, nil
+	}
+	// The extraction belongs to all who wait for it, so it does not end with
+	// the first one's context.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &shared{scan: scan, name: m.name("t"), cancel: cancel, refs: 1, done: make(chan struct{})}
+	m.trees[scan] = s
+	m.extractions.Go(func() { m.extract(ctx, s, open) })
+	return s, nil
+}
+
+// leave counts a caller out; the last one has the tree removed.
+func (m *Manager) leave(s *shared) {
+	m.mu.Lock()
+	s.refs--
+	last := s.refs == 0
+	if last && m.trees[s.scan] == s {
+		delete(m.trees, s.scan)
+	}
+	remove := last && s.ended && s.err == nil
+	m.mu.Unlock()
+	if last {
+		s.cancel() // while it still runs, extract removes what it made
+	}
+	if remove {
+		m.remove(s.name, "scan", s.scan)
+	}
+}
+
+// extract runs in a goroutine of its own, which Close joins.
+func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Context) (host.Blob, error)) {
+	sum, err := m.extractTo(ctx, s.name, open)
+	if err != nil {
+		m.remove(s.name, "scan", s.scan) // before anyone hears of the error and tries again
+	}
+	m.mu.Lock()
+	s.sum, s.err, s.ended = sum, err, true
+	abandoned := s.refs == 0
+	if err != nil && m.trees[s.scan] == s {
+		delete(m.trees, s.scan)
+	}
+	m.mu.Unlock()
+	close(s.done)
+	if abandoned && err == nil {
+		m.remove(s.name, "scan", s.scan)
+	}
+}
+
+// extractTo recovers, because it runs decoders over hostile bytes: a fault in
+// one of them fails that scan and nothing else.
+func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.log.Error("panic while unpacking", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic while unpacking: %v", p)
+		}
+	}()
+	if err := m.own.Mkdir(name, 0o700); err != nil {
+		return Summary{}, err
+	}
+	blob, err := open(ctx)
+	if err != nil {
+		return Summary{}, fmt.Errorf("open archive: %w", err)
+	}
+	defer blob.Close()
+	return Extract(ctx, blob, blob.Size(), filepath.Join(m.dir, name), m.lim)
+}

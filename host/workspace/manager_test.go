@@ -1,0 +1,567 @@
+package workspace_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/workspace"
+)
+
+// memBlob is an archive in memory that knows whether it was closed.
+type memBlob struct {
+	*bytes.Reader
+	closed atomic.Bool
+}
+
+func (b *memBlob) Close() error { b.closed.Store(true); return nil }
+
+func newBlob(data []byte) *memBlob { return &memBlob{Reader: bytes.NewReader(data)} }
+
+func opens(data []byte) func(context.Context) (host.Blob, error) {
+	return func(context.Context) (host.Blob, error) { return newBlob(data), nil }
+}
+
+func newManager(t *testing.T, dir string) *workspace.Manager {
+	t.Helper()
+	m, err := workspace.New(dir, workspace.Limits{}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return m
+}
+
+func gone(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there (%v)", path, err)
+	}
+}
+
+func TestAcquireShares(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, t.TempDir())
+	data := packZip(t, []item{file("d/a", "hello")})
+	var opened atomic.Int32
+	blob := newBlob(data)
+	open := func(context.Context) (host.Blob, error) {
+		opened.Add(1)
+		return blob, nil
+	}
+	const jobs = 16
+	trees := make([]*workspace.Tree, jobs)
+	var wg sync.WaitGroup
+	for i := range jobs {
+		wg.Go(func() {
+			tree, err := m.Acquire(t.Context(), "scan", open)
+			if err != nil {
+				t.Errorf("job %d: %v", i, err)
+				return
+			}
+			trees[i] = tree
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	if opened.Load() != 1 || !blob.closed.Load() {
+		t.Errorf("opened %d times, closed %v; want once and closed", opened.Load(), blob.closed.Load())
+	}
+	root := trees[0].Root()
+	if !filepath.IsAbs(root) || trees[0].Summary().Files != 1 {
+		t.Errorf("root %q, summary %+v", root, trees[0].Summary())
+	}
+	for i, tree := range trees {
+		if tree.Root() != root {
+			t.Errorf("job %d has the tree %s, job 0 %s", i, tree.Root(), root)
+		}
+		if body, err := os.ReadFile(filepath.Join(root, "d/a")); err != nil || string(body) != "hello" {
+			t.Errorf("before release %d: %q, %v", i, body, err)
+		}
+		tree.Release()
+		tree.Release() // must not count twice
+	}
+	gone(t, root)
+
+	again, err := m.Acquire(t.Context(), "scan", opens(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Release()
+	other, err := m.Acquire(t.Context(), "other", opens(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Release()
+	if again.Root() == other.Root() {
+		t.Error("two scans share a tree")
+	}
+}
+
+func TestAcquireRefusal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := newManager(t, dir)
+	bad := packZip(t, []item{file("ok", "x"), file("../x", "dead")})
+	_, err := m.Acquire(t.Context(), "scan", opens(bad))
+	wantCode(t, refusalOf(t, err), workspace.CodePathEscape)
+	broken := errors.New("blob store is down")
+	_, err = m.Acquire(t.Context(), "scan", func(context.Context) (host.Blob, error) { return nil, broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("Acquire = %v, want the blob store's error", err)
+	}
+	if left := below(t, dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	tree, err := m.Acquire(t.Context(), "scan", opens(packZip(t, []item{file("ok", "x")}))) // a failure is not remembered
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree.Release()
+}
+
+func TestAcquirePanic(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, t.TempDir())
+	_, err := m.Acquire(t.Context(), "scan", func(context.Context) (host.Blob, error) { panic("decoder bug") })
+	if err == nil || !strings.Contains(err.Error(), "decoder bug") {
+		t.Errorf("Acquire = %v, want the panic as an error", err)
+	}
+}
+
+// below lists what managers made in dir, but for their locks.
+func below(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "h*", "[twx]*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// gate is an open func that waits until it may go on, or its context ends.
+type gate struct {
+	data    []byte
+	waiting chan struct{} // closed once it was called
+	release chan struct{}
+	ended   atomic.Bool
+}
+
+func newGate(data []byte) *gate {
+	return &gate{data: data, waiting: make(chan struct{}), release: make(chan struct{})}
+}
+
+func (g *gate) open(ctx context.Context) (host.Blob, error) {
+	close(g.waiting)
+	select {
+	case <-g.release:
+		return newBlob(g.data), nil
+	case <-ctx.Done():
+		g.ended.Store(true)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// TestFirstWaiterLeaves: the one that started the extraction goes away, the
+// second must still get the tree.
+func TestFirstWaiterLeaves(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, t.TempDir())
+	g := newGate(packZip(t, []item{file("a", "x")}))
+	stop := errors.New("first job was canceled")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	first := make(chan error, 1)
+	go func() {
+		_, err := m.Acquire(ctx, "scan", g.open)
+		first <- err
+	}()
+	<-g.waiting
+	joined := make(chan *workspace.Tree, 1)
+	entered := &signalCtx{Context: t.Context(), asked: make(chan struct{})}
+	go func() {
+		tree, err := m.Acquire(entered, "scan", g.open)
+		if err != nil {
+			t.Errorf("second job: %v", err)
+		}
+		joined <- tree
+	}()
+	<-entered.asked // the second waits in its select: it is counted in
+	cancel(stop)
+	if err := <-first; !errors.Is(err, stop) {
+		t.Errorf("first job: %v, want its own cause", err)
+	}
+	close(g.release)
+	tree := <-joined
+	if tree == nil {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(tree.Root(), "a")); err != nil {
+		t.Error(err)
+	}
+	tree.Release()
+	gone(t, tree.Root())
+}
+
+// signalCtx says when somebody waits for it.
+type signalCtx struct {
+	context.Context
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (c *signalCtx) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.asked) })
+	return c.Context.Done()
+}
+
+// TestAllWaitersLeave: nobody wants the tree any more, so the extraction ends
+// and the next one starts afresh.
+func TestAllWaitersLeave(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m, err := workspace.New(dir, workspace.Limits{}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := m.Acquire(ctx, "scan", g.open)
+		left <- err
+	}()
+	<-g.waiting
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire = %v, want canceled", err)
+	}
+	tree, err := m.Acquire(t.Context(), "scan", opens(packZip(t, []item{file("a", "x")})))
+	if err != nil {
+		t.Fatalf("Acquire after all had left: %v", err)
+	}
+	tree.Release()
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if !g.ended.Load() {
+		t.Error("the abandoned extraction was not canceled")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "h*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestAcquireRace lets jobs of few scans come, go and change their mind.
+func TestAcquireRace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := newManager(t, dir)
+	data := packTar(t, []item{file("a/b", "hello"), file("c", "x")})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := range 40 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if (i+n)%3 == 0 {
+					go cancel()
+				}
+				tree, err := m.Acquire(ctx, host.ScanID(fmt.Sprint("scan", n%3)), opens(data))
+				switch {
+				case err == nil:
+					if body, err := os.ReadFile(filepath.Join(tree.Root(), "a", "b")); string(body) != "hello" {
+						t.Errorf("a tree in use holds %q, %v", body, err)
+					}
+					tree.Release()
+				case !errors.Is(err, context.Canceled):
+					t.Errorf("Acquire: %v", err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "h*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestWorkDir(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, t.TempDir())
+	path, release, err := m.WorkDir("job", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, release2, err := m.WorkDir("job", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release2()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != fs.ModeDir|0o700 || !filepath.IsAbs(path) || path == other {
+		t.Errorf("%s: %v, %v; the other is %s", path, info, err, other)
+	}
+	if err := os.WriteFile(filepath.Join(path, "out"), nil, 0o600); err != nil {
+		t.Errorf("not writable: %v", err)
+	}
+	release()
+	release()
+	gone(t, path)
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("the other work directory went too: %v", err)
+	}
+}
+
+// TestHostileWorkDir removes what a plugin may leave behind. As root the
+// permissions would not stop anybody, so it runs again as another user.
+func TestHostileWorkDir(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("WORKSPACE_TEST_CHILD") == "" && os.Geteuid() == 0 {
+		asNobody(t)
+	}
+	outside := t.TempDir()
+	canary := filepath.Join(outside, "canary")
+	if err := os.WriteFile(canary, []byte("alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(outside, "ws")
+	m := newManager(t, dir)
+	path, release, err := m.WorkDir("job", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mess(t, path, canary)
+	release()
+	gone(t, path)
+
+	tree, err := m.Acquire(t.Context(), "scan", opens(packTar(t, []item{file("a/b/c", "x"), {name: "empty/", mode: fs.ModeDir | 0o755}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		if err := os.WriteFile(filepath.Join(tree.Root(), "a", "new"), nil, 0o600); err == nil {
+			t.Error("the tree is writable")
+		}
+	}
+	tree.Release()
+	gone(t, tree.Root())
+	if left := below(t, dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if body, err := os.ReadFile(canary); string(body) != "alive" {
+		t.Errorf("the file outside: %q, %v", body, err)
+	}
+}
+
+// mess makes everything that is hard to remove: a path deeper than any path
+// may be long, directories without permissions, links out, a fifo, a crowd.
+func mess(t *testing.T, path, canary string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Symlink(canary, filepath.Join(path, "link")))
+	must(os.Symlink(filepath.Dir(canary), filepath.Join(path, "dirlink")))
+	must(os.Symlink(".", filepath.Join(path, "loop")))
+	must(os.Link(canary, filepath.Join(path, "hard")))
+	must(syscall.Mkfifo(filepath.Join(path, "fifo"), 0o600))
+	must(os.WriteFile(filepath.Join(path, "bad\xffname\n"), nil, 0))
+	for i := range 3000 {
+		must(os.WriteFile(filepath.Join(path, fmt.Sprint("f", i)), nil, 0o400))
+	}
+	must(os.MkdirAll(filepath.Join(path, "locked", "in", "d1"), 0o700))
+	must(os.WriteFile(filepath.Join(path, "locked", "in", "f"), nil, 0o400))
+	must(os.MkdirAll(filepath.Join(path, "d1", "d1", "d2"), 0o700)) // names as the removal itself makes them
+
+	at, err := os.OpenRoot(path)
+	must(err)
+	for range 3000 {
+		must(at.Mkdir("deep", 0o700))
+		next, err := at.OpenRoot("deep")
+		must(err)
+		must(at.Close())
+		at = next
+	}
+	must(at.Close())
+	must(os.Chmod(filepath.Join(path, "locked", "in"), 0))
+	must(os.Chmod(filepath.Join(path, "locked"), 0))
+	must(os.Chmod(path, 0o500))
+}
+
+// asNobody runs the calling test again as a user without rights.
+func asNobody(t *testing.T) {
+	t.Helper()
+	tmp, err := os.MkdirTemp("", "ws") // t.TempDir is below directories that are closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	bin := filepath.Join(tmp, "child.test")
+	if err := errors.Join(os.Chown(tmp, nobody, nobody), os.WriteFile(bin, exe, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir = tmp
+	cmd.Env = []string{"WORKSPACE_TEST_CHILD=1", "TMPDIR=" + tmp, "HOME=" + tmp}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
+
+// TestSweep has a host die with a tree and work directories in use (the test
+// binary itself, killed), and a living one beside it.
+func TestSweep(t *testing.T) {
+	if dir := os.Getenv("WORKSPACE_TEST_CRASH"); dir != "" {
+		crash(t, dir)
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	alive := newManager(t, dir)
+	kept, release, err := alive.WorkDir("job", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSweep$")
+	cmd.Env = append(os.Environ(), "WORKSPACE_TEST_CRASH="+dir)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make([]byte, len("ready"))
+	if _, err := io.ReadFull(stdout, ready); err != nil || string(ready) != "ready" {
+		t.Fatalf("the other host said %q, %v", ready, err)
+	}
+	if err := alive.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(below(t, dir)); n != 1+3 {
+		t.Errorf("a sweep beside two living hosts left %v", below(t, dir))
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // says "killed"
+
+	// A host that died before it had locked its directory.
+	if err := os.MkdirAll(filepath.Join(dir, "h0", "t1", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	second := newManager(t, dir)
+	if err := second.Sweep(t.Context()); err != nil {
+		t.Errorf("Sweep: %v", err)
+	}
+	if left := below(t, dir); len(left) != 1 || left[0] != kept {
+		t.Errorf("after the sweep there is %v, want only %s", left, kept)
+	}
+	if hosts, _ := filepath.Glob(filepath.Join(dir, "h*")); len(hosts) != 2 {
+		t.Errorf("directories of hosts: %v, want the two that live", hosts)
+	}
+}
+
+func crash(t *testing.T, dir string) {
+	m, err := workspace.New(dir, workspace.Limits{}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Acquire(t.Context(), "scan", opens(packTar(t, []item{file("a/b", "x")}))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		path, _, err := m.WorkDir("job", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(path, "closed"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Print("ready")
+	_ = os.Stdout.Sync()
+	select {} // until killed
+}
+
+// TestManyHosts starts, sweeps and stops managers on one directory at once. No
+// sweep may take what another has just made.
+func TestManyHosts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			for range 10 {
+				m, err := workspace.New(dir, workspace.Limits{}, hclog.NewNullLogger())
+				if err != nil {
+					t.Errorf("New: %v", err)
+					return
+				}
+				path, release, err := m.WorkDir("job", 1)
+				if err == nil {
+					err = errors.Join(m.Sweep(t.Context()), os.WriteFile(filepath.Join(path, "f"), nil, 0o600))
+					release()
+				}
+				if err := errors.Join(err, m.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if hosts, _ := filepath.Glob(filepath.Join(dir, "h*")); len(hosts) != 0 {
+		t.Errorf("left behind: %v", hosts)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	m := newManager(t, t.TempDir())
+	tree, err := m.Acquire(t.Context(), "scan", opens(packZip(t, []item{file("a", "x")})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	gone(t, tree.Root())
+	tree.Release() // late, and harmless
+	if _, err := m.Acquire(t.Context(), "scan", opens(nil)); !errors.Is(err, host.ErrUnavailable) {
+		t.Errorf("Acquire after Close = %v, want ErrUnavailable", err)
+	}
+}
