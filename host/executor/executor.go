@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -104,16 +102,20 @@ func (e *Executor) Serve(ctx context.Context) error {
 // sweep removes the directories that hosts left behind when they were killed.
 // Their plugins died with them.
 func (e *Executor) sweep() {
-	dirs, err := filepath.Glob(filepath.Join(e.cfg.RunDir, "p*-*"))
+	entries, err := os.ReadDir(e.cfg.RunDir)
 	if err != nil {
-		return
+		e.log.Warn("run directory cannot be swept", "dir", e.cfg.RunDir, "error", err)
 	}
-	for _, dir := range dirs {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "p"), "-")
-		pid, err := strconv.Atoi(owner)
-		if err != nil || pid <= 0 || pid == os.Getpid() || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+	for _, entry := range entries {
+		var pid int
+		var id uint32
+		if n, _ := fmt.Sscanf(entry.Name(), "p%d-%08x", &pid, &id); n != 2 || pid <= 0 {
 			continue
 		}
+		if pid == os.Getpid() || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		dir := filepath.Join(e.cfg.RunDir, entry.Name())
 		if err := removeDir(dir); err != nil {
 			e.log.Warn("directory of a dead host's plugin is left behind", "dir", dir, "error", err)
 		}

@@ -169,8 +169,8 @@ func refuseBroker(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientCon
 }
 
 // connect starts the process and speaks the handshake with it.
-func (p *process) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.plugin.StartTimeout)
+func (p *process) connect(caller context.Context) error {
+	ctx, cancel := context.WithTimeout(caller, p.plugin.StartTimeout)
 	defer cancel()
 	type answer struct {
 		scanner any
@@ -190,6 +190,9 @@ func (p *process) connect(ctx context.Context) error {
 	select {
 	case a = <-answered:
 	case <-ctx.Done():
+		if caller.Err() != nil {
+			return p.fault(host.CodePluginUnavailable, true, "was not waited for: %v", context.Cause(caller))
+		}
 		return p.startFault(context.Cause(ctx), true)
 	}
 	if a.err != nil {
