@@ -1,0 +1,175 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// detail is what of a finding is only shown, never searched.
+type detail struct {
+	Confidence host.Confidence `json:"confidence,omitempty"`
+	Location   host.Location   `json:"location"`
+	Snippet    string          `json:"snippet,omitempty"`
+	CWE        []int           `json:"cwe,omitempty"`
+	Tags       []string        `json:"tags,omitempty"`
+	References []string        `json:"references,omitempty"`
+	Properties json.RawMessage `json:"properties,omitempty"`
+}
+
+// findingRows are findings as arrays, each with the place of its lease.
+type findingRows struct {
+	lease                                             []int32
+	id, ruleID, fingerprint, title, message, moreJSON []string
+	severity                                          []int16
+}
+
+func (r *findingRows) add(lease int, batch []host.Finding) {
+	for _, f := range batch {
+		if !isID(f.ID) {
+			f.ID = host.NewFindingID()
+		}
+		d := detail{Confidence: host.Confidence(clean(string(f.Confidence))), Location: f.Location, Snippet: clean(f.Snippet),
+			CWE: f.CWE, Tags: cleanAll(f.Tags), References: cleanAll(f.References)}
+		d.Location.Path, d.Location.URL = clean(f.Location.Path), clean(f.Location.URL)
+		if p := clean(string(f.Properties)); json.Valid([]byte(p)) {
+			d.Properties = json.RawMessage(p)
+		}
+		r.lease = append(r.lease, int32(lease))
+		r.id = append(r.id, string(f.ID))
+		r.severity = append(r.severity, int16(f.Severity.Rank()))
+		r.ruleID = append(r.ruleID, clean(f.RuleID))
+		r.fingerprint = append(r.fingerprint, clean(f.Fingerprint))
+		r.title = append(r.title, clean(f.Title))
+		r.message = append(r.message, clean(f.Message))
+		r.moreJSON = append(r.moreJSON, encode(d))
+	}
+}
+
+// leaseRows are leases as arrays.
+type leaseRows struct {
+	job   []string
+	epoch []int64
+	id    []string
+}
+
+// add takes a lease unless it cannot exist, or is there already.
+func (r *leaseRows) add(l host.Lease, seen map[host.Lease]bool) bool {
+	if seen[l] || !isID(l.Job) || !isID(l.ID) {
+		return false
+	}
+	seen[l] = true
+	r.job, r.epoch, r.id = append(r.job, string(l.Job)), append(r.epoch, l.Epoch), append(r.id, l.ID)
+	return true
+}
+
+// insertFindings takes the leases ($1 job, $2 epoch, $3 id) and the findings
+// ($4 place of its lease, from 1; $5-$11 columns). It locks the leased jobs by
+// id, stores the findings of the leases that are held, and returns how many
+// are. Findings that are there already stay: the caller may send a batch again
+// whose answer it did not get.
+const insertFindings = `
+with held as (
+    select l.n, j.tenant_id, j.scan_id, j.id, j.lease_epoch
+    from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[]) with ordinality as l (job, epoch, lease, n)
+    join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease
+    order by j.id for no key update of j
+), put as (
+    insert into findings (id, tenant_id, scan_id, job_id, lease_epoch,
+                          severity, rule_id, fingerprint, title, message, detail)
+    select f.id, h.tenant_id, h.scan_id, h.id, h.lease_epoch,
+           f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail
+    from held h
+    join unnest($4::int[], $5::text[]::uuid[], $6::smallint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+        as f (n, id, severity, rule_id, fingerprint, title, message, detail) on f.n = h.n
+    on conflict (scan_id, severity, id) do nothing
+)
+select count(*) from held`
+
+func (r *findingRows) args(l leaseRows) []any {
+	return []any{l.job, l.epoch, l.id, r.lease, r.id, r.severity, r.ruleID, r.fingerprint, r.title, r.message, r.moreJSON}
+}
+
+// AddFindings implements host.JobStore.
+func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Finding) error {
+	op := fmt.Sprintf("keep findings of job %.64q", string(l.Job))
+	var leases leaseRows
+	if !leases.add(l, map[host.Lease]bool{}) {
+		return fmt.Errorf("%s: %w", op, host.ErrLeaseLost)
+	}
+	var rows findingRows
+	rows.add(1, batch)
+	return s.do(ctx, op, func(ctx context.Context) error {
+		var held int
+		if err := s.pool.QueryRow(ctx, insertFindings, rows.args(leases)...).Scan(&held); err != nil {
+			return err
+		}
+		if held == 0 {
+			return host.ErrLeaseLost
+		}
+		return nil
+	})
+}
+
+// findings takes tenant, scan, the only rank or null, the rank and id to
+// continue behind (-1 and the least id: from the start), and a limit.
+const findings = `
+select f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at
+from findings f
+join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
+where f.scan_id = $2 and f.tenant_id = $1
+  and ($3::smallint is null or f.severity = $3::smallint)
+  and (f.severity, f.id) > ($4::smallint, $5::uuid)
+order by f.severity, f.id limit $6`
+
+// Findings implements host.ScanStore.
+func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q host.FindingQuery) (all []host.Finding, err error) {
+	op := fmt.Sprintf("list findings of scan %.64q", string(id))
+	if !isID(t) || !isID(id) {
+		return nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	after := host.FindingCursor{Rank: -1, ID: "00000000-0000-0000-0000-000000000000"}
+	if q.After != nil {
+		after = *q.After
+		if !isID(after.ID) || after.Rank < 0 || after.Rank >= len(host.Severities()) {
+			return nil, fmt.Errorf("%s: cursor %d, %.64q: %w", op, after.Rank, string(after.ID), host.ErrInvalid)
+		}
+	}
+	var only *int16
+	if q.Severity != "" {
+		only = new(int16(q.Severity.Rank()))
+	}
+	err = s.batch(ctx, op, func(b *pgx.Batch) {
+		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2`, string(t), string(id)).QueryRow(func(row pgx.Row) error {
+			var one int
+			return row.Scan(&one)
+		})
+		b.Queue(findings, string(t), string(id), only, int16(after.Rank), string(after.ID), limit(q.Limit, 100, 1000)).
+			Query(func(rows pgx.Rows) (err error) {
+				all, err = pgx.CollectRows(rows, toFinding)
+				return err
+			})
+	})
+	return all, err
+}
+
+func toFinding(row pgx.CollectableRow) (f host.Finding, err error) {
+	var rank int
+	var more text
+	err = row.Scan(&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &more, at(&f.CreatedAt))
+	if err != nil {
+		return f, err
+	}
+	var d detail
+	if err := object("detail", more, &d); err != nil {
+		return f, err
+	}
+	f.Severity = host.Severities()[rank]
+	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
+	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
+	return f, nil
+}

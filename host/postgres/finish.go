@@ -1,0 +1,187 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// deriveScans and deriveEnd enclose a list or subquery of scan ids. It is
+// host.DeriveState in SQL, and the sums; the caller holds the scans' locks.
+// Scans that would not change are not written.
+const (
+	deriveScans = `
+update scans s set state = d.state,
+    finished_at = case when d.state in ('queued', 'running') then null else coalesce(s.finished_at, now()) end,
+    critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
+from (
+    select scan_id, case
+            when bool_and(state = 'queued') then 'queued'
+            when bool_or(state in ('queued', 'running')) then 'running'
+            when bool_or(state = 'canceled') then 'canceled'
+            when bool_and(state = 'succeeded') then 'succeeded'
+            when bool_and(state = 'timed_out') then 'timed_out'
+            when bool_and(state not in ('succeeded', 'partial')) then 'failed'
+            else 'partial'
+        end as state,
+        sum(critical) as critical, sum(high) as high, sum(medium) as medium,
+        sum(low) as low, sum(info) as info, sum(unknown) as unknown
+    from jobs where scan_id in `
+	deriveEnd = ` group by scan_id
+) d
+where s.id = d.scan_id
+  and (s.state, s.critical, s.high, s.medium, s.low, s.info, s.unknown)
+      is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)`
+)
+
+// dropStale takes job ids and removes the findings of those that are not
+// running, but for their result. A job whose result is of its first epoch has
+// no others, and most are such.
+const dropStale = `
+delete from findings f using jobs j
+where j.id = any($1::text[]::uuid[]) and j.lease_id is null and j.result_epoch is distinct from 1
+  and f.scan_id = j.scan_id and f.job_id = j.id and f.lease_epoch is distinct from j.result_epoch`
+
+// queueSettle puts what follows a change of these jobs' states.
+func queueSettle(b *pgx.Batch, jobs []string) {
+	b.Queue(dropStale, jobs)
+	b.Queue(deriveScans+`(select scan_id from jobs where id = any($1::text[]::uuid[]))`+deriveEnd, jobs)
+}
+
+// finish takes, as arrays, leases ($1-$3), states, errors, whether it crashed,
+// progress ("" keeps the last), the retry's delay in microseconds and whether
+// the attempt is given back. It returns the jobs it changed. A retry becomes
+// canceled when that was asked for, and failed when nothing is left to try:
+// the dispatcher decides the same, and here it cannot be wrong.
+const finish = `
+with held as (
+    select j.id, j.scan_id, j.lease_epoch, o.error, o.crashed, o.progress, o.delay, o.release, case
+            when o.state <> 'queued' then o.state
+            when s.cancel_requested_at is not null then 'canceled'
+            when not o.release and (j.attempt >= j.max_attempts or j.crashes + o.crashed::int >= 3) then 'failed'
+            else 'queued'
+        end as state
+    from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[], $5::text[], $6::bool[],
+                $7::text[], $8::bigint[], $9::bool[])
+        as o (job, epoch, lease, state, error, crashed, progress, delay, release)
+    join jobs j on j.id = o.job and j.lease_epoch = o.epoch and j.lease_id = o.lease
+    join scans s on s.id = j.scan_id
+    order by j.id for no key update of j
+)
+update jobs j set state = h.state,
+    attempt = j.attempt - h.release::int,
+    crashes = j.crashes + h.crashed::int,
+    progress = coalesce(nullif(h.progress, ''), j.progress),
+    error = case when h.release then coalesce(h.error, j.error) else h.error end,
+    lease_id = null, lease_owner = null, lease_expires_at = null, dispatched_at = null,
+    run_at = case when h.state = 'queued' then now() + h.delay * interval '1 microsecond' else j.run_at end,
+    finished_at = case when h.state = 'queued' then null else now() end,
+    result_epoch = case when h.state in ('succeeded', 'partial') then j.lease_epoch end,
+    critical = c.critical, high = c.high, medium = c.medium, low = c.low, info = c.info, unknown = c.unknown
+from held h cross join lateral (
+    select count(*) filter (where f.severity = 0) as critical, count(*) filter (where f.severity = 1) as high,
+           count(*) filter (where f.severity = 2) as medium, count(*) filter (where f.severity = 3) as low,
+           count(*) filter (where f.severity = 4) as info, count(*) filter (where f.severity = 5) as unknown
+    from findings f
+    where h.state in ('succeeded', 'partial')
+      and f.scan_id = h.scan_id and f.job_id = h.id and f.lease_epoch = h.lease_epoch
+) c
+where j.id = h.id
+returning j.id, j.lease_epoch`
+
+// outcomeRows are outcomes as arrays.
+type outcomeRows struct {
+	leases           leaseRows
+	findings         findingRows
+	state, progress  []string
+	fault            []*string
+	crashed, release []bool
+	delay            []int64
+}
+
+func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
+	seen := map[host.Lease]bool{}
+	for _, o := range outcomes {
+		if !r.leases.add(o.Lease, seen) {
+			continue
+		}
+		progress, retry := "", o.State == host.StateQueued
+		if o.Progress != (host.Progress{}) {
+			progress = encodeProgress(o.Progress)
+		}
+		if delivers(o.State) {
+			r.findings.add(len(r.leases.job), o.Findings)
+		}
+		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, encodeError(o.Error))
+		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
+		r.delay = append(r.delay, max(0, micros(o.RetryAfter)))
+	}
+	return r
+}
+
+func delivers(s host.State) bool { return s == host.StateSucceeded || s == host.StatePartial }
+
+// Finish implements host.JobStore. An outcome that comes twice counts once;
+// the second is lost. Findings of an attempt that delivers nothing are dropped.
+func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []host.Lease, err error) {
+	op := fmt.Sprintf("finish %d jobs", len(outcomes))
+	if err := checkOutcomes(outcomes); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	r := outcomesOf(outcomes)
+	type key struct {
+		job   host.JobID
+		epoch int64
+	}
+	var stored map[key]bool
+	if l := r.leases; len(l.job) > 0 {
+		err = s.batch(ctx, op, func(b *pgx.Batch) {
+			stored = map[key]bool{}
+			b.Queue(lockScans, l.job)
+			if len(r.findings.id) > 0 {
+				b.Queue(insertFindings, r.findings.args(l)...)
+			}
+			b.Queue(finish, l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release).
+				Query(func(rows pgx.Rows) error {
+					var k key
+					_, err := pgx.ForEachRow(rows, []any{&k.job, &k.epoch}, func() error { stored[k] = true; return nil })
+					return err
+				})
+			queueSettle(b, l.job)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	sent := map[host.Lease]bool{}
+	for i, l := range r.leases.job {
+		lease := host.Lease{Job: host.JobID(l), Epoch: r.leases.epoch[i], ID: r.leases.id[i]}
+		sent[lease] = stored[key{lease.Job, lease.Epoch}]
+	}
+	for _, o := range outcomes {
+		if !sent[o.Lease] {
+			lost = append(lost, o.Lease)
+		}
+		sent[o.Lease] = false // a second one with the same lease
+	}
+	return lost, nil
+}
+
+// checkOutcomes refuses what the dispatcher must never send, before anything
+// is stored.
+func checkOutcomes(outcomes []host.Outcome) error {
+	needsError := []host.State{host.StateFailed, host.StateTimedOut, host.StateQueued}
+	for _, o := range outcomes {
+		switch {
+		case !host.StateRunning.CanBecome(o.State):
+			return fmt.Errorf("job %.64q cannot go from running to %.32q: %w", string(o.Lease.Job), string(o.State), host.ErrInvalid)
+		case o.Error == nil && !o.Release && slices.Contains(needsError, o.State):
+			return fmt.Errorf("job %.64q becomes %s without an error that says why: %w", string(o.Lease.Job), o.State, host.ErrInvalid)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// lockScans takes job ids and locks their scans, by id. It stands before every
+// statement that changes a job's state.
+const lockScans = `
+select 1 from scans where id in (select scan_id from jobs where id = any($1::text[]::uuid[]))
+order by id for no key update`
+
+// claim takes job ids, owner and the lease's length in microseconds. It returns
+// the claimed jobs with their leases and scans. state = 'queued' is harmless
+// here: no index has a predicate that follows from this condition.
+const claim = `
+with picked as (
+    select id from jobs
+    where id = any($1::text[]::uuid[]) and state = 'queued' and run_at <= now()
+      and (deadline_at is null or deadline_at > now())
+    order by id for no key update
+), claimed as (
+    update jobs j set state = 'running', attempt = j.attempt + 1, progress = '{}',
+        lease_epoch = j.lease_epoch + 1, lease_id = gen_random_uuid(), lease_owner = $2,
+        lease_expires_at = now() + $3 * interval '1 microsecond', dispatched_at = null,
+        started_at = coalesce(j.started_at, now()),
+        deadline_at = coalesce(j.deadline_at, now() + j.timeout_us * interval '1 microsecond')
+    from picked where j.id = picked.id
+    returning j.*
+), started as (
+    update scans s set state = 'running', started_at = coalesce(s.started_at, now())
+    where s.id in (select scan_id from claimed) and (s.state <> 'running' or s.started_at is null)
+)
+select ` + jobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
+       ` + scanColumns + `, coalesce(s.started_at, now())
+from claimed j join scans s on s.id = j.scan_id order by j.id`
+
+// Claim implements host.JobStore.
+func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl time.Duration) (out []host.Claim, err error) {
+	list := ids(jobs)
+	if len(list) == 0 {
+		return nil, nil
+	}
+	err = s.batch(ctx, fmt.Sprintf("claim %d jobs", len(list)), func(b *pgx.Batch) {
+		b.Queue(lockScans, list)
+		b.Queue(claim, list, clean(owner), micros(ttl)).Query(func(rows pgx.Rows) (err error) {
+			out, err = pgx.CollectRows(rows, toClaim)
+			return err
+		})
+	})
+	return out, err
+}
+
+func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
+	var j jobRow
+	var s scanRow
+	var left int64
+	var started time.Time
+	dest := append(j.dest(), &c.Lease.Epoch, &c.Lease.ID, &left)
+	dest = append(append(dest, s.dest()...), at(&started))
+	if err := row.Scan(dest...); err != nil {
+		return c, err
+	}
+	if c.Job, err = j.value(); err != nil {
+		return c, err
+	}
+	if c.Scan, err = s.value(); err != nil {
+		return c, err
+	}
+	c.Lease.Job, c.Remaining = c.Job.ID, time.Duration(left)*time.Microsecond
+	// The statement still sees the scan as it was before.
+	c.Scan.State, c.Scan.StartedAt, c.Scan.Counts = host.StateRunning, started, host.Counts{}
+	return c, nil
+}
+
+// heartbeat takes leases ($1-$3), progress ($4) and the length in microseconds.
+// It returns the jobs whose lease is held and has not run out. The coalesce
+// keeps the planner from the index on lease_expires_at: with statistics from
+// an idle time it would read every running job there, for every lease.
+const heartbeat = `
+with held as (
+    select j.id, l.progress, s.cancel_requested_at is not null as cancel
+    from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[]) as l (job, epoch, lease, progress)
+    join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease
+        and coalesce(j.lease_expires_at, '-infinity') > now()
+    join scans s on s.id = j.scan_id
+    order by j.id for no key update of j
+)
+update jobs j set lease_expires_at = now() + $5 * interval '1 microsecond', progress = h.progress
+from held h where j.id = h.id
+returning j.id, j.lease_epoch, j.lease_id, h.cancel`
+
+// Heartbeat implements host.JobStore.
+func (s *Store) Heartbeat(ctx context.Context, beats []host.Beat, ttl time.Duration) ([]host.Pulse, error) {
+	var l leaseRows
+	var progress []string
+	seen := map[host.Lease]bool{}
+	for _, b := range beats {
+		if l.add(b.Lease, seen) {
+			progress = append(progress, encodeProgress(b.Progress))
+		}
+	}
+	if len(l.job) == 0 {
+		return nil, nil
+	}
+	var pulses []host.Pulse
+	err := s.do(ctx, fmt.Sprintf("renew %d leases", len(l.job)), func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, heartbeat, l.job, l.epoch, l.id, progress, micros(ttl))
+		if err != nil {
+			return err
+		}
+		pulses, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (p host.Pulse, err error) {
+			return p, r.Scan(&p.Lease.Job, &p.Lease.Epoch, &p.Lease.ID, &p.CancelRequested)
+		})
+		return err
+	})
+	return pulses, err
+}

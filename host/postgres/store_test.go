@@ -1,0 +1,65 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/host/storetest"
+	"github.com/securetaghq/securetag/internal/testserver"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		url := testserver.Postgres(t)
+		s := open(t, postgres.Config{URL: url, MaxConns: 8})
+		return storetest.Harness{Store: s, Advance: func(d time.Duration) { age(t, url, d) }}
+	})
+}
+
+func open(t *testing.T, cfg postgres.Config) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// age moves every time in the database back by d, which to the store looks as
+// if d had passed: its clock is the server's and cannot be set.
+func age(t *testing.T, url string, d time.Duration) {
+	t.Helper()
+	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings"} {
+		execute(t, url, `
+do $$ declare list text; begin
+	select string_agg(format('%1$I = %1$I - interval ''`+d.String()+`''', attname), ', ') into list
+	from pg_attribute where attrelid = '`+table+`'::regclass and atttypid = 'timestamptz'::regtype;
+	execute 'update `+table+` set ' || list;
+end $$`)
+	}
+}
+
+func execute(t *testing.T, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}

@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// pickExpired takes a limit and locks jobs whose lease ran out, with their
+// scans. It skips what is locked: somebody else is at it.
+const pickExpired = `
+select j.id from jobs j join scans s on s.id = j.scan_id
+where j.lease_expires_at < now()
+order by j.lease_expires_at limit $1 for no key update of j, s skip locked`
+
+// expire takes job ids that pickExpired locked. The host that ran them counts
+// as crashed: input that kills hosts must not go round for ever.
+const expire = `
+update jobs j set state = n.state, crashes = j.crashes + 1,
+    lease_id = null, lease_owner = null, lease_expires_at = null,
+    run_at = case when n.state = 'queued' then now() else j.run_at end,
+    finished_at = case when n.state = 'queued' then null else now() end,
+    error = case n.state
+        when 'canceled' then j.error
+        when 'timed_out' then json_build_object('code', 'timed_out', 'attempt', j.attempt, 'message',
+            'its time limit passed, and the host that ran it did not answer any more')::text
+        else json_build_object('code', 'lease_expired', 'attempt', j.attempt, 'message',
+            'the host that ran it stopped or was cut off')::text
+    end
+from (
+    select j.id, case
+        when s.cancel_requested_at is not null then 'canceled'
+        when j.deadline_at <= now() then 'timed_out'
+        when j.attempt >= j.max_attempts or j.crashes + 1 >= 3 then 'failed'
+        else 'queued' end as state
+    from jobs j join scans s on s.id = j.scan_id
+    where j.id = any($1::text[]::uuid[])
+) n
+where j.id = n.id`
+
+// Expire implements host.JobStore.
+func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
+	return s.sweep(ctx, "take back expired leases", pickExpired, expire, limit)
+}
+
+// pickOverdue takes a limit and locks jobs whose time limit passed while they
+// waited to be tried again, with their scans.
+const pickOverdue = `
+select j.id from jobs j join scans s on s.id = j.scan_id
+where j.state = 'queued' and j.deadline_at <= now()
+order by j.deadline_at limit $1 for no key update of j, s skip locked`
+
+const timeOut = `
+update jobs set state = 'timed_out', finished_at = now(), dispatched_at = null,
+    error = json_build_object('code', 'timed_out', 'attempt', attempt, 'message',
+        'its time limit passed while it waited to be tried again')::text
+where id = any($1::text[]::uuid[])`
+
+// sweep changes the jobs that pick locks, at most limit, and returns how many.
+func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (n int, err error) {
+	err = s.do(ctx, op, func(ctx context.Context) error {
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, pick, max(limit, 0))
+			if err != nil {
+				return err
+			}
+			jobs, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if n = len(jobs); err != nil || n == 0 {
+				return err
+			}
+			b := &pgx.Batch{}
+			b.Queue(change, jobs)
+			queueSettle(b, jobs)
+			return tx.SendBatch(ctx, b).Close()
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// release takes job ids and an owner.
+const release = `
+update jobs j set state = case when s.cancel_requested_at is null then 'queued' else 'canceled' end,
+    attempt = j.attempt - 1,
+    lease_id = null, lease_owner = null, lease_expires_at = null,
+    run_at = case when s.cancel_requested_at is null then now() else j.run_at end,
+    finished_at = case when s.cancel_requested_at is null then null else now() end
+from scans s
+where j.id = any($1::text[]::uuid[]) and j.lease_owner = $2 and s.id = j.scan_id`
+
+// ReleaseOwner implements host.JobStore. What others hold locked is waited for:
+// the owner is dead, and this must find all of it.
+func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
+	owner = clean(owner)
+	op := fmt.Sprintf("give back the jobs of %q", owner)
+	var jobs []string
+	err = s.do(ctx, op, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx,
+			`select id from jobs where lease_owner = $1 and lease_expires_at is not null order by id`, owner)
+		if err != nil {
+			return err
+		}
+		jobs, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil || len(jobs) == 0 {
+		return 0, err
+	}
+	err = s.batch(ctx, op, func(b *pgx.Batch) {
+		b.Queue(lockScans, jobs)
+		b.Queue(`select 1 from jobs where id = any($1::text[]::uuid[]) order by id for no key update`, jobs)
+		b.Queue(release, jobs, owner).Query(func(rows pgx.Rows) error {
+			rows.Close()
+			n = int(rows.CommandTag().RowsAffected())
+			return rows.Err()
+		})
+		queueSettle(b, jobs)
+	})
+	return n, err
+}
+
+var _ host.Store = (*Store)(nil)

@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// CreateTenant implements host.TenantStore.
+func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
+	op := fmt.Sprintf("create tenant %q", t.Name)
+	return s.do(ctx, op, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, `insert into tenants (id, name) values ($1, $2)`, string(t.ID), clean(t.Name))
+		return err
+	})
+}
+
+// TenantByName implements host.TenantStore.
+func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
+	err = s.do(ctx, fmt.Sprintf("find tenant %q", name), func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `select id, name, created_at from tenants where name = $1`, clean(name)).
+			Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+	})
+	return t, err
+}
+
+// Tenants implements host.TenantStore.
+func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
+	err = s.do(ctx, "list tenants", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `select id, name, created_at from tenants order by name collate "C"`)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (t host.Tenant, err error) {
+			return t, r.Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+		})
+		return err
+	})
+	return all, err
+}
+
+const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at`
+
+func scanKey(r pgx.CollectableRow) (k host.Key, err error) {
+	var hash []byte
+	err = r.Scan(&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt))
+	copy(k.Hash[:], hash)
+	return k, err
+}
+
+// CreateKey implements host.KeyStore.
+func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
+	op := fmt.Sprintf("create key %s", k.ID)
+	if !isID(k.TenantID) {
+		return fmt.Errorf("%s: tenant %.64q: %w", op, k.TenantID, host.ErrNotFound)
+	}
+	return s.do(ctx, op, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx,
+			`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at) values ($1, $2, $3, $4, $5, $6)`,
+			string(k.ID), string(k.TenantID), clean(k.Name), clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt))
+		return err
+	})
+}
+
+// useKey takes a hash. It writes at most once a minute for each key, so that
+// requests do not wait for a commit.
+const useKey = `
+with k as (
+    select * from api_keys
+    where hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())
+), u as (
+    update api_keys a set last_used_at = date_trunc('minute', now()) from k
+    where a.id = k.id and a.last_used_at is distinct from date_trunc('minute', now())
+)
+select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('minute', now()) from k`
+
+// UseKey implements host.KeyStore.
+func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err error) {
+	err = s.do(ctx, "look up an API key", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, useKey, hash[:])
+		if err != nil {
+			return err
+		}
+		k, err = pgx.CollectExactlyOneRow(rows, scanKey)
+		return err
+	})
+	return k, err
+}
+
+// Keys implements host.KeyStore.
+func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err error) {
+	if !isID(t) {
+		return nil, nil
+	}
+	err = s.do(ctx, "list keys", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx,
+			`select `+keyColumns+` from api_keys where tenant_id = $1 order by created_at, id`, string(t))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, scanKey)
+		return err
+	})
+	return all, err
+}
+
+// RevokeKey implements host.KeyStore.
+func (s *Store) RevokeKey(ctx context.Context, t host.TenantID, k host.KeyID) error {
+	op := fmt.Sprintf("revoke key %.64q", string(k))
+	if !isID(t) || !isID(k) {
+		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	return s.do(ctx, op, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx,
+			`update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1 and id = $2`, string(t), string(k))
+		if err == nil && tag.RowsAffected() == 0 {
+			return host.ErrNotFound
+		}
+		return err
+	})
+}

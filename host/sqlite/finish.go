@@ -1,0 +1,177 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// deriveScans takes scan ids as JSON and the time. It is host.DeriveState in
+// SQL, and the sums. Scans that would not change are not written.
+const deriveScans = `
+update scans set state = d.state,
+    finished_at = case when d.state in ('queued', 'running') then null else coalesce(scans.finished_at, ?2) end,
+    critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
+from (
+    select scan_id, case
+            when min(state = 'queued') then 'queued'
+            when max(state in ('queued', 'running')) then 'running'
+            when max(state = 'canceled') then 'canceled'
+            when min(state = 'succeeded') then 'succeeded'
+            when min(state = 'timed_out') then 'timed_out'
+            when min(state not in ('succeeded', 'partial')) then 'failed'
+            else 'partial'
+        end as state,
+        sum(critical) as critical, sum(high) as high, sum(medium) as medium,
+        sum(low) as low, sum(info) as info, sum(unknown) as unknown
+    from jobs where scan_id in (select value from json_each(?1)) group by scan_id
+) d
+where scans.id = d.scan_id
+  and (scans.state, scans.critical, scans.high, scans.medium, scans.low, scans.info, scans.unknown)
+      <> (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)`
+
+func (tx tx) derive(ctx context.Context, scans []host.ScanID) error {
+	_, err := tx.ExecContext(ctx, deriveScans, list(scans), tx.now)
+	return err
+}
+
+// change is what an attempt's end makes of its job.
+type change struct {
+	state    host.State
+	err      *string // stored as it is; nil clears
+	keepErr  bool    // unless err is given
+	progress string  // "" keeps the last
+	delay    int64   // until a retry
+	crashed  bool
+	release  bool
+}
+
+// endAttempt takes the lease off a job that is running and gives it its next
+// state, with its counts, and drops the findings that are no result.
+func (tx tx) endAttempt(ctx context.Context, j leased, c change) error {
+	var result, finished *int64
+	runAt := tx.now + c.delay
+	if c.state.Final() {
+		finished, runAt = &tx.now, 0
+	}
+	if delivers(c.state) {
+		result = &j.epoch
+	}
+	_, err := tx.ExecContext(ctx, `
+update jobs set state = ?2, attempt = attempt - ?3, crashes = crashes + ?4,
+    error = case when ?5 then coalesce(?6, error) else ?6 end,
+    progress = coalesce(nullif(?7, ''), progress),
+    lease_id = null, lease_owner = null, lease_expires_at = null, dispatched_at = null,
+    run_at = case when ?8 = 0 then run_at else ?8 end, finished_at = ?9, result_epoch = ?10
+where id = ?1`,
+		string(j.id), string(c.state), c.release, c.crashed, c.keepErr, c.err, c.progress, runAt, finished, result)
+	if err != nil {
+		return err
+	}
+	// A result of the first epoch has no findings of others beside it.
+	if result == nil || *result != 1 {
+		_, err := tx.ExecContext(ctx, `delete from findings where scan_id = ? and job_id = ? and lease_epoch is not ?`,
+			string(j.scan), string(j.id), result)
+		if err != nil {
+			return err
+		}
+	}
+	if result == nil {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, `
+update jobs set critical = c.critical, high = c.high, medium = c.medium, low = c.low, info = c.info, unknown = c.unknown
+from (select count(*) filter (where severity = 0) as critical, count(*) filter (where severity = 1) as high,
+             count(*) filter (where severity = 2) as medium, count(*) filter (where severity = 3) as low,
+             count(*) filter (where severity = 4) as info, count(*) filter (where severity = 5) as unknown
+      from findings where scan_id = ?2 and job_id = ?1 and lease_epoch = ?3) c
+where jobs.id = ?1`, string(j.id), string(j.scan), *result)
+	return err
+}
+
+func delivers(s host.State) bool { return s == host.StateSucceeded || s == host.StatePartial }
+
+// Finish implements host.JobStore. An outcome that comes twice counts once;
+// the second is lost. Findings of an attempt that delivers nothing are dropped.
+func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []host.Lease, err error) {
+	op := fmt.Sprintf("finish %d jobs", len(outcomes))
+	if err := checkOutcomes(outcomes); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
+		lost = nil
+		var scans []host.ScanID
+		for _, o := range outcomes {
+			j, err := tx.leased(ctx, o.Lease)
+			if errors.Is(err, host.ErrLeaseLost) {
+				lost = append(lost, o.Lease)
+				continue
+			}
+			if err == nil {
+				err = tx.finish(ctx, j, o)
+			}
+			if err != nil {
+				return err
+			}
+			scans = append(scans, j.scan)
+		}
+		return tx.derive(ctx, scans)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lost, nil
+}
+
+// finish ends one attempt. A retry becomes canceled when that was asked for,
+// and failed when nothing is left to try: the dispatcher decides the same, and
+// here it cannot be wrong.
+func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
+	c := change{state: o.State, err: encodeError(o.Error), crashed: o.Crashed, delay: max(0, micros(o.RetryAfter))}
+	c.release = o.State == host.StateQueued && o.Release
+	c.keepErr = c.release
+	if o.Progress != (host.Progress{}) {
+		c.progress = encodeProgress(o.Progress)
+	}
+	crashes := j.crashes
+	if o.Crashed {
+		crashes++
+	}
+	switch {
+	case o.State != host.StateQueued:
+	case j.cancel:
+		c.state = host.StateCanceled
+	case !o.Release && (j.attempt >= j.attempts || crashes >= maxCrashes):
+		c.state = host.StateFailed
+	}
+	if delivers(c.state) {
+		if err := tx.addFindings(ctx, j, o.Findings); err != nil {
+			return err
+		}
+	}
+	return tx.endAttempt(ctx, j, c)
+}
+
+// maxCrashes is how many attempts may kill a plugin or a host.
+const maxCrashes = 3
+
+// checkOutcomes refuses what the dispatcher must never send, before anything
+// is stored.
+func checkOutcomes(outcomes []host.Outcome) error {
+	needsError := []host.State{host.StateFailed, host.StateTimedOut, host.StateQueued}
+	for _, o := range outcomes {
+		switch {
+		case !host.StateRunning.CanBecome(o.State):
+			return fmt.Errorf("job %.64q cannot go from running to %.32q: %w", string(o.Lease.Job), string(o.State), host.ErrInvalid)
+		case o.Error == nil && !o.Release && slices.Contains(needsError, o.State):
+			return fmt.Errorf("job %.64q becomes %s without an error that says why: %w", string(o.Lease.Job), o.State, host.ErrInvalid)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Expire implements host.JobStore. The host that ran a job counts as crashed:
+// input that kills hosts must not go round for ever.
+func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
+	err = s.write(ctx, "take back expired leases", func(ctx context.Context, tx tx) error {
+		jobs, err := tx.pick(ctx, `j.lease_expires_at < ? order by j.lease_expires_at limit ?`, tx.now, max(limit, 0))
+		if err != nil {
+			return err
+		}
+		n = len(jobs)
+		return tx.endAll(ctx, jobs, func(j leased) change {
+			c := change{state: host.StateQueued, crashed: true}
+			e := host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
+				Message: "the host that ran it stopped or was cut off"}
+			switch {
+			case j.cancel:
+				return change{state: host.StateCanceled, crashed: true, keepErr: true}
+			case j.deadline <= tx.now:
+				c.state = host.StateTimedOut
+				e.Code, e.Message = host.CodeTimedOut, "its time limit passed, and the host that ran it did not answer any more"
+			case j.attempt >= j.attempts || j.crashes+1 >= maxCrashes:
+				c.state = host.StateFailed
+			}
+			c.err = encodeError(&e)
+			return c
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// ReleaseOwner implements host.JobStore.
+func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
+	err = s.write(ctx, fmt.Sprintf("give back the jobs of %q", owner), func(ctx context.Context, tx tx) error {
+		jobs, err := tx.pick(ctx, `j.lease_owner = ? and j.lease_expires_at is not null order by j.id`, clean(owner))
+		if err != nil {
+			return err
+		}
+		n = len(jobs)
+		return tx.endAll(ctx, jobs, func(j leased) change {
+			c := change{state: host.StateQueued, release: true, keepErr: true}
+			if j.cancel {
+				c.state = host.StateCanceled
+			}
+			return c
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// endAll ends the attempts of jobs and derives their scans.
+func (tx tx) endAll(ctx context.Context, jobs []leased, to func(leased) change) error {
+	scans := make([]host.ScanID, 0, len(jobs))
+	for _, j := range jobs {
+		if err := tx.endAttempt(ctx, j, to(j)); err != nil {
+			return err
+		}
+		scans = append(scans, j.scan)
+	}
+	if len(scans) == 0 {
+		return nil
+	}
+	return tx.derive(ctx, scans)
+}
+
+// endOverdue ends the queued jobs whose time limit passed while they waited to
+// be tried again.
+func (tx tx) endOverdue(ctx context.Context) error {
+	jobs, err := tx.pick(ctx, `j.state = 'queued' and j.deadline_at <= ?`, tx.now)
+	if err != nil {
+		return err
+	}
+	return tx.endAll(ctx, jobs, func(j leased) change {
+		return change{state: host.StateTimedOut, err: encodeError(&host.JobError{Code: host.CodeTimedOut, Attempt: j.attempt,
+			Message: "its time limit passed while it waited to be tried again"})}
+	})
+}

@@ -1,0 +1,123 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// CreateTenant implements host.TenantStore.
+func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
+	return s.write(ctx, fmt.Sprintf("create tenant %q", t.Name), func(ctx context.Context, tx tx) error {
+		if !isID(t.ID) {
+			return fmt.Errorf("id %.64q is not a UUID: %w", string(t.ID), host.ErrInvalid)
+		}
+		_, err := tx.ExecContext(ctx, `insert into tenants (id, name, created_at) values (?, ?, ?)`,
+			string(t.ID), clean(t.Name), tx.now)
+		return err
+	})
+}
+
+// TenantByName implements host.TenantStore.
+func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
+	err = s.readers.QueryRowContext(ctx, `select id, name, created_at from tenants where name = ?`, clean(name)).
+		Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+	if err != nil {
+		return host.Tenant{}, translate(ctx, fmt.Sprintf("find tenant %q", name), err)
+	}
+	return t, nil
+}
+
+// Tenants implements host.TenantStore.
+func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
+	err = rows(ctx, s.readers, func(r *sql.Rows) error {
+		var t host.Tenant
+		err := r.Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+		all = append(all, t)
+		return err
+	}, `select id, name, created_at from tenants order by name`)
+	if err != nil {
+		return nil, translate(ctx, "list tenants", err)
+	}
+	return all, nil
+}
+
+const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at`
+
+func scanKey(scan func(...any) error) (k host.Key, err error) {
+	var hash []byte
+	err = scan(&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt))
+	copy(k.Hash[:], hash)
+	return k, err
+}
+
+// CreateKey implements host.KeyStore.
+func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
+	return s.write(ctx, fmt.Sprintf("create key %s", k.ID), func(ctx context.Context, tx tx) error {
+		if !isID(k.ID) {
+			return fmt.Errorf("the id is not a UUID: %w", host.ErrInvalid)
+		}
+		_, err := tx.ExecContext(ctx,
+			`insert into api_keys (id, tenant_id, name, prefix, hash, created_at, expires_at) values (?, ?, ?, ?, ?, ?, ?)`,
+			string(k.ID), string(k.TenantID), clean(k.Name), clean(k.Prefix), k.Hash[:], tx.now, orNull(k.ExpiresAt))
+		return err
+	})
+}
+
+// UseKey implements host.KeyStore. It writes at most once a minute for each
+// key, so that requests do not wait for a commit.
+func (s *Store) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
+	const op = "look up an API key"
+	now := s.cfg.Now()
+	k, err := scanKey(s.readers.QueryRowContext(ctx, `select `+keyColumns+` from api_keys
+		where hash = ? and revoked_at is null and (expires_at is null or expires_at > ?)`, hash[:], now.UnixMicro()).Scan)
+	if err != nil {
+		return host.Key{}, translate(ctx, op, err)
+	}
+	minute := now.UTC().Truncate(time.Minute)
+	if k.LastUsedAt.Equal(minute) {
+		return k, nil
+	}
+	k.LastUsedAt = minute
+	return k, s.write(ctx, op, func(ctx context.Context, tx tx) error {
+		_, err := tx.ExecContext(ctx, `update api_keys set last_used_at = ? where id = ?`, minute.UnixMicro(), string(k.ID))
+		return err
+	})
+}
+
+// Keys implements host.KeyStore.
+func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err error) {
+	err = rows(ctx, s.readers, func(r *sql.Rows) error {
+		k, err := scanKey(r.Scan)
+		all = append(all, k)
+		return err
+	}, `select `+keyColumns+` from api_keys where tenant_id = ? order by created_at, id`, string(t))
+	if err != nil {
+		return nil, translate(ctx, "list keys", err)
+	}
+	return all, nil
+}
+
+// RevokeKey implements host.KeyStore.
+func (s *Store) RevokeKey(ctx context.Context, t host.TenantID, k host.KeyID) error {
+	return s.write(ctx, fmt.Sprintf("revoke key %.64q", string(k)), func(ctx context.Context, tx tx) error {
+		return changed(tx.ExecContext(ctx, `update api_keys set revoked_at = coalesce(revoked_at, ?) where tenant_id = ? and id = ?`,
+			tx.now, string(t), string(k)))
+	})
+}
+
+// changed gives ErrNotFound when a statement changed no row.
+func changed(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		return host.ErrNotFound
+	}
+	return err
+}

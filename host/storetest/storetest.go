@@ -1,0 +1,271 @@
+// Package storetest is the conformance suite of host.Store. Every
+// implementation runs it in its own tests; what a Store promises is in the
+// comments of host/store.go, and a new promise gets its test here first.
+//
+// Operations that are global (Dispatch, Expire, ReleaseOwner) see everything
+// in the store, so each test gets an empty one.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Harness is an empty store and its clock.
+type Harness struct {
+	Store host.Store
+	// Advance makes the store believe that d has passed. Called while nothing
+	// else uses the store.
+	Advance func(d time.Duration)
+}
+
+// Run runs the whole suite. open gives an empty store and closes it at the end
+// of its test.
+func Run(t *testing.T, open func(t *testing.T) Harness) {
+	groups := map[string]map[string]func(*suite){
+		"tenants": {
+			"tenants":        testTenants,
+			"keys":           testKeys,
+			"keys end":       testKeysEnd,
+			"key isolation":  testKeyIsolation,
+			"key last used":  testKeyLastUsed,
+			"hostile string": testHostileStrings,
+		},
+		"scans": {
+			"accept":            testAccept,
+			"accept refuses":    testAcceptRefuses,
+			"list":              testScansList,
+			"isolation":         testScanIsolation,
+			"cancel queued":     testCancelQueued,
+			"cancel running":    testCancelRunning,
+			"cancel final":      testCancelFinal,
+			"cancel some":       testCancelSome,
+			"derived from two":  testDeriveTwo,
+			"derived from many": testDeriveThree,
+		},
+		"jobs": {
+			"transitions":         testTransitions,
+			"claim":               testClaim,
+			"claim leaves out":    testClaimLeavesOut,
+			"claim again":         testClaimAgain,
+			"fence":               testFence,
+			"zombie":              testZombie,
+			"heartbeat":           testHeartbeat,
+			"heartbeat expired":   testHeartbeatExpired,
+			"retry":               testRetry,
+			"retry used up":       testRetryUsedUp,
+			"retry when canceled": testRetryWhenCanceled,
+			"release":             testRelease,
+			"release owner":       testReleaseOwner,
+			"finish refuses":      testFinishRefuses,
+			"finish twice":        testFinishTwice,
+			"finish many":         testFinishMany,
+			"expire requeues":     testExpireRequeues,
+			"expire ends":         testExpireEnds,
+			"expire limit":        testExpireLimit,
+		},
+		"dispatch": {
+			"window":        testDispatchWindow,
+			"horizon":       testDispatchHorizon,
+			"undispatch":    testUndispatch,
+			"backoff":       testDispatchBackoff,
+			"overdue":       testDispatchOverdue,
+			"fair":          testDispatchFair,
+			"several hosts": testDispatchConcurrent,
+		},
+		"findings": {
+			"round trip":        testFindingRoundTrip,
+			"hidden":            testFindingsHidden,
+			"stale":             testFindingsStale,
+			"sent twice":        testFindingsTwice,
+			"pages":             testFindingPages,
+			"isolation":         testFindingIsolation,
+			"large result":      testFindingsLarge,
+			"hostile":           testFindingsHostile,
+			"of a failed retry": testFindingsOfFailedRetry,
+		},
+		"concurrent": {
+			"claim":           testConcurrentClaim,
+			"finish":          testConcurrentFinish,
+			"finish one":      testConcurrentFinishOne,
+			"everything":      testConcurrentEverything,
+			"context ended":   testContextEnded,
+			"after close":     testAfterClose,
+			"against a model": testModel,
+		},
+	}
+	for group, tests := range groups {
+		t.Run(group, func(t *testing.T) {
+			t.Parallel()
+			for name, test := range tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					h := open(t)
+					test(&suite{T: t, Store: h.Store, h: h})
+				})
+			}
+		})
+	}
+}
+
+// ttl is the lease's length in tests that do not care.
+const ttl = time.Minute
+
+// suite is what a test works with.
+type suite struct {
+	*testing.T
+	host.Store
+	h Harness
+}
+
+func (s *suite) advance(d time.Duration) { s.h.Advance(d) }
+
+func (s *suite) check(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *suite) ctx() context.Context { return s.Context() }
+
+// tenant makes a tenant.
+func (s *suite) tenant() host.TenantID {
+	s.Helper()
+	id := host.NewTenantID()
+	s.check(s.CreateTenant(s.ctx(), host.Tenant{ID: id, Name: "t-" + string(id)}))
+	return id
+}
+
+// newScan is a scan of a URL with a job for each plugin, not yet accepted.
+func newScan(t host.TenantID, plugins ...string) host.Scan {
+	scan := host.Scan{ID: host.NewScanID(), TenantID: t, Type: "web", Input: host.Input{URL: "https://example.com/"}}
+	for _, p := range plugins {
+		scan.Jobs = append(scan.Jobs, host.Job{ID: host.NewJobID(), Plugin: p, MaxAttempts: 3, Timeout: time.Hour})
+	}
+	return scan
+}
+
+// plugins gives n different names.
+func plugins(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("plugin-%d", i)
+	}
+	return out
+}
+
+func (s *suite) accept(scan host.Scan) host.Scan {
+	s.Helper()
+	out, err := s.Accept(s.ctx(), scan)
+	s.check(err)
+	return out
+}
+
+// one accepts a scan with one job.
+func (s *suite) one() host.Scan {
+	s.Helper()
+	return s.accept(newScan(s.tenant(), "p"))
+}
+
+func (s *suite) get(scan host.Scan) host.Scan {
+	s.Helper()
+	out, err := s.Scan(s.ctx(), scan.TenantID, scan.ID)
+	s.check(err)
+	return out
+}
+
+// job reads the scan's first job.
+func (s *suite) job(scan host.Scan) host.Job {
+	s.Helper()
+	return s.get(scan).Jobs[0]
+}
+
+func jobIDs(scan host.Scan) []host.JobID {
+	var ids []host.JobID
+	for _, j := range scan.Jobs {
+		ids = append(ids, j.ID)
+	}
+	return ids
+}
+
+// claimAll claims every job of a scan for owner "host-a", in the scan's order.
+func (s *suite) claimAll(scan host.Scan) []host.Claim {
+	s.Helper()
+	claims, err := s.Claim(s.ctx(), "host-a", jobIDs(scan), ttl)
+	s.check(err)
+	byJob := map[host.JobID]host.Claim{}
+	for _, c := range claims {
+		byJob[c.Job.ID] = c
+	}
+	out := make([]host.Claim, 0, len(scan.Jobs))
+	for _, j := range scan.Jobs {
+		c, ok := byJob[j.ID]
+		if !ok {
+			s.Fatalf("job %s was not claimed", j.ID)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// running accepts a scan with one job and claims it.
+func (s *suite) running() (host.Scan, host.Lease) {
+	s.Helper()
+	scan := s.one()
+	return scan, s.claimAll(scan)[0].Lease
+}
+
+// end is an outcome with what its state needs.
+func end(l host.Lease, state host.State) host.Outcome {
+	o := host.Outcome{Lease: l, State: state}
+	switch state {
+	case host.StateFailed, host.StateTimedOut, host.StateQueued:
+		o.Error = &host.JobError{Code: host.CodePluginFailed, Message: "it said so", Attempt: 1}
+	}
+	return o
+}
+
+// finish ends attempts, none of which may be lost.
+func (s *suite) finish(outcomes ...host.Outcome) {
+	s.Helper()
+	lost, err := s.Finish(s.ctx(), outcomes)
+	s.check(err)
+	if len(lost) > 0 {
+		s.Fatalf("lost leases: %v", lost)
+	}
+}
+
+// wantState compares the scan's first job and the scan.
+func (s *suite) wantState(scan host.Scan, job, whole host.State) {
+	s.Helper()
+	got := s.get(scan)
+	if got.Jobs[0].State != job || got.State != whole {
+		s.Errorf("job is %s and scan %s, want %s and %s", got.Jobs[0].State, got.State, job, whole)
+	}
+}
+
+// newFindings makes n findings of a severity.
+func newFindings(n int, severity host.Severity) []host.Finding {
+	out := make([]host.Finding, n)
+	for i := range out {
+		out[i] = host.Finding{ID: host.NewFindingID(), RuleID: "r1", Title: "title", Message: fmt.Sprint("message ", i),
+			Severity: severity, Confidence: host.ConfidenceHigh, Location: host.Location{Path: "a/b.go", StartLine: i + 1},
+			Fingerprint: "v1:00"}
+	}
+	return out
+}
+
+func (s *suite) findings(scan host.Scan, q host.FindingQuery) []host.Finding {
+	s.Helper()
+	out, err := s.Findings(s.ctx(), scan.TenantID, scan.ID, q)
+	s.check(err)
+	return out
+}
+
+// near reports whether a is b but for the time that a slow machine takes.
+func near(a, b time.Duration) bool { return (a - b).Abs() < 20*time.Second }
