@@ -34,8 +34,12 @@ func BenchmarkRun(b *testing.B) {
 			ctx, stop := context.WithCancel(b.Context())
 			served := make(chan error, 1)
 			go func() { served <- e.Serve(ctx) }()
-			defer func() { _ = <-served }()
-			defer stop()
+			defer func() {
+				stop()
+				if err := <-served; err != nil {
+					b.Error(err)
+				}
+			}()
 			task := host.Task{Plugin: "hostile", Root: dir, WorkDir: dir, Deadline: time.Now().Add(time.Hour)}
 			for b.Loop() {
 				if _, err := e.Run(ctx, task, &sink{}); err != nil {
