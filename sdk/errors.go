@@ -44,17 +44,25 @@ var (
 
 // clean makes s valid UTF-8 without NUL and cuts it to at most n bytes.
 func clean(s string, n int) string {
+	s = cut(s, n) // first, so that the cost does not grow with the text
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
 	}
+	return cut(s, n)
+}
+
+// cut gives at most n bytes of s and splits no rune.
+func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	for i := n; i > max(n-utf8.UTFMax, -1); i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
 	}
 	return s[:n]
 }

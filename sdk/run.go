@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -69,21 +68,6 @@ func (r *run) violate(err error) {
 	}
 	r.mu.Unlock()
 	r.cancel(err)
-}
-
-// call runs the author's code and turns a panic into an error.
-func (r *run) call(scan func() error) (err error) {
-	returned := false
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicked{value: v, stack: debug.Stack()}
-		} else if !returned {
-			err = errGoexit
-		}
-	}()
-	err = scan()
-	returned = true
-	return err
 }
 
 // pump sends events until the author's code has ended, and then Completed.

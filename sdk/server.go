@@ -128,14 +128,20 @@ func (s *Server) Scan(req *pluginv1.ScanRequest, stream pluginv1.Scanner_ScanSer
 	defer s.change(func() { s.calls-- })
 	done := make(chan error, 1)
 	go func() {
-		err := r.call(func() error { return s.scan(ctx, settings, target, r.out) })
-		// The slot is free before the host can hear of the end, so that its
-		// next scan is not refused.
-		s.change(func() {
-			s.scans--
-			delete(s.runs, req.GetRunId())
-		})
-		done <- err
+		err := errGoexit
+		defer func() {
+			if v := recover(); v != nil {
+				err = &panicked{value: v, stack: debug.Stack()}
+			}
+			// The slot is free before the host can hear of the end, so that
+			// its next scan is not refused.
+			s.change(func() {
+				s.scans--
+				delete(s.runs, req.GetRunId())
+			})
+			done <- err
+		}()
+		err = s.scan(ctx, settings, target, r.out)
 	}()
 	return r.pump(done)
 }

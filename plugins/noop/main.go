@@ -25,9 +25,13 @@ func main() {
 		Consumes:           []sdk.Input{sdk.Tree, sdk.URL},
 		Rules:              []sdk.Rule{{ID: "noop", Title: "Nothing", Severity: sdk.Info}},
 		MaxConcurrentScans: 64,
-		Scan: func(ctx context.Context, c *config, _ *sdk.Target, out *sdk.Out) error {
+		Scan: func(ctx context.Context, c *config, t *sdk.Target, out *sdk.Out) error {
+			at := sdk.Location{URL: t.URL()}
 			for i := range c.Findings {
-				out.Finding("noop", sdk.Finding{Message: "nothing", Identity: []string{strconv.Itoa(i)}})
+				if at.URL == "" {
+					at.Path, at.StartLine = "noop", i+1
+				}
+				out.Finding("noop", sdk.Finding{Message: "nothing", At: at, Identity: []string{strconv.Itoa(i)}})
 			}
 			select {
 			case <-time.After(c.Delay):
