@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -13,7 +14,12 @@ import (
 	"github.com/securetaghq/securetag/internal/testserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each draw is hundreds of transactions; -rapid.checks on the command line
+	// comes later and wins.
+	_ = flag.Set("rapid.checks", "20")
+	goleak.VerifyTestMain(m)
+}
 
 func TestStore(t *testing.T) {
 	t.Parallel()

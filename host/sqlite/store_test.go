@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"flag"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -12,7 +13,12 @@ import (
 	"github.com/securetaghq/securetag/host/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each draw is hundreds of transactions; -rapid.checks on the command line
+	// comes later and wins.
+	_ = flag.Set("rapid.checks", "20")
+	goleak.VerifyTestMain(m)
+}
 
 func TestStore(t *testing.T) {
 	t.Parallel()

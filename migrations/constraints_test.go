@@ -1,0 +1,154 @@
+package migrations_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/securetaghq/securetag/migrations"
+)
+
+// The ids of the rows that TestConstraints starts from: tenants 1 and 2, scans
+// 3 (tenant 1) and 4 (tenant 2), jobs 5 (scan 3) and 6 (scan 4).
+const base = `
+insert into tenants (id, name, created_at) values (<1>, 'one', <now>), (<2>, 'two', <now>);
+insert into api_keys (id, tenant_id, name, prefix, hash, created_at) values (<7>, <1>, 'k', 'p', <hash>, <now>);
+insert into scans (id, tenant_id, type, url, created_at) values (<3>, <1>, 'web', 'u', <now>), (<4>, <2>, 'web', 'u', <now>);
+insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
+values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1, <now>, <now>)`
+
+const finding = `insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail, created_at)`
+
+// running takes a job, with some columns set otherwise.
+func running(otherwise string) string {
+	set := []string{"state = 'running'", "attempt = 1", "lease_epoch = 1", "lease_id = <9>", "lease_owner = 'o'",
+		"lease_expires_at = <now>", "started_at = <now>", "deadline_at = <now>"}
+	for o := range strings.SplitSeq(otherwise, ", ") {
+		column, _, _ := strings.Cut(o, " ")
+		set = slices.DeleteFunc(set, func(s string) bool { return o != "" && strings.HasPrefix(s, column+" ") })
+		if o != "" {
+			set = append(set, o)
+		}
+	}
+	return "update jobs set " + strings.Join(set, ", ") + " where id = <5>"
+}
+
+// legal and illegal are single statements on the base rows.
+var (
+	legal = map[string]string{
+		"running":            running(``),
+		"succeeded":          `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 2 where id = <5>`,
+		"failed":             `update jobs set state = 'failed', finished_at = <now>, error = '{}' where id = <5>`,
+		"canceled":           `update jobs set state = 'canceled', finished_at = <now> where id = <5>`,
+		"dispatched":         `update jobs set dispatched_at = <now> where id = <5>`,
+		"released":           `update jobs set lease_epoch = 4, started_at = <now>, deadline_at = <now> where id = <5>`,
+		"finished scan":      `update scans set state = 'partial', finished_at = <now> where id = <3>`,
+		"scan of an archive": `update scans set url = null, archive = '{}' where id = <3>`,
+		"finding":            finding + ` values (<9>, <1>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"no scan, no jobs":   `delete from scans where id = <3>`,
+	}
+	illegal = map[string]string{
+		"tenant's name taken":        `update tenants set name = 'two' where id = <1>`,
+		"tenant's name in capitals":  `update tenants set name = 'One' where id = <1>`,
+		"tenant's name empty":        `update tenants set name = '' where id = <1>`,
+		"tenant's name with a dash":  `update tenants set name = '-x' where id = <1>`,
+		"tenant's name too long":     `update tenants set name = '` + strings.Repeat("a", 64) + `' where id = <1>`,
+		"tenant with scans deleted":  `delete from tenants where id = <1>`,
+		"key without tenant":         `update api_keys set tenant_id = <9>`,
+		"key with a short hash":      `update api_keys set hash = <short>`,
+		"key's hash taken":           `insert into api_keys (id, tenant_id, name, prefix, hash, created_at) values (<9>, <1>, 'k', 'p', <hash>, <now>)`,
+		"scan of no tenant":          `update scans set tenant_id = <9> where id = <3>`,
+		"scan's state unknown":       `update scans set state = 'lost' where id = <3>`,
+		"scan without a type":        `update scans set type = '' where id = <3>`,
+		"scan without an input":      `update scans set url = null where id = <3>`,
+		"scan with two inputs":       `update scans set archive = '{}' where id = <3>`,
+		"scan final, not finished":   `update scans set state = 'failed' where id = <3>`,
+		"scan finished, not final":   `update scans set finished_at = <now> where id = <3>`,
+		"job's state unknown":        `update jobs set state = 'lost' where id = <5>`,
+		"job of another's scan":      `update jobs set tenant_id = <2> where id = <5>`,
+		"job of no scan":             `update jobs set scan_id = <9> where id = <5>`,
+		"job without a plugin":       `update jobs set plugin = '' where id = <5>`,
+		"job without attempts":       `update jobs set max_attempts = 0 where id = <5>`,
+		"job without a timeout":      `update jobs set timeout_us = 0 where id = <5>`,
+		"attempt over its maximum":   `update jobs set attempt = 4 where id = <5>`,
+		"attempt below zero":         `update jobs set attempt = -1 where id = <5>`,
+		"crashes below zero":         `update jobs set crashes = -1 where id = <5>`,
+		"epoch below zero":           `update jobs set lease_epoch = -1 where id = <5>`,
+		"running without a lease":    `update jobs set state = 'running' where id = <5>`,
+		"leased, not running":        `update jobs set lease_id = <9>, lease_owner = 'o', lease_expires_at = <now> where id = <5>`,
+		"lease without an owner":     running(`lease_owner = null`),
+		"lease without an end":       running(`lease_expires_at = null`),
+		"owner without a lease":      `update jobs set lease_owner = 'o' where id = <5>`,
+		"running, never attempted":   running(`attempt = 0`),
+		"running, never claimed":     running(`lease_epoch = 0`),
+		"running, never started":     running(`started_at = null, deadline_at = null`),
+		"running and dispatched":     running(`dispatched_at = <now>`),
+		"started without a deadline": `update jobs set started_at = <now> where id = <5>`,
+		"final, not finished":        `update jobs set state = 'canceled' where id = <5>`,
+		"finished, not final":        `update jobs set finished_at = <now> where id = <5>`,
+		"failed without a reason":    `update jobs set state = 'failed', finished_at = <now> where id = <5>`,
+		"timed out without a reason": `update jobs set state = 'timed_out', finished_at = <now> where id = <5>`,
+		"succeeded without a result": `update jobs set state = 'succeeded', finished_at = <now> where id = <5>`,
+		"failed with a result":       `update jobs set state = 'failed', finished_at = <now>, error = '{}', result_epoch = 0 where id = <5>`,
+		"result of another epoch":    `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 1 where id = <5>`,
+		"finding of no job":          finding + ` values (<9>, <1>, <3>, <8>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"finding of another's job":   finding + ` values (<9>, <1>, <3>, <6>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"finding of another tenant":  finding + ` values (<9>, <2>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"finding without a severity": finding + ` values (<9>, <1>, <3>, <5>, 1, 6, 'r', 'f', 't', 'm', '{}', <now>)`,
+	}
+)
+
+// TestConstraints checks that the database itself refuses every row to which
+// no legal sequence of operations leads.
+func TestConstraints(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, d dialect, dsn string) {
+		if _, err := migrations.Up(t.Context(), d.open(t, dsn)); err != nil {
+			t.Fatal(err)
+		}
+		db := d.db(t, dsn)
+		if _, err := db.ExecContext(t.Context(), d.fill(base)); err != nil {
+			t.Fatal(err)
+		}
+		try := func(statement string) error {
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			r, err := tx.ExecContext(t.Context(), d.fill(statement))
+			if err == nil {
+				if n, err := r.RowsAffected(); err != nil || n == 0 {
+					t.Errorf("%s: touched %d rows, %v", statement, n, err)
+				}
+			}
+			return err
+		}
+		for name, statement := range legal {
+			if err := try(statement); err != nil {
+				t.Errorf("%s: refused: %v", name, err)
+			}
+		}
+		for name, statement := range illegal {
+			err := try(statement)
+			if err == nil {
+				t.Errorf("%s: accepted", name)
+			} else if text := strings.ToLower(err.Error()); !strings.Contains(text, "constraint") {
+				t.Errorf("%s: refused for another reason: %v", name, err)
+			}
+		}
+	})
+}
+
+// fill writes the ids, times and hashes of a statement.
+func (d dialect) fill(statement string) string {
+	hash, short := "x'"+strings.Repeat("ab", 32)+"'", "x'ab'"
+	if d.driver == "pgx" {
+		hash, short = `'\x`+strings.Repeat("ab", 32)+`'::bytea`, `'\xab'::bytea`
+	}
+	pairs := []string{"<now>", d.now, "<hash>", hash, "<short>", short}
+	for _, n := range "123456789" {
+		pairs = append(pairs, "<"+string(n)+">", "'00000000-0000-7000-8000-00000000000"+string(n)+"'")
+	}
+	return strings.NewReplacer(pairs...).Replace(statement)
+}
