@@ -130,7 +130,7 @@ func zstded(t testing.TB, data []byte) []byte {
 	return w.EncodeAll(data, nil)
 }
 
-// packers are the four formats; tarOnly the three that hold a tar.
+// packers are the four formats.
 func packers() map[string]func(testing.TB, []item) []byte {
 	p := map[string]func(testing.TB, []item) []byte{"zip": packZip}
 	for name, wrap := range wrappers() {
