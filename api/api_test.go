@@ -141,9 +141,9 @@ func TestScanLife(t *testing.T) {
 	e := newEnv(t, api.Config{})
 	c := e.client(t, "alice")
 	scan, err := c.StartURL(t.Context(), "https://example.com/", client.StartOptions{
-		Type: "dast", Project: "shop", Options: []byte(`{"depth": 3}`),
+		Type: "dast", Project: "shop", Options: []byte(`{"probe": {"depth": 3}}`),
 	})
-	if err != nil || scan.URL != "https://example.com/" || string(scan.Options) != `{"depth":3}` {
+	if err != nil || scan.URL != "https://example.com/" || string(scan.Options) != `{"probe":{"depth":3}}` {
 		t.Fatalf("StartURL = %+v, %v", scan, err)
 	}
 	resp, _ := e.do(t, "alice", http.MethodGet, "/scans/"+scan.ID, "", nil)
@@ -341,7 +341,7 @@ func TestHeaders(t *testing.T) {
 func TestLogKeepsSecrets(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})
-	scan := e.upload(t, client.UploadOptions{Filename: "private-name.zip", Options: []byte(`{"token":"hunter2"}`)})
+	scan := e.upload(t, client.UploadOptions{Filename: "private-name.zip", Options: []byte(`{"secrets":{"token":"hunter2"}}`)})
 	e.do(t, "revoked", http.MethodGet, "/scans/"+scan.ID+"?token=hunter2", "", nil)
 	log := e.log.String()
 	for _, secret := range []string{e.keys["alice"], e.keys["revoked"], "hunter2", "private-name"} {

@@ -92,7 +92,7 @@ type startInput struct {
 	Body struct {
 		URL     string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
 		Project string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
-		Options object `json:"options,omitempty" doc:"For the plugins: at most 16 KiB, nested at most 8 deep."`
+		Options object `json:"options,omitempty" doc:"By plugin name, an object for that plugin: at most 16 KiB, nested at most 8 deep."`
 	}
 }
 

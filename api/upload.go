@@ -63,7 +63,7 @@ func uploadBody(maxArchive int64) *huma.RequestBody {
 				Properties: map[string]*huma.Schema{
 					"file":    {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
 					"project": {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
-					"options": {Type: huma.TypeObject, AdditionalProperties: true, Description: "For the plugins: JSON, at most 16 KiB, nested at most 8 deep."},
+					"options": {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
 				},
 			},
 			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},

@@ -51,7 +51,7 @@ func TestUploadPartsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})
 	file := part{"file", "shop.zip", "PK" + strings.Repeat("x", 100_000)}
-	project, options := part{"project", "", "shop"}, part{"options", "", `{"deep": true}`}
+	project, options := part{"project", "", "shop"}, part{"options", "", `{"secrets": {"deep": true}}`}
 	for _, order := range [][]part{
 		{file, project, options}, {options, file, project}, {project, options, file},
 	} {
@@ -64,7 +64,7 @@ func TestUploadPartsInAnyOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Project != "shop" || string(s.Options) != `{"deep":true}` || s.State != client.StateQueued ||
+		if s.Project != "shop" || string(s.Options) != `{"secrets":{"deep":true}}` || s.State != client.StateQueued ||
 			s.Archive.Filename != "shop.zip" || s.Archive.Size != 100_002 || len(s.Jobs) != 1 || s.Jobs[0].Plugin != "secrets" {
 			t.Errorf("scan = %+v, archive %+v", s, s.Archive)
 		}

@@ -87,7 +87,7 @@ type Plugin struct {
 	Args         []string          `koanf:"args" doc:"Arguments for the executable." example:"[\"--fast\"]"`
 	Env          map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
 	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; shared lets one process serve many, for plugins you trust with every tenant's code." oneof:"per_scan,shared"`
-	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one." min:"0" max:"64"`
+	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always." min:"0" max:"64"`
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled." min:"0s" max:"5m"`

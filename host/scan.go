@@ -20,7 +20,7 @@ type Scan struct {
 	Type     string          // scan type, as declared in securetag.hcl: "codeaudit", "web", ...
 	Project  string          // "" or ^[A-Za-z0-9_-]{1,64}$
 	Input    Input           //
-	Options  json.RawMessage // a JSON object; nil means {}
+	Options  json.RawMessage // a JSON object: by plugin, that plugin's own object; nil means {}
 	State    State           // derived from the jobs
 
 	CreatedAt         time.Time
@@ -30,6 +30,15 @@ type Scan struct {
 
 	Jobs   []Job  // in the order of the scan type's plugins; nil in lists
 	Counts Counts // findings of its finished jobs
+}
+
+// OptionsFor gives the options of one plugin, nil when there are none.
+func (s Scan) OptionsFor(plugin string) json.RawMessage {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(s.Options, &all) != nil { // intake stores nothing but objects
+		return nil
+	}
+	return all[plugin]
 }
 
 // Input is exactly one of an archive and a URL.

@@ -14,7 +14,7 @@ import (
 type StartOptions struct {
 	Type    string          // scan type; default "web"
 	Project string          // default: none
-	Options json.RawMessage // a JSON object for the plugins; default: none
+	Options json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
 }
 
 // StartURL asks for a scan of a web target and returns it as accepted.

@@ -30,7 +30,7 @@ type Scan struct {
 	State      State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
 	Archive    *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
 	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
-	Options    json.RawMessage `json:"options,omitempty" doc:"As given."`
+	Options    json.RawMessage `json:"options,omitempty" doc:"By plugin name, what that plugin was given."`
 	Counts     Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
 	Jobs       []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
 	CreatedAt  time.Time       `json:"created_at"`

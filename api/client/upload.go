@@ -19,7 +19,7 @@ type UploadOptions struct {
 	Type     string          // scan type; default "codeaudit"
 	Filename string          // what to call the archive; default "archive"
 	Project  string          // default: none
-	Options  json.RawMessage // a JSON object for the plugins; default: none
+	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
 	Size int64

@@ -184,6 +184,9 @@ func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executo
 	ec := executor.Config{RunDir: runDir(cfg.DataDir), HostVersion: version}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
+		if executor.Isolation(p.Isolation) == executor.Shared {
+			p.Standby = 0 // the one process is always there
+		}
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
 			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,

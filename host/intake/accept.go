@@ -14,7 +14,7 @@ type Request struct {
 	Tenant  host.TenantID
 	Type    string
 	Project string          // "" for none
-	Options json.RawMessage // one JSON object; nil for none
+	Options json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
@@ -60,6 +60,9 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	}
 	options, err := ParseOptions(req.Options)
 	if err != nil {
+		return host.Scan{}, err
+	}
+	if err := checkOptionNames(options, t); err != nil {
 		return host.Scan{}, err
 	}
 	scan := host.Scan{

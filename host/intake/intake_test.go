@@ -110,7 +110,7 @@ func TestAcceptArchive(t *testing.T) {
 	}
 	tenant := host.NewTenantID()
 	scan, err := f.AcceptArchive(t.Context(), intake.Request{
-		Tenant: tenant, Type: "codeaudit", Project: "shop", Options: []byte(` {"b":1, "a":"<x>" } `),
+		Tenant: tenant, Type: "codeaudit", Project: "shop", Options: []byte(` {"secrets": {"b":1, "a":"<x>" } } `),
 	}, staged)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestAcceptArchive(t *testing.T) {
 	if diff := cmp.Diff(want, *scan.Input.Archive); diff != "" {
 		t.Errorf("archive (-want +got):\n%s", diff)
 	}
-	if string(scan.Options) != `{"a":"<x>","b":1}` || scan.Project != "shop" || scan.TenantID != tenant {
+	if string(scan.Options) != `{"secrets":{"a":"<x>","b":1}}` || scan.Project != "shop" || scan.TenantID != tenant {
 		t.Errorf("scan = %+v", scan)
 	}
 	if len(f.store.accepted.Jobs) != 2 {
@@ -292,6 +292,8 @@ func TestAcceptFails(t *testing.T) {
 		},
 		"bad project":     {req: intake.Request{Project: "a b"}, want: host.ErrInvalid},
 		"bad options":     {req: intake.Request{Options: []byte(`[]`)}, want: host.ErrInvalid},
+		"foreign options": {req: intake.Request{Options: []byte(`{"secret":{}}`)}, want: host.ErrInvalid},
+		"flat options":    {req: intake.Request{Options: []byte(`{"secrets":7}`)}, want: host.ErrInvalid},
 		"unknown type":    {req: intake.Request{Type: "nope"}, want: host.ErrNotFound},
 		"type wants URLs": {req: intake.Request{Type: "dast"}, want: host.ErrNotFound},
 	} {

@@ -1,24 +1,18 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/internal/testhost"
 	"github.com/securetaghq/securetag/internal/testserver"
 )
 
@@ -49,28 +43,23 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	const root = "../.."
+	const root, secrets = "../..", "../../plugins/secrets"
 	for _, b := range []struct {
-		path *string
-		dir  string
-		args []string
+		path      *string
+		name, dir string
+		args      []string
 	}{
-		{&bin.securetag, root, []string{"-race", "./cmd/securetag"}},
-		{&bin.plain, root, []string{"./cmd/securetag"}},
-		{&bin.gate, root, []string{"./internal/e2e/gate"}},
-		{&bin.hostile, root, []string{"./host/executor/internal/hostile"}},
-		{&bin.noop, root, []string{"./plugins/noop"}},
-		{&bin.secrets, root + "/plugins/secrets", []string{"."}},
-		{&bin.gitleaks, root + "/plugins/secrets", []string{"github.com/zricethezav/gitleaks/v8"}},
+		{&bin.securetag, "securetag-race", root, []string{"-race", "./cmd/securetag"}},
+		{&bin.plain, "securetag", root, []string{"./cmd/securetag"}},
+		{&bin.gate, "gate", root, []string{"./internal/e2e/gate"}},
+		{&bin.hostile, "hostile", root, []string{"./host/executor/internal/hostile"}},
+		{&bin.noop, "noop", root, []string{"./plugins/noop"}},
+		{&bin.secrets, "secrets", secrets, []string{"."}},
+		{&bin.gitleaks, "gitleaks", secrets, []string{"github.com/zricethezav/gitleaks/v8"}},
 	} {
-		*b.path = filepath.Join(dir, strconv.Itoa(len(b.args))+filepath.Base(b.args[len(b.args)-1]))
-		if b.dir != root {
-			*b.path = filepath.Join(dir, filepath.Base(b.dir)+filepath.Base(b.args[0]))
-		}
-		cmd := exec.Command("go", append([]string{"build", "-o", *b.path}, b.args...)...)
-		cmd.Dir = b.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %v: %v\n%s", b.args, err, out)
+		*b.path = filepath.Join(dir, b.name)
+		if err := testhost.Build(b.dir, *b.path, b.args...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
@@ -84,10 +73,9 @@ type cluster struct {
 	dir      string
 	gateFile string
 	config   string
-	env      []string
 	postgres string
 	redis    *testserver.RedisServer // nil when embedded
-	hosts    []*hostProcess
+	hosts    []*testhost.Process
 	keys     map[string]string // tenant -> key
 }
 
@@ -105,7 +93,6 @@ func start(t *testing.T, p place, s settings) *cluster {
 	c := &cluster{t: t, place: p, dir: t.TempDir(), keys: map[string]string{}}
 	c.gateFile = filepath.Join(c.dir, "gate-is-open")
 	c.config = filepath.Join(c.dir, "securetag.hcl")
-	c.env = append(os.Environ(), "GORACE=halt_on_error=1 exitcode=66")
 	if p.real {
 		c.postgres = testserver.Postgres(t)
 		c.redis = testserver.StartRedis(t)
@@ -117,21 +104,23 @@ func start(t *testing.T, p place, s settings) *cluster {
 		c.command(t, "tenant", "create", tenant)
 		c.keys[tenant] = strings.TrimSpace(c.command(t, "key", "create", "--tenant", tenant, "--name", "e2e"))
 	}
+	binary := bin.securetag
+	if s.plainBinary {
+		binary = bin.plain
+	}
 	for range p.hosts {
-		h := &hostProcess{cluster: c, listen: freeAddress(t), binary: bin.securetag}
-		if s.plainBinary {
-			h.binary = bin.plain
-		}
-		h.start(t)
+		// A data race ends the host with a code of its own, which fails the test.
+		h := &testhost.Process{Binary: binary, Config: c.config, Listen: testhost.FreeAddress(t), Env: []string{"GORACE=halt_on_error=1 exitcode=66"}}
+		h.Start(t)
 		c.hosts = append(c.hosts, h)
 	}
 	t.Cleanup(func() {
 		for _, h := range c.hosts {
-			h.stop()
+			h.Stop(t)
 		}
 		if t.Failed() {
 			for i, h := range c.hosts {
-				t.Logf("log of host %d:\n%s", i, h.log.tail(60))
+				t.Logf("log of host %d:\n%s", i, h.Log(60))
 			}
 		}
 	})
@@ -176,7 +165,6 @@ plugin "gate" {
 plugin "noop" {
   command = %q
   isolation = "shared"
-  standby = 0
 }
 plugin "hostile" {
   command      = %q
@@ -184,6 +172,17 @@ plugin "hostile" {
   standby      = 0
   max_silence  = "2s"
   cancel_grace = "500ms"
+}
+plugin "mute" {
+  command = %q
+  args    = ["megabyte-on-stdout", %q]
+  standby = 0
+}
+scan "mute" {
+  input    = "archive"
+  plugins  = ["mute"]
+  attempts = 2
+  backoff  = "100ms..100ms"
 }
 scan "gate" {
   input   = "archive"
@@ -204,27 +203,20 @@ scan "two" {
   plugins  = ["hostile", "secrets"]
   attempts = 1
 }
-`, grace, slots, size, bin.secrets, bin.gate, c.dir, c.gateFile, bin.noop, bin.hostile, c.dir)
+`, grace, slots, size, bin.secrets, bin.gate, c.dir, c.gateFile, bin.noop, bin.hostile, c.dir, bin.hostile, c.dir)
 	return b.String()
 }
 
 // command runs a CLI verb on the cluster's configuration.
 func (c *cluster) command(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), bin.plain, append([]string{"--config", c.config}, args...)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("securetag %v: %v\n%s", args, err, &stderr)
-	}
-	return string(out)
+	return testhost.Command(t, bin.plain, append([]string{"--config", c.config}, args...)...)
 }
 
 // api is a client of host i for a tenant.
 func (c *cluster) api(i int, tenant string) *client.Client {
 	c.t.Helper()
-	api, err := client.New("http://"+c.hosts[i%len(c.hosts)].listen, c.keys[tenant], client.Options{MinWait: 20 * time.Millisecond, MaxWait: 200 * time.Millisecond})
+	api, err := client.New("http://"+c.hosts[i%len(c.hosts)].Listen, c.keys[tenant], client.Options{MinWait: 20 * time.Millisecond, MaxWait: 200 * time.Millisecond})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -296,134 +288,4 @@ func (c *cluster) findings(id string) []client.Finding {
 		out = append(out, f)
 	}
 	return out
-}
-
-// hostProcess is one `securetag serve`.
-type hostProcess struct {
-	cluster *cluster
-	listen  string
-	binary  string
-	cmd     *exec.Cmd
-	log     *logBuffer
-	exited  chan error
-}
-
-func (h *hostProcess) start(t *testing.T) {
-	t.Helper()
-	h.cmd = exec.Command(h.binary, "--config", h.cluster.config, "serve", "--listen", h.listen)
-	h.cmd.Env = h.cluster.env
-	h.cmd.Dir = h.cluster.dir
-	if h.log == nil {
-		h.log = &logBuffer{}
-	}
-	stderr, err := h.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving := make(chan struct{})
-	if err := h.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	h.exited = make(chan error, 1)
-	go func() {
-		h.log.follow(stderr, serving)
-		h.exited <- h.cmd.Wait()
-	}()
-	select {
-	case <-serving:
-	case err := <-h.exited:
-		h.exited <- err
-		t.Fatalf("the host ended at its start: %v\n%s", err, h.log.tail(40))
-	case <-time.After(60 * time.Second):
-		t.Fatalf("the host did not serve within a minute:\n%s", h.log.tail(40))
-	}
-}
-
-// kill is kill -9.
-func (h *hostProcess) kill(t *testing.T) {
-	t.Helper()
-	if err := h.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-h.exited; err == nil {
-		t.Error("a killed host ended well")
-	}
-	h.cmd = nil
-}
-
-// terminate sends SIGTERM and returns how the host ended and after how long.
-func (h *hostProcess) terminate(t *testing.T) (time.Duration, error) {
-	t.Helper()
-	began := time.Now()
-	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	err := <-h.exited
-	h.cmd = nil
-	return time.Since(began), err
-}
-
-// stop ends the host at the end of a test and fails it on a data race.
-func (h *hostProcess) stop() {
-	if h.cmd == nil {
-		return
-	}
-	t := h.cluster.t
-	if _, err := h.terminate(t); err != nil {
-		t.Errorf("the host ended with %v", err)
-	}
-}
-
-// logBuffer keeps a host's log.
-type logBuffer struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-// follow reads a log to its end and says when the host serves.
-func (l *logBuffer) follow(r io.Reader, serving chan<- struct{}) {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		l.mu.Lock()
-		if !strings.Contains(sc.Text(), `"method":"GET"`) { // the tests' polling
-			l.lines = append(l.lines, sc.Text())
-		}
-		l.mu.Unlock()
-		var entry struct {
-			Message string `json:"@message"`
-		}
-		if json.Unmarshal(sc.Bytes(), &entry) == nil && entry.Message == "serving" && serving != nil {
-			close(serving)
-			serving = nil
-		}
-	}
-}
-
-func (l *logBuffer) tail(n int) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines[max(0, len(l.lines)-n):], "\n")
-}
-
-func (l *logBuffer) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for _, line := range l.lines {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

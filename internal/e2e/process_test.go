@@ -2,9 +2,11 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +29,18 @@ func waitGone(t *testing.T, binary, word string) {
 		}
 		time.Sleep(50 * time.Millisecond) // polling outside processes
 	}
+}
+
+// signalAll signals the processes of a binary and says whether there were any.
+func signalAll(binary, word string, sig syscall.Signal) bool {
+	sent := false
+	for _, p := range processes(binary, word) {
+		var pid int
+		if _, err := fmt.Sscan(p, &pid); err == nil && syscall.Kill(pid, sig) == nil {
+			sent = true
+		}
+	}
+	return sent
 }
 
 func processes(binary, word string) []string {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,12 +85,12 @@ func testHostKilled(t *testing.T, p place) {
 	c.running(scan.ID)
 	queued := c.upload(0, "codeaudit", sample(t), "") // may be anywhere between 202 and its end
 	for _, h := range c.hosts {
-		h.kill(t)
+		h.Kill(t)
 	}
 	waitGone(t, bin.gate, c.dir)
 	c.open()
 	for _, h := range c.hosts {
-		h.start(t)
+		h.Start(t)
 	}
 	for _, id := range []string{scan.ID, queued.ID} {
 		if s := c.wait(id); s.State != client.StateSucceeded {
@@ -104,47 +105,41 @@ func testHostKilled(t *testing.T, p place) {
 func testPluginFaults(t *testing.T, p place) {
 	c := start(t, p, settings{})
 	tests := []struct {
-		mode  string
-		state client.State
-		code  string
-		text  string
+		mode     string
+		state    client.State
+		code     string
+		text     string
+		attempts int
 	}{
-		{"", client.StateSucceeded, "", ""}, // it has written {"@message":1} to stderr
-		{"exit-zero", client.StateFailed, "plugin_crashed", "status 0"},
-		{"no-completed", client.StateFailed, "plugin_protocol", "Completed"},
-		{"sigkill-self", client.StateFailed, "plugin_crashed", "SIGKILL"},
-		{"panic-in-scan", client.StateFailed, "plugin_crashed", "boom in scan"},
-		{"sigstop-self", client.StateFailed, "plugin_hung", "2s"},
-		{"hang", client.StateFailed, "plugin_hung", "2s"},
-		{"leave-session", client.StateFailed, "plugin_hung", "2s"},
-		{"crash-with-children", client.StateFailed, "plugin_crashed", "status 9"},
-		{"oversized", client.StateFailed, "plugin_protocol", ""},
-		{"escaping-path", client.StateFailed, "plugin_protocol", "etc/passwd"},
-		{"refuse", client.StateFailed, "plugin_refused", "no such option"},
+		{"", client.StateSucceeded, "", "", 1}, // it has written {"@message":1} to stderr
+		{"exit-zero", client.StateFailed, "plugin_crashed", "status 0", 2},
+		{"no-completed", client.StateFailed, "plugin_protocol", "Completed", 2},
+		{"panic-in-scan", client.StateFailed, "plugin_crashed", "boom in scan", 2},
+		{"hang", client.StateFailed, "plugin_hung", "2s", 2},
+		{"leave-session", client.StateFailed, "plugin_hung", "2s", 2},
+		{"crash-with-children", client.StateFailed, "plugin_crashed", "status 9", 2},
+		{"oversized", client.StateFailed, "plugin_protocol", "limit", 1},
+		{"escaping-path", client.StateFailed, "plugin_protocol", "etc/passwd", 1},
+		{"refuse", client.StateFailed, "plugin_refused", "no such option", 1},
 	}
 	ids := make([]string, len(tests))
 	for i, tt := range tests {
-		ids[i] = c.upload(i, "hostile", sample(t), fmt.Sprintf(`{"Mode":%q}`, tt.mode)).ID
+		ids[i] = c.upload(i, "hostile", sample(t), hostile(tt.mode)).ID
 	}
 	for i, tt := range tests {
 		s := c.wait(ids[i])
 		job := s.Jobs[0]
-		if s.State != tt.state || job.State != tt.state {
-			t.Errorf("%s: scan %s, job %s, want %s", tt.mode, s.State, job.State, tt.state)
+		if s.State != tt.state || job.State != tt.state || job.Attempt != tt.attempts {
+			t.Errorf("%s: scan %s, job %s after %d attempts, want %s after %d", tt.mode, s.State, job.State, job.Attempt, tt.state, tt.attempts)
 		}
-		if tt.state == client.StateSucceeded {
-			continue
-		}
-		if job.Error == nil || job.Error.Code != tt.code || !strings.Contains(job.Error.Message, tt.text) {
+		if tt.code != "" && (job.Error == nil || job.Error.Code != tt.code || !strings.Contains(job.Error.Message, tt.text)) {
 			t.Errorf("%s: error = %+v, want code %s and a message that says %q", tt.mode, job.Error, tt.code, tt.text)
 		}
-		wantAttempts := 2
-		if tt.code == "plugin_refused" {
-			wantAttempts = 1
-		}
-		if job.Attempt != wantAttempts {
-			t.Errorf("%s: %d attempts, want %d", tt.mode, job.Attempt, wantAttempts)
-		}
+	}
+	testSignals(t, c)
+	mute := c.wait(c.upload(0, "mute", sample(t), "").ID).Jobs[0]
+	if mute.State != client.StateFailed || mute.Error.Code != "plugin_unavailable" || !strings.Contains(mute.Error.Message, "handshake") {
+		t.Errorf("1 MiB on stdout without a newline: job = %s, %+v", mute.State, mute.Error)
 	}
 	if s := c.wait(c.upload(0, "codeaudit", sample(t), "").ID); s.State != client.StateSucceeded {
 		t.Errorf("another scan after all that = %s, %+v", s.State, s.Jobs)
@@ -152,9 +147,36 @@ func testPluginFaults(t *testing.T, p place) {
 	waitGone(t, bin.hostile, c.dir) // no process left over, neither plugins nor their children
 }
 
+// testSignals kills and stops plugins from outside; in its own pid namespace a
+// plugin can do neither to itself.
+func testSignals(t *testing.T, c *cluster) {
+	for _, tt := range []struct {
+		signal syscall.Signal
+		code   string
+		text   string
+	}{
+		{syscall.SIGKILL, "plugin_crashed", "SIGKILL"},
+		{syscall.SIGSTOP, "plugin_hung", "2s"},
+	} {
+		scan := c.upload(0, "hostile", sample(t), hostile("hang"))
+		for attempt := 1; attempt <= 2; attempt++ {
+			c.until(scan.ID, "started", func(s client.Scan) bool {
+				return s.Jobs[0].Attempt == attempt && signalAll(bin.hostile, c.dir, tt.signal)
+			})
+		}
+		job := c.wait(scan.ID).Jobs[0]
+		if job.State != client.StateFailed || job.Error.Code != tt.code || !strings.Contains(job.Error.Message, tt.text) {
+			t.Errorf("%v: job = %s, %+v, want failed, %s, %q", tt.signal, job.State, job.Error, tt.code, tt.text)
+		}
+	}
+}
+
+// hostile makes the options that tell the hostile plugin what to do.
+func hostile(mode string) string { return fmt.Sprintf(`{"hostile":{"Mode":%q}}`, mode) }
+
 func testPartial(t *testing.T, p place) {
 	c := start(t, p, settings{})
-	s := c.wait(c.upload(0, "two", sample(t), `{"Mode":"exit-zero"}`).ID)
+	s := c.wait(c.upload(0, "two", sample(t), hostile("exit-zero")).ID)
 	if s.State != client.StatePartial {
 		t.Errorf("scan = %s, want partial: one engine crashed, the other delivered", s.State)
 	}
@@ -280,7 +302,7 @@ func testTerminate(t *testing.T, p place) {
 	scan := c.upload(0, "gate", sample(t), "")
 	c.running(scan.ID)
 	for _, h := range c.hosts {
-		took, err := h.terminate(t)
+		took, err := h.Terminate(t)
 		if err != nil {
 			t.Errorf("the host ended with %v", err)
 		}
@@ -294,7 +316,7 @@ func testTerminate(t *testing.T, p place) {
 	}
 	c.open()
 	for _, h := range c.hosts {
-		h.start(t)
+		h.Start(t)
 	}
 	s := c.wait(scan.ID)
 	if s.State != client.StateSucceeded || s.Jobs[0].Error != nil {
@@ -309,7 +331,7 @@ func testNoPlugin(t *testing.T, p place) {
 	c := start(t, p, settings{})
 	_, err := c.api(0, "a").StartURL(t.Context(), "https://example.com/", client.StartOptions{})
 	var problem *client.Error
-	if !errors.As(err, &problem) || problem.Code != "no_plugin" || problem.StatusCode != http.StatusUnprocessableEntity {
+	if !errors.As(err, &problem) || problem.Code != "no_plugin" || problem.StatusCode != http.StatusNotImplemented {
 		t.Errorf("a web scan without a plugin for it = %v, want a clear problem", err)
 	}
 }
@@ -353,7 +375,7 @@ func testRedisLost(t *testing.T, p place) {
 		}
 	}
 	for i, h := range c.hosts {
-		if n := h.log.count("cannot reach Redis"); n > 2 {
+		if n := h.Logged("cannot reach Redis"); n > 2 {
 			t.Errorf("host %d logged the outage %d times", i, n)
 		}
 	}
