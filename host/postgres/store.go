@@ -132,9 +132,9 @@ func (s *Store) migrate(ctx context.Context) error {
 
 // Ping implements host.Store.
 func (s *Store) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, min(s.cfg.Timeout, 5*time.Second))
+	short, cancel := context.WithTimeout(ctx, min(s.cfg.Timeout, 5*time.Second))
 	defer cancel()
-	if err := s.pool.Ping(ctx); err != nil {
+	if err := s.pool.Ping(short); err != nil {
 		return translate(ctx, "ping the database", err)
 	}
 	return nil

@@ -43,7 +43,7 @@ func (tx tx) addFindings(ctx context.Context, j leased, batch []host.Finding) er
 	if err != nil {
 		return err
 	}
-	defer put.Close()
+	defer func() { _ = put.Close() }()
 	for _, f := range batch {
 		if !isID(f.ID) {
 			f.ID = host.NewFindingID()

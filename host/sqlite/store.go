@@ -206,7 +206,7 @@ func rows(ctx context.Context, db querier, scan func(*sql.Rows) error, query str
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	for r.Next() {
 		if err := scan(r); err != nil {
 			return err

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"flag"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(crashEnv); path != "" {
+		crash(path)
+	}
 	// Each draw is hundreds of transactions; -rapid.checks on the command line
 	// comes later and wins.
 	_ = flag.Set("rapid.checks", "20")

@@ -1,0 +1,70 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/internal/testserver"
+)
+
+// TestPlansWithStaleStatistics asks the planner at its worst moment: it has
+// counted the jobs when none was running, and now most are. A statement that
+// lets it choose a partial index would read them all, for every lease.
+func TestPlansWithStaleStatistics(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	open(t, postgres.Config{URL: url})
+	execute(t, url, `
+alter table jobs set (autovacuum_enabled = off);
+insert into tenants (id, name) select gen_random_uuid(), 'tenant-' || n from generate_series(1, 20) n;
+insert into scans (id, tenant_id, type, url)
+select gen_random_uuid(), id, 'web', 'u' from tenants, generate_series(1, 1000);
+insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
+select gen_random_uuid(), tenant_id, id, 0, 'p', 3, 1000 from scans;
+analyze;
+update jobs set state = 'running', attempt = 1, lease_epoch = 1, lease_id = gen_random_uuid(), lease_owner = 'o',
+    lease_expires_at = now() + interval '1 hour', started_at = now(), deadline_at = now() + interval '1 hour'
+where id in (select id from jobs limit 15000)`)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+
+	var job, lease string
+	if err := conn.QueryRow(t.Context(), `select id, lease_id from jobs where state = 'running' limit 1`).Scan(&job, &lease); err != nil {
+		t.Fatal(err)
+	}
+	jobs, epochs, leases := []string{job}, []int64{1}, []string{lease}
+	none := []*string{nil}
+	args := map[string][]any{
+		"claim":     {jobs, "owner", int64(1)},
+		"heartbeat": {jobs, epochs, leases, []string{"{}"}, int64(1)},
+		"finish": {jobs, epochs, leases, []string{"succeeded"}, none, []bool{false}, []string{"{}"},
+			[]int64{0}, []bool{false}},
+		"insertFindings": {jobs, epochs, leases, []int32{1}, []string{job}, []int16{1}, []string{"r"}, []string{"f"},
+			[]string{"t"}, []string{"m"}, []string{"{}"}},
+	}
+	for name, statement := range postgres.Fenced {
+		rows, err := conn.Query(t.Context(), "explain "+statement, args[name]...)
+		if err != nil {
+			t.Fatalf("explain %s: %v", name, err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("explain %s: %v", name, err)
+		}
+		plan := strings.Join(lines, "\n")
+		if !strings.Contains(plan, "jobs_pkey") {
+			t.Errorf("%s does not use the primary key:\n%s", name, plan)
+		}
+		for _, bad := range []string{"jobs_leased", "jobs_busy", "jobs_ready", "jobs_next", "jobs_out", "jobs_overdue", "Seq Scan on jobs"} {
+			if strings.Contains(plan, bad) {
+				t.Errorf("%s uses %s:\n%s", name, bad, plan)
+			}
+		}
+	}
+}
