@@ -56,7 +56,10 @@ with recursive tenant (id) as (
 ), picked as (
     select id from ready order by turn, since, id limit (select n from room)
 ), locked as (
-    select id from jobs where id in (select id from picked) and state = 'queued' for no key update skip locked
+    -- Looked at again once locked: a claim or a cancel may have come between.
+    select id from jobs where id in (select id from picked) and state = 'queued'
+      and (dispatched_at is null or dispatched_at <= now() - $2 * interval '1 microsecond')
+    for no key update skip locked
 )
 update jobs j set dispatched_at = now() from locked where j.id = locked.id
 returning j.id, j.plugin`

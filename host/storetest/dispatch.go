@@ -197,32 +197,36 @@ func testDispatchConcurrent(s *suite) {
 	for range 10 {
 		s.accept(newScan(t, plugins(10)...))
 	}
-	var mu sync.Mutex
-	seen := map[host.JobID]int{}
-	var wg sync.WaitGroup
-	for range 6 {
-		wg.Go(func() {
-			for range 4 {
+	for range 15 {
+		var mu sync.Mutex
+		seen := map[host.JobID]int{}
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 6 {
+			wg.Go(func() {
+				<-start
 				out, err := s.Dispatch(s.ctx(), 60, time.Hour)
 				if err != nil {
 					s.Error(err)
-					return
 				}
 				mu.Lock()
+				defer mu.Unlock()
 				for _, b := range out.Bells {
 					seen[b.Job]++
 				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	for id, n := range seen {
-		if n != 1 {
-			s.Errorf("job %s was handed out %d times", id, n)
+			})
 		}
-	}
-	if len(seen) != 60 {
-		s.Errorf("%d jobs are out, want the window of 60", len(seen))
+		close(start)
+		wg.Wait()
+		var out []host.JobID
+		for id, n := range seen {
+			if out = append(out, id); n != 1 {
+				s.Errorf("job %s was handed out %d times", id, n)
+			}
+		}
+		if len(out) != 60 {
+			s.Fatalf("%d jobs are out, want the window of 60", len(out))
+		}
+		s.check(s.Undispatch(s.ctx(), out))
 	}
 }
