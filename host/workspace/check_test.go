@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -181,8 +180,8 @@ func TestTruncated(t *testing.T) {
 				}
 				codes[refusal.Code] = true
 			}
-			got := slices.Sorted(maps.Keys(codes))
-			if diff := cmp.Diff([]workspace.Code{workspace.CodeNotAnArchive, workspace.CodeTruncated}, got); diff != "" {
+			want := map[workspace.Code]bool{workspace.CodeNotAnArchive: true, workspace.CodeTruncated: true}
+			if diff := cmp.Diff(want, codes); diff != "" {
 				t.Errorf("codes of the cut archives:\n%s", diff)
 			}
 		})

@@ -113,12 +113,44 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.extractions.Wait()
 
-	err := empty(m.own) // the lock file too: a lock without a name still counts for those who had it open
-	err = errors.Join(err, m.own.Close(), ignoreMissing(os.Remove(m.dir)), m.lock.Close())
+	err := m.clear()
+	// The lock goes last, and together with the directory: a sweep that found
+	// the one without the other would think its owner dead.
+	all, lerr := openLock(filepath.Join(m.base, lockName), true)
+	if lerr == nil {
+		defer all.Close()
+	}
+	err = errors.Join(err, lerr, ignoreMissing(m.own.Remove(lockName)), m.own.Close(), ignoreMissing(os.Remove(m.dir)), m.lock.Close())
 	if err != nil {
 		return fmt.Errorf("remove workspace: %w", err)
 	}
 	return nil
+}
+
+// clear removes everything in the manager's directory but the lock.
+func (m *Manager) clear() error {
+	for {
+		entries, err := readSome(m.own, ".")
+		if err != nil {
+			return err
+		}
+		if len(entries) <= 1 {
+			return nil
+		}
+		for _, e := range entries {
+			name := e.Name()
+			switch {
+			case name == lockName:
+			case strings.HasPrefix(name, "x"):
+				err = emptyBin(m.own, name)
+			default:
+				err = discard(m.own, name, m.name("x"))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // Sweep removes what managers that are gone left in the directory. It leaves
