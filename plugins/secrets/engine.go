@@ -207,7 +207,7 @@ func (r *fileScan) fragment(f sources.Fragment, err error) error {
 	}
 	r.fragments++
 	r.bytes += uint64(len(f.Raw))
-	found := r.detector.DetectContext(r.ctx, detect.Fragment(f))
+	found := r.detector.DetectContext(r.ctx, detect.Fragment(f)) //nolint:staticcheck // deprecated for v9, but the only way in v8
 	if r.ctx.Err() != nil {
 		return r.ctx.Err() // what was found may miss the rules that outrank others
 	}
