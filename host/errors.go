@@ -20,6 +20,9 @@ var (
 	ErrNoPlugin = errors.New("no plugin configured")
 	// ErrLeaseLost: the job is not, or no longer, this host's to write to.
 	ErrLeaseLost = errors.New("lease lost")
+	// ErrQueueLost: the queue had forgotten all it held; what was rung before
+	// must be rung again. It works again when this is returned.
+	ErrQueueLost = errors.New("queue lost")
 	// ErrUnavailable: a server this host needs does not answer; trying again helps.
 	ErrUnavailable = errors.New("unavailable")
 )

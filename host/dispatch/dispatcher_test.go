@@ -247,6 +247,32 @@ func TestRingFails(t *testing.T) {
 	})
 }
 
+func TestQueueLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := claim()
+		store.claims[c.Job.ID] = c // rung before, and forgotten by the queue
+		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
+			if horizon >= time.Second {
+				return host.Dispatched{}, nil // not lost yet, for all the store knows
+			}
+			return host.Dispatched{Bells: []host.Doorbell{{Plugin: "p", Job: c.Job.ID}}}, nil
+		}
+		w := start(t, store, succeed, nil)
+		defer w.end()
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		w.bells.mu.Lock()
+		w.bells.lost = true
+		w.bells.mu.Unlock()
+		outcomeOf(t, store)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a wiped queue cost %v, want one turn of the listener (1s) at most", took)
+		}
+	})
+}
+
 func TestClaimFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

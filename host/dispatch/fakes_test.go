@@ -14,7 +14,7 @@ import (
 // fakeStore holds claims to give out and records what happens to them. Function
 // fields replace one method's behaviour; nil means the obvious.
 type fakeStore struct {
-	DispatchFunc  func() (host.Dispatched, error)
+	DispatchFunc  func(horizon time.Duration) (host.Dispatched, error)
 	ClaimFunc     func(ids []host.JobID) ([]host.Claim, error)
 	HeartbeatFunc func(beats []host.Beat) ([]host.Pulse, error)
 	FinishFunc    func(outcomes []host.Outcome) ([]host.Lease, error)
@@ -48,13 +48,13 @@ func (s *fakeStore) add(c host.Claim) {
 	s.ready = append(s.ready, host.Doorbell{Plugin: c.Job.Plugin, Job: c.Job.ID})
 }
 
-func (s *fakeStore) Dispatch(_ context.Context, window int, _ time.Duration) (host.Dispatched, error) {
+func (s *fakeStore) Dispatch(_ context.Context, window int, horizon time.Duration) (host.Dispatched, error) {
 	s.mu.Lock()
 	s.dispatches++
 	f := s.DispatchFunc
 	s.mu.Unlock()
 	if f != nil {
-		return f()
+		return f(horizon)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,6 +150,7 @@ func (s *fakeStore) ReleaseOwner(context.Context, string) (int, error) { return 
 type fakeBells struct {
 	mu       sync.Mutex
 	down     bool
+	lost     bool // the next Listen finds the queue wiped
 	rung     chan host.Doorbell
 	silenced []host.Ringing
 	pings    int
@@ -187,6 +188,13 @@ func (b *fakeBells) Ring(_ context.Context, bells []host.Doorbell) error {
 func (b *fakeBells) Listen(ctx context.Context, _ []string, max int) ([]host.Ringing, error) {
 	if err := b.err(); err != nil {
 		return nil, err
+	}
+	b.mu.Lock()
+	lost := b.lost
+	b.lost = false
+	b.mu.Unlock()
+	if lost {
+		return nil, host.ErrQueueLost
 	}
 	var out []host.Ringing
 	select {

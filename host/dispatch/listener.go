@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
@@ -56,6 +57,11 @@ func (d *Dispatcher) hear(ctx context.Context, plugins []string, free int) []hos
 		return nil
 	}
 	heard, err := d.bells.Listen(ctx, plugins, free)
+	if errors.Is(err, host.ErrQueueLost) {
+		d.log.Info("Redis is new or was wiped: ringing again for every job that waits")
+		d.relay.again()
+		return nil
+	}
 	d.gate.report(ctx, err)
 	return heard
 }

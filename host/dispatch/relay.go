@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,6 +20,7 @@ type relay struct {
 	horizon time.Duration
 	every   time.Duration
 	woken   chan struct{}
+	lost    atomic.Bool // the queue has forgotten what was rung
 	status  outage
 	log     hclog.Logger
 }
@@ -40,6 +42,13 @@ func (r *relay) wake() {
 	}
 }
 
+// again rings for everything that was rung and not claimed, without waiting for
+// the horizon.
+func (r *relay) again() {
+	r.lost.Store(true)
+	r.wake()
+}
+
 func (r *relay) run(ctx context.Context) {
 	for {
 		next := r.every
@@ -57,8 +66,15 @@ func (r *relay) run(ctx context.Context) {
 
 // look hands out one window and says when to look again if nobody wakes it.
 func (r *relay) look(ctx context.Context) time.Duration {
-	out, err := r.store.Dispatch(ctx, r.window, r.horizon)
+	horizon := r.horizon
+	if r.lost.Swap(false) {
+		horizon = time.Microsecond
+	}
+	out, err := r.store.Dispatch(ctx, r.window, horizon)
 	if !r.status.report(ctx, err) {
+		if horizon < r.horizon {
+			r.lost.Store(true)
+		}
 		return r.every
 	}
 	if len(out.Bells) > 0 {

@@ -46,7 +46,7 @@ type Doorbells struct {
 	reader redis.UniversalClient // blocking reads, so that they never hold up the others
 
 	mu       sync.Mutex
-	reclaims map[string]time.Time // stream -> when to look for idle entries next
+	reclaims map[string]time.Time // stream -> when to look for idle entries next; absent: never looked
 }
 
 var _ host.Doorbells = (*Doorbells)(nil)
@@ -107,9 +107,7 @@ func (d *Doorbells) Listen(ctx context.Context, plugins []string, max int) ([]ho
 	case errors.Is(err, redis.Nil):
 		return nil, nil
 	case groupGone(err):
-		// The server is new or was wiped. Making the groups again is all there
-		// is to do; what was lost is rung again by the dispatcher.
-		return nil, d.createGroups(ctx, plugins)
+		return nil, d.lost(ctx, plugins)
 	case err != nil:
 		return nil, translate("listen for doorbells", err)
 	}
@@ -146,24 +144,28 @@ func (d *Doorbells) Ping(ctx context.Context) error {
 	return translate("ping redis", d.client.Ping(ctx).Err())
 }
 
-// reclaim takes over entries that somebody heard and never silenced. Each
-// stream is looked at once in half the idle time.
+// lost makes the groups of a server that is new or was wiped, and says so.
+func (d *Doorbells) lost(ctx context.Context, plugins []string) error {
+	if err := d.createGroups(ctx, plugins); err != nil {
+		return err
+	}
+	return fmt.Errorf("listen for doorbells: the streams were not there: %w", host.ErrQueueLost)
+}
+
+// reclaim takes over entries that somebody heard and never silenced: once each
+// half of the idle time those that were left for longer than it, and the first
+// time this host's own, which it heard before it was restarted.
 func (d *Doorbells) reclaim(ctx context.Context, plugins []string, max int) ([]host.Ringing, error) {
 	var heard []host.Ringing
 	for _, p := range plugins {
 		stream := d.stream(p)
-		if !d.reclaimDue(stream) {
+		due, first := d.reclaimDue(stream)
+		if !due {
 			continue
 		}
-		msgs, _, err := d.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-			Stream: stream, Group: group, Consumer: d.cfg.Consumer,
-			MinIdle: d.cfg.Idle, Start: "0-0", Count: int64(max),
-		}).Result()
+		msgs, err := d.unsilenced(ctx, stream, max, first)
 		if groupGone(err) {
-			if err := d.createGroups(ctx, plugins); err != nil {
-				return heard, err
-			}
-			continue
+			return heard, d.lost(ctx, plugins)
 		}
 		if err != nil {
 			return heard, translate("reclaim doorbells", err)
@@ -176,21 +178,44 @@ func (d *Doorbells) reclaim(ctx context.Context, plugins []string, max int) ([]h
 	return heard, nil
 }
 
-func (d *Doorbells) reclaimDue(stream string) bool {
+func (d *Doorbells) unsilenced(ctx context.Context, stream string, max int, own bool) ([]redis.XMessage, error) {
+	if own {
+		streams, err := d.client.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: group, Consumer: d.cfg.Consumer, Streams: []string{stream, "0"}, Count: maxLen, Block: -1,
+		}).Result()
+		if err != nil || len(streams) == 0 {
+			return nil, err
+		}
+		return streams[0].Messages, nil
+	}
+	msgs, _, err := d.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+		Stream: stream, Group: group, Consumer: d.cfg.Consumer,
+		MinIdle: d.cfg.Idle, Start: "0-0", Count: int64(max),
+	}).Result()
+	return msgs, err
+}
+
+func (d *Doorbells) reclaimDue(stream string) (due, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if now.Before(d.reclaims[stream]) {
-		return false
+	at, looked := d.reclaims[stream]
+	if looked && now.Before(at) {
+		return false, false
+	}
+	if !looked {
+		d.reclaims[stream] = time.Time{} // others' are due next
+		return true, true
 	}
 	d.reclaims[stream] = now.Add(d.cfg.Idle / 2)
-	return true
+	return true, false
 }
 
+// reclaimSoon makes the next look due at once: there may be more.
 func (d *Doorbells) reclaimSoon(stream string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.reclaims, stream)
+	d.reclaims[stream] = time.Time{}
 }
 
 // createGroups makes the streams and their groups from the first entry on: at

@@ -158,6 +158,8 @@ limits {
 plugin "secrets" { command = %q }
 plugin "gate" {
   command      = %q
+  standby      = 0
+  max_silence  = "3s"
   cancel_grace = "1s"
   env          = { E2E = %q }
   config { open = %q }
@@ -187,6 +189,12 @@ scan "mute" {
 scan "gate" {
   input   = "archive"
   plugins = ["gate"]
+}
+scan "brittle" {
+  input    = "archive"
+  plugins  = ["gate"]
+  attempts = 2
+  backoff  = "100ms..100ms"
 }
 scan "noop" {
   input   = "archive"

@@ -116,7 +116,7 @@ func testPluginFaults(t *testing.T, p place) {
 		{"no-completed", client.StateFailed, "plugin_protocol", "Completed", 2},
 		{"panic-in-scan", client.StateFailed, "plugin_crashed", "boom in scan", 2},
 		{"hang", client.StateFailed, "plugin_hung", "2s", 2},
-		{"leave-session", client.StateFailed, "plugin_hung", "2s", 2},
+		{"leave-session", client.StateFailed, "plugin_hung", "2s", 2}, // with a child in a session of its own
 		{"crash-with-children", client.StateFailed, "plugin_crashed", "status 9", 2},
 		{"oversized", client.StateFailed, "plugin_protocol", "limit", 1},
 		{"escaping-path", client.StateFailed, "plugin_protocol", "etc/passwd", 1},
@@ -155,14 +155,18 @@ func testSignals(t *testing.T, c *cluster) {
 		code   string
 		text   string
 	}{
-		{syscall.SIGKILL, "plugin_crashed", "SIGKILL"},
-		{syscall.SIGSTOP, "plugin_hung", "2s"},
+		{syscall.SIGKILL, "plugin_crashed", "killed by signal 9"},
+		{syscall.SIGSTOP, "plugin_hung", "3s"},
 	} {
-		scan := c.upload(0, "hostile", sample(t), hostile("hang"))
+		scan := c.upload(0, "brittle", sample(t), "")
 		for attempt := 1; attempt <= 2; attempt++ {
-			c.until(scan.ID, "started", func(s client.Scan) bool {
-				return s.Jobs[0].Attempt == attempt && signalAll(bin.hostile, c.dir, tt.signal)
+			c.until(scan.ID, "running", func(s client.Scan) bool {
+				j := s.Jobs[0]
+				return j.Attempt == attempt && j.State == client.StateRunning && j.Progress != nil && j.Progress.Phase == "waiting"
 			})
+			if !signalAll(bin.gate, c.dir, tt.signal) {
+				t.Errorf("no plugin process to send %v to", tt.signal)
+			}
 		}
 		job := c.wait(scan.ID).Jobs[0]
 		if job.State != client.StateFailed || job.Error.Code != tt.code || !strings.Contains(job.Error.Message, tt.text) {
@@ -211,7 +215,7 @@ func testRefusedArchives(t *testing.T, p place) {
 		{"truncated", good[:len(good)/2], http.StatusUnprocessableEntity, "archive_truncated"},
 		{"path escape", tarGz(t, map[string]string{"../../canary": "dead"}), http.StatusUnprocessableEntity, "archive_path_escape"},
 		{"too deep", tarGz(t, map[string]string{strings.Repeat("d/", 80) + "f": "x"}), http.StatusRequestEntityTooLarge, "archive_too_deep"},
-		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 300<<20)}), http.StatusRequestEntityTooLarge, "archive_ratio"},
+		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 40<<20)}), http.StatusRequestEntityTooLarge, "archive_ratio"},
 		{"over the limit", bytes.Repeat([]byte("x"), 2<<20), http.StatusRequestEntityTooLarge, "archive_too_large"},
 	}
 	for _, tt := range tests {
