@@ -126,6 +126,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
+	// The run before may have died between marking jobs and ringing for them.
+	d.relay.again()
 	var loops errgroup.Group
 	loops.Go(func() error { d.relay.run(ctx); return nil })
 	loops.Go(func() error { d.sweep(ctx); return nil })

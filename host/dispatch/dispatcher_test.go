@@ -253,8 +253,10 @@ func TestQueueLost(t *testing.T) {
 		store := newFakeStore()
 		c := claim()
 		store.claims[c.Job.ID] = c // rung before, and forgotten by the queue
+		first := true
 		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
-			if horizon >= time.Second {
+			if horizon >= time.Second || first {
+				first = false
 				return host.Dispatched{}, nil // not lost yet, for all the store knows
 			}
 			return host.Dispatched{Bells: []host.Doorbell{{Plugin: "p", Job: c.Job.ID}}}, nil
@@ -269,6 +271,28 @@ func TestQueueLost(t *testing.T) {
 		outcomeOf(t, store)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("a wiped queue cost %v, want one turn of the listener (1s) at most", took)
+		}
+	})
+}
+
+func TestStartRingsForWhatWasMarked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		c := claim()
+		store.claims[c.Job.ID] = c // marked by a host that died before it rang
+		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
+			if horizon >= time.Second {
+				return host.Dispatched{}, nil
+			}
+			return host.Dispatched{Bells: []host.Doorbell{{Plugin: "p", Job: c.Job.ID}}}, nil
+		}
+		began := time.Now()
+		w := start(t, store, succeed, nil)
+		defer w.end()
+		outcomeOf(t, store)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a host that starts waited %v before it rang for what was marked", took)
 		}
 	})
 }

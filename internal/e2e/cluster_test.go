@@ -118,7 +118,7 @@ func start(t *testing.T, p place, s settings) *cluster {
 		for _, h := range c.hosts {
 			h.Stop(t)
 		}
-		if t.Failed() {
+		if t.Failed() || testing.Verbose() {
 			for i, h := range c.hosts {
 				t.Logf("log of host %d:\n%s", i, h.Log(60))
 			}
