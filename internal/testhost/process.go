@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -143,7 +144,7 @@ func (p *Process) follow(r io.Reader, serving chan<- struct{}) {
 			Method  string `json:"method"`
 		}
 		_ = json.Unmarshal(sc.Bytes(), &entry) // a line that is not JSON is kept
-		if entry.Method != "GET" {
+		if entry.Method != http.MethodGet {
 			p.mu.Lock()
 			p.lines = append(p.lines, sc.Text())
 			p.mu.Unlock()
