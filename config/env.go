@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -86,7 +87,7 @@ func (o *overlay) env(opts Options, paths []string) (map[string]any, error) {
 		TransformFunc: func(name, text string) (string, any) {
 			path, ok := known[name]
 			if !ok {
-				if !slices.Contains(opts.KnownEnv, name) {
+				if !slices.Contains(opts.KnownEnv, name) && !serviceLink.MatchString(name) {
 					o.unknownVar(name, names)
 				}
 				return "", nil
@@ -100,6 +101,10 @@ func (o *overlay) env(opts Options, paths []string) (map[string]any, error) {
 	})
 	return p.Read()
 }
+
+// serviceLink fits what Kubernetes puts into every container beside a service
+// called "securetag". None of these could be a setting.
+var serviceLink = regexp.MustCompile(`^SECURETAG_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 func (o *overlay) unknownVar(name string, names []string) {
 	detail := fmt.Sprintf("Variables that begin with %s are settings, and there is no %.128q.", EnvPrefix, name)

@@ -404,3 +404,19 @@ func TestColourOnlyWhenAsked(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
 }
+
+// TestServiceLinks: in a pod beside a service called "securetag" Kubernetes
+// sets variables with our prefix.
+func TestServiceLinks(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, config.Options{Dir: t.TempDir(), Environ: []string{
+		"SECURETAG_SERVICE_HOST=10.0.0.1", "SECURETAG_SERVICE_PORT=8080", "SECURETAG_SERVICE_PORT_HTTP=8080",
+		"SECURETAG_PORT=tcp://10.0.0.1:8080", "SECURETAG_PORT_8080_TCP=tcp://10.0.0.1:8080", "SECURETAG_PORT_8080_TCP_ADDR=10.0.0.1",
+	}})
+	if err != nil {
+		t.Errorf("Load = %v, want the service links overlooked", err)
+	}
+	if _, err := load(t, config.Options{Dir: t.TempDir(), Environ: []string{"SECURETAG_PORTS=1"}}); err == nil {
+		t.Error("Load takes a variable that is no service link and no setting")
+	}
+}

@@ -17,8 +17,8 @@ import (
 
 // The environment variables that name servers which already run.
 const (
-	PostgresEnv = "SECURETAG_TEST_POSTGRES_URL" // of an administrator
-	RedisEnv    = "SECURETAG_TEST_REDIS_ADDR"   // host:port
+	PostgresEnv = "TESTSERVER_POSTGRES_URL" // of an administrator
+	RedisEnv    = "TESTSERVER_REDIS_ADDR"   // host:port
 )
 
 // Postgres returns the URL of a new, empty database on the shared server and

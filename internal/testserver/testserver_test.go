@@ -192,7 +192,7 @@ func TestCommand(t *testing.T) {
 		out  string
 		code int
 	}{
-		"code of the command":   {[]string{"--", "sh", "-c", "echo $SECURETAG_TEST_POSTGRES_URL $SECURETAG_TEST_REDIS_ADDR; exit 7"}, "postgres://", 7},
+		"code of the command":   {[]string{"--", "sh", "-c", "echo $TESTSERVER_POSTGRES_URL $TESTSERVER_REDIS_ADDR; exit 7"}, "postgres://", 7},
 		"signal of the command": {[]string{"sh", "-c", "kill -TERM $$"}, "", 143},
 		"forwarded signal":      {[]string{"sh", "-c", "trap 'echo heard; exit 3' INT; kill -INT $PPID; while :; do sleep 0.01; done"}, "heard", 3},
 		"nothing to run":        {nil, "usage", 2},
