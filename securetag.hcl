@@ -73,6 +73,12 @@ worker {
   # and its jobs go to another. At least three heartbeats.
   lease     = "15s"
   heartbeat = "1s"
+
+  # File system in memory in which archives of at most 1 MiB are unpacked, one
+  # for each slot at most: on a disk, making and removing the files would be
+  # most of a short scan. Ignored when it is no tmpfs; "" unpacks everything
+  # below data_dir.
+  memory_dir = "/dev/shm"
 }
 
 # What one scan may cost, whoever asks for it. What each tenant may use of this

@@ -71,6 +71,9 @@ func (c *checker) ok(paths ...string) bool {
 }
 
 func (c *checker) paths() {
+	if dir := c.cfg.Worker.MemoryDir; c.ok("worker.memory_dir") && dir != "" && !filepath.IsAbs(dir) {
+		c.bad("worker.memory_dir", "Relative path", "worker.memory_dir must be an absolute path, such as %q, or empty.", "/dev/shm")
+	}
 	if c.ok("data_dir") && c.cfg.DataDir == "" {
 		c.bad("data_dir", "Missing directory", "data_dir must name a directory, such as %q.", "/var/lib/securetag")
 	}

@@ -54,6 +54,7 @@ type Redis struct {
 type Worker struct {
 	Slots     int           `koanf:"slots" doc:"How many jobs run at once on this host. 0: as many as it has CPUs." min:"0" max:"1024"`
 	Lease     time.Duration `koanf:"lease" doc:"How long after its last heartbeat a host is taken for dead and its jobs go to another." min:"3s" max:"10m"`
+	MemoryDir string        `koanf:"memory_dir" doc:"File system in memory (tmpfs) in which archives of at most 1 MiB are unpacked, one for each slot at most. Ignored when it is none. Empty: everything is unpacked below data_dir."`
 	Heartbeat time.Duration `koanf:"heartbeat" doc:"How often a host says that its jobs are alive, and hears that they are canceled. At most a third of lease, so that one lost heartbeat does no harm." min:"100ms" max:"1m"`
 }
 
@@ -105,7 +106,7 @@ func Default() Config {
 		Server:   Server{Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second},
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
-		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second},
+		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},
 		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000},
 		Log:      Log{Level: "info", Format: "auto"},
 		Scans:    map[string]Scan{"codeaudit": archive, "web": web},

@@ -80,7 +80,10 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return nil, err
 	}
 	n.onClose(manager.Close)
-	n.workspaces = workspaces{n.blobs, manager}
+	n.workspaces = workspaces{blobs: n.blobs, disk: manager, memory: openMemory(cfg.Worker.MemoryDir, limits, log.Named("workspace"))}
+	if m := n.workspaces.memory; m != nil {
+		n.onClose(m.Close)
+	}
 	if n.executor, err = openExecutor(cfg, version, log); err != nil {
 		return nil, err
 	}
@@ -253,8 +256,13 @@ func (n *node) run(ctx context.Context) error {
 
 // sweep removes what a crash left on disk. The host serves meanwhile.
 func (n *node) sweep(ctx context.Context) {
-	if err := n.workspaces.manager.Sweep(ctx); err != nil && ctx.Err() == nil {
-		n.log.Warn("could not remove all that a dead host left", "error", err)
+	for _, m := range []*workspace.Manager{n.workspaces.disk, n.workspaces.memory} {
+		if m == nil {
+			continue
+		}
+		if err := m.Sweep(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("could not remove all that a dead host left", "error", err)
+		}
 	}
 	if _, err := n.blobs.Sweep(ctx); err != nil && ctx.Err() == nil {
 		n.log.Warn("could not remove all unfinished uploads", "error", err)

@@ -4,32 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
-// workspaces joins the blob store and the workspace manager to what the
+// workspaces joins the blob store and the workspace managers to what the
 // dispatcher asks for.
 type workspaces struct {
-	blobs   host.BlobStore
-	manager *workspace.Manager
+	blobs host.BlobStore
+	disk  *workspace.Manager
+	// memory unpacks small archives; nil when there is no such place. On a
+	// short scan, making and removing files on a disk is most of the work.
+	memory *workspace.Manager
 }
 
 var _ host.Workspaces = workspaces{}
 
 func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, error) {
-	work, releaseWork, err := w.manager.WorkDir(c.Job.ID, c.Job.Attempt)
+	work, releaseWork, err := w.disk.WorkDir(c.Job.ID, c.Job.Attempt)
 	if err != nil {
 		return host.Workspace{}, fmt.Errorf("prepare workspace: %w", err)
 	}
-	archive := c.Scan.Input.Archive
-	if archive == nil {
+	if c.Scan.Input.Archive == nil {
 		return host.Workspace{WorkDir: work, Release: releaseWork}, nil
 	}
-	tree, err := w.manager.Acquire(ctx, c.Scan.ID, func(ctx context.Context) (host.Blob, error) {
-		return w.blobs.Open(ctx, archive.Blob)
-	})
+	tree, err := w.unpack(ctx, c.Scan)
 	if err != nil {
 		releaseWork()
 		return host.Workspace{}, unusable(err)
@@ -38,6 +45,49 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 		Root: tree.Root(), WorkDir: work,
 		Release: func() { tree.Release(); releaseWork() },
 	}, nil
+}
+
+func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree, error) {
+	archive := scan.Input.Archive
+	open := func(ctx context.Context) (host.Blob, error) { return w.blobs.Open(ctx, archive.Blob) }
+	if w.memory != nil && archive.UnpackedBytes <= maxInMemory {
+		// Its limits hold whatever the row says of the archive's size; when it
+		// has no room the disk has.
+		if tree, err := w.memory.Acquire(ctx, scan.ID, open); err == nil || ctx.Err() != nil {
+			return tree, err
+		}
+	}
+	return w.disk.Acquire(ctx, scan.ID, open)
+}
+
+// maxInMemory is the largest tree that is unpacked in memory; there is at most
+// one for each slot.
+const maxInMemory = 1 << 20
+
+// openMemory makes a manager on a file system in memory, nil when dir is none,
+// is not this user's alone, or is nearly full.
+func openMemory(dir string, lim workspace.Limits, log hclog.Logger) *workspace.Manager {
+	const room = 64 * maxInMemory
+	var fs unix.Statfs_t
+	if dir == "" || unix.Statfs(dir, &fs) != nil || fs.Type != unix.TMPFS_MAGIC || fs.Bavail*uint64(fs.Bsize) < room {
+		return nil
+	}
+	own := filepath.Join(dir, "securetag-"+strconv.Itoa(os.Getuid()))
+	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	info, err := os.Lstat(own)
+	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
+		log.Warn("archives are unpacked on disk only: somebody else made the directory for it in memory", "dir", own)
+		return nil
+	}
+	lim.UnpackedBytes, lim.FileBytes, lim.Entries = maxInMemory, maxInMemory, 1000
+	m, err := workspace.New(own, lim, log)
+	if err != nil {
+		log.Warn("archives are unpacked on disk only", "error", err)
+		return nil
+	}
+	return m
 }
 
 // unusable tells an archive that will never unpack (it passed the check at

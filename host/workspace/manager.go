@@ -38,6 +38,7 @@ type Manager struct {
 	mu     sync.Mutex
 	closed bool
 	trees  map[host.ScanID]*shared
+	idle   []string // work directories that were given back as they were handed out
 }
 
 // shared is a scan's tree: being extracted, then used by any number of jobs.
@@ -222,17 +223,64 @@ func (m *Manager) name(prefix string) string {
 	return prefix + strconv.FormatInt(m.next.Add(1), 36)
 }
 
-// WorkDir makes a private, writable, empty directory for one attempt of a job
-// and returns its absolute path. release removes it, whatever is in it then;
-// calling it again does nothing.
+// maxIdle is how many unused work directories are kept for the next attempt.
+// Making and removing one for each job costs more than everything else around
+// a short scan: ext4 searches long for an inode where many were freed lately.
+const maxIdle = 64
+
+// WorkDir gives a private, writable, empty directory for one attempt of a job
+// and returns its absolute path. release takes it back, and removes whatever is
+// in it then; calling it again does nothing.
 func (m *Manager) WorkDir(job host.JobID, attempt int) (path string, release func(), err error) {
-	name := m.name("w")
-	if err := m.own.Mkdir(name, 0o700); err != nil {
+	name := m.takeIdle()
+	if name == "" {
+		name = m.name("w")
+		if err := m.own.Mkdir(name, 0o700); err != nil {
+			return "", nil, fmt.Errorf("make work directory of job %s: %w", job, err)
+		}
+	}
+	made, err := m.own.Lstat(name)
+	if err != nil {
 		return "", nil, fmt.Errorf("make work directory of job %s: %w", job, err)
 	}
 	path = filepath.Join(m.dir, name)
 	m.log.Debug("work directory", "job", job, "attempt", attempt, "dir", path)
-	return path, sync.OnceFunc(func() { m.remove(name, "job", job, "attempt", attempt) }), nil
+	return path, sync.OnceFunc(func() {
+		if !m.keepIdle(name, made) {
+			m.remove(name, "job", job, "attempt", attempt)
+		}
+	}), nil
+}
+
+func (m *Manager) takeIdle() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.idle) == 0 {
+		return ""
+	}
+	last := len(m.idle) - 1
+	name := m.idle[last]
+	m.idle = m.idle[:last]
+	return name
+}
+
+// keepIdle keeps a work directory that is just as it was made: the same one,
+// empty, with its permissions.
+func (m *Manager) keepIdle(name string, made fs.FileInfo) bool {
+	now, err := m.own.Lstat(name)
+	if err != nil || !os.SameFile(made, now) || now.Mode() != made.Mode() {
+		return false
+	}
+	if left, err := readSome(m.own, name); err != nil || len(left) > 0 {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || len(m.idle) >= maxIdle {
+		return false
+	}
+	m.idle = append(m.idle, name)
+	return true
 }
 
 // remove removes a directory for good. When that fails it stays until the next

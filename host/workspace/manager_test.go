@@ -334,6 +334,52 @@ func TestWorkDir(t *testing.T) {
 	}
 }
 
+// TestWorkDirAgain: only a directory that nobody touched is handed out again.
+func TestWorkDirAgain(t *testing.T) {
+	t.Parallel()
+	touch := map[string]struct {
+		touch func(path string) error
+		again bool
+	}{
+		"untouched":   {func(string) error { return nil }, true},
+		"a file":      {func(p string) error { return os.WriteFile(filepath.Join(p, "f"), nil, 0o600) }, false},
+		"a directory": {func(p string) error { return os.Mkdir(filepath.Join(p, "d"), 0o700) }, false},
+		"open to all": {func(p string) error { return os.Chmod(p, 0o777) }, false},
+		"another": {func(p string) error {
+			return errors.Join(os.Rename(p, p+"-mine"), os.Mkdir(p, 0o700))
+		}, false},
+		"a link": {func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/", p)) }, false},
+	}
+	for name, tt := range touch {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newManager(t, t.TempDir())
+			first, release, err := m.WorkDir("job", 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.touch(first); err != nil {
+				t.Fatal(err)
+			}
+			release()
+			second, release2, err := m.WorkDir("job", 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release2()
+			if again := first == second; again != tt.again {
+				t.Errorf("handed out again: %v, want %v", again, tt.again)
+			}
+			if info, err := os.Lstat(second); err != nil || info.Mode() != fs.ModeDir|0o700 {
+				t.Errorf("the next one is %v, %v", info, err)
+			}
+			if left, err := os.ReadDir(second); err != nil || len(left) > 0 {
+				t.Errorf("the next one holds %v, %v", left, err)
+			}
+		})
+	}
+}
+
 // TestHostileWorkDir removes what a plugin may leave behind. As root the
 // permissions would not stop anybody, so it runs again as another user.
 func TestHostileWorkDir(t *testing.T) {

@@ -117,7 +117,13 @@ func intoBin(own *os.Root, name, bin string) error {
 	if err := own.Mkdir(bin, 0o700); err != nil {
 		return fmt.Errorf("make a bin: %w", err)
 	}
-	if err := own.Chmod(name, 0o700); err != nil {
+	// A plugin may have put something else in the place of its directory, and
+	// chmod would follow a link.
+	info, err := own.Lstat(name)
+	if err == nil && info.IsDir() {
+		err = own.Chmod(name, 0o700)
+	}
+	if err != nil {
 		return errors.Join(ignoreMissing(err), own.Remove(bin))
 	}
 	if err := own.Rename(name, bin+"/d0"); err != nil {
