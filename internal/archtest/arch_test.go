@@ -40,6 +40,8 @@ var rules = []rule{
 	{"host", []string{"host"}, "adapters know the domain; the domain knows nobody"},
 	{"cmd", []string{""}, "the only place that knows every package"},
 	{"internal", []string{""}, "tests and tools"},
+	{"examples/plugins", []string{"sdk"}, "an example is what a third party would write"},
+	{"examples/client", []string{"api/client"}, "an example is what a third party would write"},
 	{"bench", []string{"api/client", "host", "internal"}, "the load driver is a client"},
 }
 
