@@ -30,6 +30,9 @@ type Options struct {
 	// MinWait and MaxWait bound the growing pause before a retry or the next
 	// poll; default 250 ms and 5 s. A longer Retry-After of the host counts.
 	MinWait, MaxWait time.Duration
+	// IgnoreRetryAfter polls as MinWait and MaxWait say and no slower: for a
+	// host that serves nobody else.
+	IgnoreRetryAfter bool
 	// SleepFunc waits, and returns early with the context's error when it ends.
 	// Default: real time. Tests replace it.
 	SleepFunc func(ctx context.Context, d time.Duration) error

@@ -220,6 +220,27 @@ func TestWait(t *testing.T) {
 	}
 }
 
+func TestWaitIgnoresRetryAfter(t *testing.T) {
+	t.Parallel()
+	calls, s := 0, &sleeper{}
+	c := serve(t, client.Options{SleepFunc: s.sleep, IgnoreRetryAfter: true, MinWait: time.Millisecond}, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		state := client.StateRunning
+		if calls++; calls == 3 {
+			state = client.StateSucceeded
+		}
+		answer(w, 200, client.Scan{ID: "x", State: state})
+	})
+	if _, err := c.Wait(t.Context(), "x", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range s.slept {
+		if d > time.Second {
+			t.Errorf("paused %v though Retry-After is to be ignored", d)
+		}
+	}
+}
+
 func TestAllStops(t *testing.T) {
 	t.Parallel()
 	calls := 0

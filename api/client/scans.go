@@ -73,7 +73,11 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(Scan)) (Scan
 		if s.State.Final() {
 			return s, nil
 		}
-		if err := c.opts.SleepFunc(ctx, max(c.backoff(attempt), retryAfter(h))); err != nil {
+		pause := c.backoff(attempt)
+		if !c.opts.IgnoreRetryAfter {
+			pause = max(pause, retryAfter(h))
+		}
+		if err := c.opts.SleepFunc(ctx, pause); err != nil {
 			return last, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -78,6 +79,9 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--fail-on: %w", err)}
 	}
+	if f.timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)}
+	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, errWaitedTooLong)
 	defer cancel()
 	progress := report.NewProgress(report.ProgressConfig{
@@ -86,26 +90,27 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	})
 	plan, err := pack.Prepare(ctx, path, pack.Config{ProgressFunc: progress.Upload})
 	if err != nil {
-		return usageError{err}
+		return p.scanError(ctx, f, usageError{err})
 	}
 	if !f.quiet {
 		p.warnLeftOut(plan.Stats())
 	}
-	c, stop, err := p.connect(ctx, cmd, f)
+	conn, err := p.connect(ctx, cmd, f)
 	if err != nil {
-		return err
+		return p.scanError(ctx, f, err)
 	}
-	scan, findings, err := p.runScan(ctx, c, plan, f, progress)
+	scan, findings, err := p.runScan(ctx, conn.client, plan, f, progress)
 	progress.Stop()
-	if serr := stop(); err == nil && serr != nil {
+	if serr := conn.close(); err == nil && serr != nil {
 		err = fmt.Errorf("stop the scan host: %w", serr)
 	}
 	if err != nil {
-		return p.scanError(ctx, err)
+		return p.scanError(ctx, f, err)
 	}
 	if err := render(scan, findings); err != nil {
 		return fmt.Errorf("print the findings: %w", err)
 	}
+	p.hintPlugins(scan, conn.pluginDir)
 	if code := report.ExitCode(scan, threshold); code != report.ExitClean {
 		return &exitError{code: code}
 	}
@@ -132,12 +137,23 @@ func (p *program) tableConfig() report.TableConfig {
 
 var errWaitedTooLong = errors.New("the scan did not end in time")
 
-func (p *program) scanError(ctx context.Context, err error) error {
+func (p *program) scanError(ctx context.Context, f scanFlags, err error) error {
 	if errors.Is(context.Cause(ctx), errWaitedTooLong) {
-		fmt.Fprintln(p.stderr, "Error: the scan did not end within --timeout and was canceled.")
+		fmt.Fprintf(p.stderr, "Error: the scan did not end within --timeout (%v) and was canceled.\n", f.timeout)
 		return &exitError{code: report.ExitTimeout}
 	}
 	return err
+}
+
+// hintPlugins says what to do when a plugin of this machine did not start. dir
+// is "" when the scan ran on another.
+func (p *program) hintPlugins(scan client.Scan, dir string) {
+	for _, j := range scan.Jobs {
+		if dir != "" && j.Error != nil && j.Error.Code == string(host.CodePluginUnavailable) {
+			fmt.Fprintf(p.stderr, "Hint: plugins are looked up in %s (plugin_dir, SECURETAG_PLUGIN_DIR). \"securetag plugin list\" tries each one.\n", dir)
+			return
+		}
+	}
 }
 
 // runScan uploads, waits and reads the findings. When ctx ends on the way the
@@ -189,22 +205,27 @@ func cancelScan(ctx context.Context, c *client.Client, id string) {
 	_, _ = c.Cancel(ctx, id) // nothing is left to do when it fails
 }
 
-// connect gives a client of the server, or of a host in this process. stop ends
-// the latter and removes what it kept.
-func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (c *client.Client, stop func() error, err error) {
+// connection is a client of the server, or of a host in this process.
+type connection struct {
+	client    *client.Client
+	close     func() error // ends that host and removes what it kept
+	pluginDir string       // where it looks for plugins; "": a server, whose business that is
+}
+
+func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (*connection, error) {
 	server := first(f.server, p.getenv(envServer))
 	if server == "" {
 		return p.connectEmbedded(ctx, cmd)
 	}
 	key := first(f.key, p.getenv(envKey))
 	if key == "" {
-		return nil, nil, usageError{errors.New("--server needs a key: give --key or set " + envKey)}
+		return nil, usageError{errors.New("--server needs a key: give --key or set " + envKey)}
 	}
-	c, err = client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, usageError{err}
 	}
-	return c, func() error { return nil }, nil
+	return &connection{client: c, close: func() error { return nil }}, nil
 }
 
 func first(values ...string) string {
@@ -218,24 +239,24 @@ func first(values ...string) string {
 
 // connectEmbedded starts a whole host for one scan, on a temporary directory
 // and a loopback port, with the plugins of the configuration.
-func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (_ *client.Client, _ func() error, err error) {
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (*connection, error) {
 	loaded, err := p.load(cmd)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "securetag-scan-")
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a temporary directory: %w", err)
+		return nil, fmt.Errorf("make a temporary directory: %w", err)
 	}
 	remove := func() error { return os.RemoveAll(dir) }
 	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: p.stderr})
 	n, err := openNode(ctx, forOneScan(loaded.Config, dir), ownLimits(), p.version, log)
 	if err != nil {
-		return nil, nil, errors.Join(err, remove())
+		return nil, errors.Join(err, remove())
 	}
 	key, err := createTenantKey(ctx, n.store, "local", "scan")
 	if err != nil {
-		return nil, nil, errors.Join(err, n.close(), remove())
+		return nil, errors.Join(err, n.close(), remove())
 	}
 	// The host outlives an interrupt, so that the scan can still be canceled.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -245,11 +266,11 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (_ *c
 		cancel()
 		return errors.Join(<-ended, n.close(), remove())
 	}
-	c, err := client.New(n.url(), key, client.Options{MinWait: 50 * time.Millisecond})
+	c, err := client.New(n.url(), key, client.Options{MinWait: 20 * time.Millisecond, MaxWait: 500 * time.Millisecond, IgnoreRetryAfter: true})
 	if err != nil {
-		return nil, nil, errors.Join(err, stop())
+		return nil, errors.Join(err, stop())
 	}
-	return c, stop, nil
+	return &connection{c, stop, loaded.Config.PluginDir}, nil
 }
 
 // forOneScan is the configuration of a host that scans its own user's files:
