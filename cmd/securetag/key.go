@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
 )
@@ -66,9 +67,14 @@ func (p *program) onTenant(cmd *cobra.Command, name string, f func(host.Store, h
 	})
 }
 
+const maxKeyName = 100
+
 func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, name string, expires time.Duration) error {
 	if expires < 0 {
 		return usageError{fmt.Errorf("--expires %v: a key cannot expire in the past", expires)}
+	}
+	if len(name) > maxKeyName || report.Plain(name) != name {
+		return usageError{fmt.Errorf("--name %.*q: use at most %d bytes of one line of text", maxKeyName, name, maxKeyName)}
 	}
 	secret, key := apikey.New()
 	key.TenantID, key.Name = t.ID, name
@@ -91,7 +97,7 @@ func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) err
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, k.Name, stamp(k.CreatedAt, "-"), stamp(k.LastUsedAt, "never"), keyState(k, time.Now()))
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), stamp(k.LastUsedAt, "never"), keyState(k, time.Now()))
 	}
 	return w.Flush()
 }

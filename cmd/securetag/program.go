@@ -70,7 +70,7 @@ scan's plugins in processes of their own, and gives back findings.
 With nothing configured everything runs in this one process: try
 "securetag scan ." or "securetag serve".`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: cobra.NoArgs,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(p.stdin)
@@ -79,6 +79,7 @@ With nothing configured everything runs in this one process: try
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
+	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
 	root.AddCommand(
 		p.serveCommand(), p.scanCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
@@ -95,10 +96,41 @@ func (e usageError) Unwrap() error { return e.error }
 // args wraps cobra's checks of arguments so that they count as usage errors.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, a []string) error {
+		if len(a) > 0 && cmd.HasAvailableSubCommands() {
+			return unknownCommand(cmd, a[0])
+		}
 		if err := check(cmd, a); err != nil {
 			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 		}
 		return nil
+	}
+}
+
+// unknownCommand says what was probably meant.
+func unknownCommand(parent *cobra.Command, name string) error {
+	parent.SuggestionsMinimumDistance = 2
+	err := fmt.Errorf("unknown command %q for %q", name, parent.CommandPath())
+	if like := parent.SuggestionsFor(name); len(like) > 0 {
+		return usageError{fmt.Errorf("%w; did you mean %q? See %s --help", err, like[0], parent.CommandPath())}
+	}
+	return usageError{fmt.Errorf("%w; see %s --help", err, parent.CommandPath())}
+}
+
+// helpCommand is cobra's, except that a topic that does not exist is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, a []string) error {
+			topic, rest, err := cmd.Root().Find(a)
+			if topic == nil || err != nil || len(rest) > 0 && topic.HasAvailableSubCommands() {
+				if topic == nil || len(rest) == 0 {
+					topic, rest = cmd.Root(), a
+				}
+				return unknownCommand(topic, rest[0])
+			}
+			topic.InitDefaultHelpFlag()
+			return topic.Help()
+		},
 	}
 }
 

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -70,6 +74,8 @@ Exit codes:
 	return cmd
 }
 
+var projectName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	render, ok := p.renderers()[f.format]
 	if !ok {
@@ -78,6 +84,9 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	threshold, err := report.ParseThreshold(f.failOn)
 	if err != nil {
 		return usageError{fmt.Errorf("--fail-on: %w", err)}
+	}
+	if f.project != "" && !projectName.MatchString(f.project) {
+		return usageError{fmt.Errorf("--project %q: use letters, digits, _ and -, at most 64", f.project)}
 	}
 	if f.timeout <= 0 {
 		return usageError{fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)}
@@ -195,6 +204,9 @@ func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan,
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return scan, fmt.Errorf("pack: %w", perr)
 	}
+	if report.ExitCodeOf(err) == report.ExitUsage { // it is about what was sent
+		err = fmt.Errorf("%s: %w", plan.Filename(), err)
+	}
 	return scan, err
 }
 
@@ -215,7 +227,10 @@ type connection struct {
 func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (*connection, error) {
 	server := first(f.server, p.getenv(envServer))
 	if server == "" {
-		return p.connectEmbedded(ctx, cmd)
+		return p.connectEmbedded(ctx, cmd, f.kind)
+	}
+	if !strings.Contains(server, "://") {
+		return nil, usageError{fmt.Errorf("--server %q: give a whole URL, such as https://scans.example.com", server)}
 	}
 	key := first(f.key, p.getenv(envKey))
 	if key == "" {
@@ -239,10 +254,13 @@ func first(values ...string) string {
 
 // connectEmbedded starts a whole host for one scan, on a temporary directory
 // and a loopback port, with the plugins of the configuration.
-func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (*connection, error) {
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string) (*connection, error) {
 	loaded, err := p.load(cmd)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkScanType(loaded.Config.Scans, kind); err != nil {
+		return nil, usageError{err}
 	}
 	dir, err := os.MkdirTemp("", "securetag-scan-")
 	if err != nil {
@@ -271,6 +289,26 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command) (*con
 		return nil, errors.Join(err, stop())
 	}
 	return &connection{c, stop, loaded.Config.PluginDir}, nil
+}
+
+// checkScanType says what the host would refuse only after the upload.
+func checkScanType(scans map[string]config.Scan, kind string) error {
+	var fit []string
+	for _, name := range slices.Sorted(maps.Keys(scans)) {
+		if scans[name].Input == string(host.InputArchive) {
+			fit = append(fit, name)
+		}
+	}
+	s, ok := scans[kind]
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no scan type %q: there is %s", kind, strings.Join(fit, ", "))
+	case !slices.Contains(fit, kind):
+		return fmt.Errorf("scan type %q takes URLs, not archives: there is %s", kind, strings.Join(fit, ", "))
+	case len(s.Plugins) == 0:
+		return fmt.Errorf("scan type %q has no plugins: name some in securetag.hcl, in scan %q", kind, kind)
+	}
+	return nil
 }
 
 // forOneScan is the configuration of a host that scans its own user's files:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
@@ -113,6 +114,8 @@ func ExitCodeOf(err error) int {
 	_, op := errors.AsType[*net.OpError](err)
 	_, broken := errors.AsType[*client.NetworkError](err)
 	_, other := errors.AsType[net.Error](err)
+	_, errno := errors.AsType[syscall.Errno](err)
+	other = other && !errno // which looks like a net.Error also when it is about a file
 	switch {
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted

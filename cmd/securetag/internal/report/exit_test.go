@@ -87,6 +87,8 @@ func TestExitCodeOf(t *testing.T) {
 		{network(&url.Error{Op: "Get", Err: context.Canceled}), 130},
 		{context.Canceled, 130},
 		{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}, 2},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOTDIR}, 2},
+		{&net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}, 5},
 		{errors.New("unknown flag"), 2},
 	} {
 		if got := report.ExitCodeOf(c.err); got != c.want {

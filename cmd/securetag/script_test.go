@@ -1,0 +1,92 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/securetaghq/securetag/internal/testhost"
+)
+
+var update = flag.Bool("update", false, "write what the scripts compare with")
+
+// TestMain makes the program itself a command of the scripts, with the built-in
+// plugins where an installation has them: beside the executable.
+func TestMain(m *testing.M) {
+	testscript.Main(withPlugins{m}, map[string]func(){"securetag": main})
+}
+
+type withPlugins struct{ m *testing.M }
+
+func (w withPlugins) Run() int {
+	program, err := exec.LookPath("securetag")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	plugins := filepath.Join(filepath.Dir(program), "plugins")
+	for _, b := range []struct{ name, dir, pkg string }{
+		{"secrets", "../../plugins/secrets", "."},
+		{"noop", "../..", "./plugins/noop"},
+	} {
+		if err := testhost.Build(b.dir, filepath.Join(plugins, b.name), b.pkg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return w.m.Run()
+}
+
+// TestScript runs testdata/script. Beside the commands of testscript there are:
+//
+//	exit CODE COMMAND...          runs it and checks how it exits
+//	start NAME COMMAND...         starts it, with its output in NAME.out and NAME.err
+//	await FILE REGEXP [VARIABLE]  waits for a line, keeps its first group
+//	signal INT|TERM NAME          signals what start started
+//	ended NAME CODE               waits for its end and checks how it exits
+//	plant DIR                     writes a project with three secrets
+//	zip FILE DIR                  makes an archive
+//	json FILE PATH WANT           checks a value: path.to.0.it, len for a length
+//	scanned SERVER KEY STATE      waits until the tenant's one scan is in a state
+//	[!] leftover DIR              fails when there is nothing in DIR
+//
+// $DEAD is the address of a server that is not there.
+func TestScript(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       *update,
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exit": exit, "start": start, "await": await, "signal": signalOne, "ended": ended,
+			"plant": plant, "zip": zipDir, "json": jsonValue, "scanned": scanned, "leftover": leftover,
+		},
+	})
+}
+
+func setup(env *testscript.Env) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DEAD", l.Addr().String())
+	// A path so short that plugin sockets fit below it, so that the scripts see
+	// all that a scan leaves there.
+	tmp, err := os.MkdirTemp("/tmp", "st-")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = os.RemoveAll(tmp) })
+	env.Setenv("TMPDIR", tmp)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second less for each command
+	env.Values[processesKey{}] = processes{}
+	return l.Close()
+}
