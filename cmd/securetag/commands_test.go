@@ -133,8 +133,8 @@ func ended(ts *testscript.TestScript, neg bool, args []string) {
 		checkExit(ts, args[1], err)
 	case <-time.After(patience):
 		_ = cmd.Process.Kill()
-		<-exited
-		ts.Fatalf("%s did not end within a minute", args[0])
+		err := <-exited
+		ts.Fatalf("%s did not end within a minute: %v", args[0], err)
 	}
 }
 
