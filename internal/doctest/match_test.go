@@ -24,6 +24,7 @@ var varying = []struct {
 	{regexp.MustCompile(`\b\d+ B\b|Content-Length: \d+`), "SIZE"},
 	{regexp.MustCompile(`"(/[^" ]*)?/securetag-data`), `"DIR/securetag-data`},
 	{regexp.MustCompile(`"/[^" ]*/bin/plugins`), `"DIR/bin/plugins`},
+	{regexp.MustCompile(` +#`), ` #`}, // lined up behind the longest line, which may not be shown
 }
 
 // passing lines come or not, as fast as the machine is.
