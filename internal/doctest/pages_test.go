@@ -3,6 +3,7 @@ package doctest_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,6 +28,10 @@ func testMain(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	built = dir
+	if _, err := exec.LookPath("curl"); err != nil {
+		fmt.Fprintln(os.Stderr, "the pages use curl: install it to test them")
+		return 1
+	}
 	for _, b := range []struct{ out, dir, what string }{
 		{"securetag", repository, "./cmd/securetag"},
 		{"plugins/secrets", filepath.Join(repository, "plugins/secrets"), "."},
