@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -184,7 +183,11 @@ func embeddedQueue(cfg config.Config) bool {
 }
 
 func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executor.Executor, error) {
-	ec := executor.Config{RunDir: runDir(cfg.DataDir), HostVersion: version}
+	dir, err := runDir(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("find a place for plugin sockets: %w", err)
+	}
+	ec := executor.Config{RunDir: dir, HostVersion: version}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
 		if executor.Isolation(p.Isolation) == executor.Shared {
@@ -202,12 +205,12 @@ func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executo
 
 // runDir is where plugin sockets live: below the data directory, or below the
 // temporary one where that is too deep for a socket's path.
-func runDir(dataDir string) string {
+func runDir(dataDir string) (string, error) {
 	const longest = 64
 	if dir := filepath.Join(dataDir, "run"); len(dir) <= longest {
-		return dir
+		return dir, nil
 	}
-	return filepath.Join("/tmp", "securetag-"+strconv.Itoa(os.Getuid()))
+	return ownDir("/tmp")
 }
 
 func scanTypes(cfg config.Config) []intake.ScanType {

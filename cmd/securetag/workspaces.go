@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -72,13 +68,9 @@ func openMemory(dir string, lim workspace.Limits, log hclog.Logger) *workspace.M
 	if dir == "" || unix.Statfs(dir, &fs) != nil || fs.Type != unix.TMPFS_MAGIC || fs.Bavail*uint64(fs.Bsize) < room {
 		return nil
 	}
-	own := filepath.Join(dir, "securetag-"+strconv.Itoa(os.Getuid()))
-	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	info, err := os.Lstat(own)
-	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
-		log.Warn("archives are unpacked on disk only: somebody else made the directory for it in memory", "dir", own)
+	own, err := ownDir(dir)
+	if err != nil {
+		log.Warn("archives are unpacked on disk only", "error", err)
 		return nil
 	}
 	lim.UnpackedBytes, lim.FileBytes, lim.Entries = maxInMemory, maxInMemory, 1000

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/workspace"
+)
+
+// connection is a client of the server, or of a host in this process.
+type connection struct {
+	client    *client.Client
+	close     func() error // ends that host and removes what it kept
+	pluginDir string       // where it looks for plugins; "": a server, whose business that is
+}
+
+func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (*connection, error) {
+	server := first(f.server, p.getenv(envServer))
+	if server == "" {
+		return p.connectEmbedded(ctx, cmd, f.kind)
+	}
+	if !strings.Contains(server, "://") {
+		return nil, usageError{fmt.Errorf("--server %q: give a whole URL, such as https://scans.example.com", server)}
+	}
+	key := first(f.key, p.getenv(envKey))
+	if key == "" {
+		return nil, usageError{errors.New("--server needs a key: give --key or set " + envKey)}
+	}
+	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return &connection{client: c, close: func() error { return nil }}, nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// connectEmbedded starts a whole host for one scan, on a temporary directory
+// and a loopback port, with the plugins of the configuration.
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string) (*connection, error) {
+	loaded, err := p.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkScanType(loaded.Config.Scans, kind); err != nil {
+		return nil, usageError{err}
+	}
+	dir, err := os.MkdirTemp("", "securetag-scan-")
+	if err != nil {
+		return nil, fmt.Errorf("make a temporary directory: %w", err)
+	}
+	remove := func() error { return os.RemoveAll(dir) }
+	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: p.stderr})
+	n, err := openNode(ctx, forOneScan(loaded.Config, dir), ownLimits(), p.version, log)
+	if err != nil {
+		return nil, errors.Join(err, remove())
+	}
+	key, err := createTenantKey(ctx, n.store, "local", "scan")
+	if err != nil {
+		return nil, errors.Join(err, n.close(), remove())
+	}
+	// The host outlives an interrupt, so that the scan can still be canceled.
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(runCtx) }()
+	stop := func() error {
+		cancel()
+		return errors.Join(<-ended, n.close(), remove())
+	}
+	c, err := client.New(n.url(), key, client.Options{MinWait: 20 * time.Millisecond, MaxWait: 500 * time.Millisecond, IgnoreRetryAfter: true})
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return &connection{c, stop, loaded.Config.PluginDir}, nil
+}
+
+// checkScanType says what the host would refuse only after the upload.
+func checkScanType(scans map[string]config.Scan, kind string) error {
+	var fit []string
+	for _, name := range slices.Sorted(maps.Keys(scans)) {
+		if scans[name].Input == string(host.InputArchive) {
+			fit = append(fit, name)
+		}
+	}
+	s, ok := scans[kind]
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no scan type %q: there is %s", kind, strings.Join(fit, ", "))
+	case !slices.Contains(fit, kind):
+		return fmt.Errorf("scan type %q takes URLs, not archives: there is %s", kind, strings.Join(fit, ", "))
+	case len(s.Plugins) == 0:
+		return fmt.Errorf("scan type %q has no plugins: name some in securetag.hcl, in scan %q", kind, kind)
+	}
+	return nil
+}
+
+// forOneScan is the configuration of a host that scans its own user's files:
+// nothing is kept and nobody else reaches it.
+func forOneScan(cfg config.Config, dir string) config.Config {
+	cfg.DataDir = dir
+	cfg.Database, cfg.Redis = config.Default().Database, config.Default().Redis
+	cfg.Server.Listen = "127.0.0.1:0"
+	cfg.Limits.ArchiveSize = 64 * config.GiB
+	return cfg
+}
+
+// ownLimits guard a user against accidents, not against strangers.
+func ownLimits() workspace.Limits {
+	return workspace.Limits{
+		UnpackedBytes: 256 << 30, FileBytes: 64 << 30, Entries: 5_000_000,
+		DeflateRatio: 1 << 20, ZstdRatio: 1 << 20, DirectoryBytes: 1 << 30, Time: time.Hour,
+	}
+}
