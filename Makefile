@@ -10,7 +10,7 @@ PLUGIN_MODULES := plugins/secrets
 # Where the packages of this module are; plugin modules are tested apart.
 PACKAGES := ./...
 
-.PHONY: all build demo test test-go test-plugins check fmt vet lint generate generate-check bench clean help
+.PHONY: all build demo test test-go test-plugins check fmt vet lint generate generate-check bench chaos clean help
 
 all: build
 
@@ -49,6 +49,7 @@ vet:
 
 lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 	$(TOOL) golangci-lint run $(PACKAGES)
+	@set -e; for m in $(PLUGIN_MODULES); do (cd $$m && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...); done
 	$(TOOL) buf lint
 
 generate: ## regenerate what is generated and committed
@@ -56,10 +57,18 @@ generate: ## regenerate what is generated and committed
 	$(GO) generate $(PACKAGES)
 
 generate-check: generate
-	@git diff --exit-code -- sdk/proto docs || { echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
+	@test -z "$$(git status --porcelain -- sdk/proto docs)" || { git status --short -- sdk/proto docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
 bench: build ## accepted/s, completed/s and send-to-start latency, on both stores
-	$(GO) run ./internal/testserver/cmd/testserver -- $(GO) run ./bench
+	$(GO) test -run '^$$' -bench . -benchtime 3000x -timeout 30m ./bench
+
+# A long storm and the mutants; the short one is among the tests. A seed repeats
+# what is done, not when the machine gets to it.
+SEED  ?=
+SCANS ?= 3000
+chaos: ## kill, stop and wipe everything during SCANS=3000 scans, from SEED; see internal/chaos
+	@sh scripts/test-deps.sh
+	$(GO) test -count=1 -v -timeout 90m -run 'TestLongStorm|TestMutants' ./internal/chaos -args -seed='$(SEED)' -scans=$(SCANS) -mutants
 
 clean:
 	rm -rf bin

@@ -32,7 +32,7 @@ type Config struct {
 	// Sweep is the time between looks for what went wrong elsewhere. Default 2s.
 	Sweep time.Duration
 	// Grace is how long running jobs may go on after the context ended, before
-	// they are stopped and released. Default 10s.
+	// they are stopped and released. 0: they are stopped at once.
 	Grace time.Duration
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
@@ -53,7 +53,6 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Heartbeat, time.Second)
 	def(&c.Horizon, 30*time.Second)
 	def(&c.Sweep, 2*time.Second)
-	def(&c.Grace, 10*time.Second)
 	if c.Window == 0 {
 		c.Window = max(32, 4*c.Slots)
 	}

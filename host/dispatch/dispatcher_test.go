@@ -33,7 +33,7 @@ type world struct {
 
 func start(t *testing.T, store *fakeStore, run runFunc, change func(*dispatch.Config)) *world {
 	t.Helper()
-	cfg := dispatch.Config{Owner: "me", Slots: 2}
+	cfg := dispatch.Config{Owner: "me", Slots: 2, Grace: 10 * time.Second}
 	if change != nil {
 		change(&cfg)
 	}
@@ -100,6 +100,27 @@ func TestLeaseCannotBeRenewed(t *testing.T) {
 		synctest.Wait()
 		if n := len(w.store.outcomes); n != 0 {
 			t.Errorf("%d outcomes were stored without a lease", n)
+		}
+	})
+}
+
+// TestStoreHangs: a store that does not even refuse must not let a run outlive
+// its lease.
+func TestStoreHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(claim())
+		store.HangHeartbeat = true
+		stopped := make(chan time.Duration, 1)
+		w := start(t, store, func(ctx context.Context, task host.Task, s host.Sink) (host.Report, error) {
+			began := time.Now()
+			r, err := untilStopped(ctx, task, s)
+			stopped <- time.Since(began)
+			return r, err
+		}, nil)
+		defer w.end()
+		if after := <-stopped; after > 15*time.Second {
+			t.Errorf("the plugin was stopped %v after the claim, its lease is 15s", after)
 		}
 	})
 }
@@ -194,6 +215,73 @@ func TestStopGivesGraceThenReleases(t *testing.T) {
 		if _, ran := got[late.Job.ID]; ran {
 			t.Error("a job was claimed while stopping")
 		}
+	})
+}
+
+func TestStopWithoutGrace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, newFakeStore(claim()), untilStopped, func(c *dispatch.Config) { c.Grace = 0 })
+		time.Sleep(time.Minute)
+		began := time.Now()
+		w.end()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("stopping without a grace took %v", took)
+		}
+		if o := outcomeOf(t, w.store); !o.Release {
+			t.Errorf("outcome = %+v, want released", o)
+		}
+	})
+}
+
+// TestStopWhileClaiming: a claim that commits while the host is told to stop is
+// given back, not left to its lease.
+func TestStopWhileClaiming(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(claim())
+		claiming := make(chan struct{})
+		store.ClaimFunc = func(ids []host.JobID) ([]host.Claim, error) {
+			close(claiming)
+			time.Sleep(time.Second) // the host is told to stop meanwhile
+			return store.claim(ids), nil
+		}
+		w := start(t, store, untilStopped, nil)
+		<-claiming
+		w.end()
+		if o := outcomeOf(t, store); o.State != host.StateQueued || !o.Release {
+			t.Errorf("outcome = %+v, want released", o)
+		}
+	})
+}
+
+// TestBadOutcomeThenOutage: what could not be stored one by one is tried again.
+func TestBadOutcomeThenOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(claim(), claim())
+		calls := 0
+		store.FinishFunc = func(os []host.Outcome) ([]host.Lease, error) {
+			switch calls++; {
+			case len(os) > 1:
+				return nil, errors.New("cached plan must not change result type")
+			case calls < 6:
+				return nil, fmt.Errorf("fake store: %w", host.ErrUnavailable)
+			}
+			return nil, nil
+		}
+		both := make(chan struct{}, 2)
+		w := start(t, store, func(ctx context.Context, task host.Task, s host.Sink) (host.Report, error) {
+			both <- struct{}{}
+			time.Sleep(time.Second) // so that both end at once
+			return succeed(ctx, task, s)
+		}, nil)
+		for range 2 {
+			if o := outcomeOf(t, store); o.State != host.StateSucceeded {
+				t.Errorf("state = %s, want succeeded", o.State)
+			}
+		}
+		w.end()
 	})
 }
 

@@ -19,6 +19,7 @@ type fakeStore struct {
 	HeartbeatFunc func(beats []host.Beat) ([]host.Pulse, error)
 	FinishFunc    func(outcomes []host.Outcome) ([]host.Lease, error)
 	ExpireFunc    func() (int, error)
+	HangHeartbeat bool
 
 	mu         sync.Mutex
 	ready      []host.Doorbell
@@ -94,7 +95,11 @@ func (s *fakeStore) claim(ids []host.JobID) []host.Claim {
 	return out
 }
 
-func (s *fakeStore) Heartbeat(_ context.Context, beats []host.Beat, _ time.Duration) ([]host.Pulse, error) {
+func (s *fakeStore) Heartbeat(ctx context.Context, beats []host.Beat, _ time.Duration) ([]host.Pulse, error) {
+	if s.HangHeartbeat {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	s.mu.Lock()
 	f := s.HeartbeatFunc
 	s.mu.Unlock()

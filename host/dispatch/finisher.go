@@ -27,7 +27,11 @@ type finish struct {
 	done  chan error
 }
 
-const maxBatch = 128
+const (
+	maxBatch = 128
+	// commitTimeout is short, because stopping waits for a store that hangs.
+	commitTimeout = 5 * time.Second
+)
 
 func newFinisher(store host.JobStore, log hclog.Logger) *finisher {
 	return &finisher{
@@ -75,7 +79,7 @@ func (f *finisher) commit(ctx context.Context, batch []finish) []finish {
 	for i, req := range batch {
 		outcomes[i] = req.outcome
 	}
-	sctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	sctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	lost, err := f.store.Finish(sctx, outcomes)
 	cancel()
 	if f.status.report(ctx, err) {
@@ -94,10 +98,11 @@ func (f *finisher) commit(ctx context.Context, batch []finish) []finish {
 	}
 	if !errors.Is(err, host.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) && len(batch) > 1 {
 		// One bad outcome must not hold up the others.
+		var again []finish
 		for _, req := range batch {
-			f.commit(ctx, []finish{req})
+			again = append(again, f.commit(ctx, []finish{req})...)
 		}
-		return nil
+		return again
 	}
 	return f.keep(ctx, batch, err)
 }

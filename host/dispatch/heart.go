@@ -98,7 +98,7 @@ func (h *heart) beat(ctx context.Context) {
 		beats[i] = p.beat()
 	}
 	began := time.Now()
-	bctx, cancel := context.WithTimeout(ctx, h.lease/3)
+	bctx, cancel := context.WithDeadline(ctx, h.answerBy(began, patients))
 	pulses, err := h.store.Heartbeat(bctx, beats, h.lease)
 	cancel()
 	if !h.status.report(ctx, err) {
@@ -124,12 +124,24 @@ func (h *heart) beat(ctx context.Context) {
 	}
 }
 
+// answerBy is when a beat has failed: a third of the lease, or sooner when some
+// lease can be trusted no longer than that.
+func (h *heart) answerBy(now time.Time, patients []*patient) time.Time {
+	by := now.Add(h.lease / 3)
+	for _, p := range patients {
+		if p.trusted.Before(by) {
+			by = p.trusted
+		}
+	}
+	return by
+}
+
 // distrust stops the runs whose lease may have run out while the store did not
 // answer.
 func (h *heart) distrust(patients []*patient) {
 	now := time.Now()
 	for _, p := range patients {
-		if now.After(p.trusted) {
+		if !now.Before(p.trusted) {
 			p.stop(errLeaseLost)
 			h.dismiss(p.lease)
 		}

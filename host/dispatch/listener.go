@@ -76,7 +76,11 @@ func (d *Dispatcher) claim(ctx context.Context, heard []host.Ringing) ([]host.Cl
 			ids = append(ids, h.Job)
 		}
 	}
-	claims, err := d.store.Claim(ctx, d.cfg.Owner, ids, d.cfg.Lease)
+	// Stopping must not cut a claim that may commit all the same: nobody would
+	// run the job until its lease ends.
+	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Lease/3)
+	defer cancel()
+	claims, err := d.store.Claim(cctx, d.cfg.Owner, ids, d.cfg.Lease)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,8 @@ type Config struct {
 	Plugins []Plugin
 	// RunDir holds a directory for each living process (socket, HOME, TMPDIR).
 	// Absolute, at most 70 bytes long because a unix socket path must be short,
-	// and used by hosts of one machine only. It is made when missing.
+	// and this executor's alone while it lives: what it finds there at its start
+	// was left by one that is dead. It is made when missing.
 	RunDir string
 	// HostVersion is told to plugins in Describe.
 	HostVersion string

@@ -66,7 +66,6 @@
 // When the host dies, also by SIGKILL, the kernel kills its plugins (parent
 // death signal, from a thread that lives as long as they do; with the process
 // group only the plugin itself, not its children). Left behind are directories
-// in RunDir named p<pid>-<random>; the next Serve removes those whose host is
-// gone. A plugin that dies leaves nothing: its group or namespace is killed, it
+// in RunDir, which the next Serve removes. A plugin that dies leaves nothing: its group or namespace is killed, it
 // is reaped and its directory removed before Run returns.
 package executor

@@ -2,14 +2,15 @@ package executor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,6 +20,7 @@ import (
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.
 type Executor struct {
+	token    string // begins the names of this executor's directories
 	cfg      Config
 	log      hclog.Logger
 	launcher *launcher
@@ -52,7 +54,7 @@ func New(cfg Config, log hclog.Logger) (*Executor, error) {
 	}
 	log = log.Named("executor")
 	e := &Executor{
-		cfg: cfg, log: log, launcher: &launcher{log: log, choices: choices},
+		cfg: cfg, log: log, token: strings.ToLower(rand.Text()[:8]), launcher: &launcher{log: log, choices: choices},
 		keepers: map[string]*keeper{}, serving: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, p := range cfg.Plugins {
@@ -99,20 +101,16 @@ func (e *Executor) Serve(ctx context.Context) error {
 	return nil
 }
 
-// sweep removes the directories that hosts left behind when they were killed.
-// Their plugins died with them.
+// sweep removes the directories that an executor before this one left behind
+// when its host was killed. Its plugins died with it, and the run directory is
+// no living executor's but this one's.
 func (e *Executor) sweep() {
 	entries, err := os.ReadDir(e.cfg.RunDir)
 	if err != nil {
 		e.log.Warn("run directory cannot be swept", "dir", e.cfg.RunDir, "error", err)
 	}
 	for _, entry := range entries {
-		var pid int
-		var id uint32
-		if n, _ := fmt.Sscanf(entry.Name(), "p%d-%08x", &pid, &id); n != 2 || pid <= 0 {
-			continue
-		}
-		if pid == os.Getpid() || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if !strings.HasPrefix(entry.Name(), "p") || strings.HasPrefix(entry.Name(), "p"+e.token+"-") {
 			continue
 		}
 		dir := filepath.Join(e.cfg.RunDir, entry.Name())

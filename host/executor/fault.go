@@ -33,8 +33,14 @@ func newFault(plugin string, code host.ErrorCode, retryable bool, format string,
 
 // crash is the fault of a process that has ended by itself.
 func (p *process) crash(when string) *host.Fault {
-	f := p.fault(host.CodePluginCrashed, true, "%s", p.runner.exit(when))
-	f.Crashed = true
+	how := p.runner.exit(when)
+	if p.plugin.Isolation == Shared {
+		// Its last words may be about another tenant's scan, and whose input
+		// killed it nobody can tell.
+		how = p.runner.ended(when)
+	}
+	f := p.fault(host.CodePluginCrashed, true, "%s", how)
+	f.Crashed = p.plugin.Isolation != Shared
 	return f
 }
 

@@ -188,7 +188,11 @@ func TestSharedSurvivesACrash(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "ok", shared)
 	_, err := b.Run(t.Context(), b.task(t, `{"mode":"panic-in-scan"}`), &sink{})
-	wantFault(t, err, host.CodePluginCrashed, true, "boom in scan")
+	wantFault(t, err, host.CodePluginCrashed, true, "exited with status 2")
+	var f *host.Fault
+	if errors.As(err, &f) && (f.Crashed || strings.Contains(f.Message, "boom")) {
+		t.Errorf("fault %+v: the last words of a process that serves every tenant are for none of them, and neither is the blame", f)
+	}
 	if rep, _, err := b.run(t); err != nil || rep.State != host.StateSucceeded {
 		t.Errorf("Run after a crash: %+v, %v", rep, err)
 	}

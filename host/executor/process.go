@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/internal/clean"
+	"github.com/securetaghq/securetag/host/internal/rmtree"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
@@ -112,7 +112,7 @@ func (e *Executor) newProcess(p Plugin) (*process, error) {
 func (e *Executor) makeDir() (string, error) {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails
-	dir := filepath.Join(e.cfg.RunDir, fmt.Sprintf("p%d-%x", os.Getpid(), id))
+	dir := filepath.Join(e.cfg.RunDir, fmt.Sprintf("p%s-%x", e.token, id))
 	if err := os.MkdirAll(e.cfg.RunDir, 0o700); err != nil {
 		return "", err
 	}
@@ -271,17 +271,15 @@ func (p *process) end(graceful bool) {
 	}
 }
 
-// removeDir removes a tree whose owner may have taken its own rights away.
+// removeDir removes a tree that a plugin filled.
 func removeDir(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
-		return err
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return rmtree.IgnoreMissing(err)
 	}
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return rmtree.IgnoreMissing(err)
+	}
+	err = errors.Join(rmtree.Empty(root), root.Close())
+	return errors.Join(err, rmtree.IgnoreMissing(os.Remove(dir)))
 }

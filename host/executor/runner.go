@@ -229,9 +229,18 @@ func (r *procRunner) refusedFor() error {
 	return r.refusal
 }
 
-// exit says how the process ended: "exited with status 2: panic: boom". It may
-// be called after done only.
+// exit says how the process ended and its last words: "exited with status 2
+// before the handshake: panic: boom". It may be called after done only.
 func (r *procRunner) exit(when string) string {
+	how := r.ended(when)
+	if said := r.said.String(); said != "" {
+		how += ": " + said
+	}
+	return clean.Line(how, maxFaultLine)
+}
+
+// ended says how the process ended, without its last words.
+func (r *procRunner) ended(when string) string {
 	state := r.cmd.ProcessState
 	how := "ended in an unknown way"
 	if state != nil {
@@ -243,11 +252,7 @@ func (r *procRunner) exit(when string) string {
 			}
 		}
 	}
-	how += " " + when
-	if said := r.said.String(); said != "" {
-		how += ": " + said
-	}
-	return clean.Line(how, maxFaultLine)
+	return how + " " + when
 }
 
 // eof is an empty reader.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/rmtree"
 )
 
 const (
@@ -121,7 +122,7 @@ func (m *Manager) Close() error {
 	if lerr == nil {
 		defer all.Close()
 	}
-	err = errors.Join(err, lerr, ignoreMissing(m.own.Remove(lockName)), m.own.Close(), ignoreMissing(os.Remove(m.dir)), m.lock.Close())
+	err = errors.Join(err, lerr, rmtree.IgnoreMissing(m.own.Remove(lockName)), m.own.Close(), rmtree.IgnoreMissing(os.Remove(m.dir)), m.lock.Close())
 	if err != nil {
 		return fmt.Errorf("remove workspace: %w", err)
 	}
@@ -131,7 +132,7 @@ func (m *Manager) Close() error {
 // clear removes everything in the manager's directory but the lock.
 func (m *Manager) clear() error {
 	for {
-		entries, err := readSome(m.own, ".")
+		entries, err := rmtree.ReadSome(m.own, ".")
 		if err != nil {
 			return err
 		}
@@ -233,6 +234,12 @@ const maxIdle = 64
 // in it then; calling it again does nothing.
 func (m *Manager) WorkDir(job host.JobID, attempt int) (path string, release func(), err error) {
 	name := m.takeIdle()
+	if name != "" {
+		if left, err := rmtree.ReadSome(m.own, name); err != nil || len(left) > 0 {
+			m.remove(name, "job", job) // somebody who survived the attempt before wrote into it
+			name = ""
+		}
+	}
 	if name == "" {
 		name = m.name("w")
 		if err := m.own.Mkdir(name, 0o700); err != nil {
@@ -271,7 +278,7 @@ func (m *Manager) keepIdle(name string, made fs.FileInfo) bool {
 	if err != nil || !os.SameFile(made, now) || now.Mode() != made.Mode() {
 		return false
 	}
-	if left, err := readSome(m.own, name); err != nil || len(left) > 0 {
+	if left, err := rmtree.ReadSome(m.own, name); err != nil || len(left) > 0 {
 		return false
 	}
 	m.mu.Lock()
