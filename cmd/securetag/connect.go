@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -26,10 +27,11 @@ type connection struct {
 	pluginDir string       // where it looks for plugins; "": a server, whose business that is
 }
 
-func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags) (*connection, error) {
+// connect makes one. giveUp ends ctx when the host in this process ends first.
+func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
 	server := first(f.server, p.getenv(envServer))
 	if server == "" {
-		return p.connectEmbedded(ctx, cmd, f.kind)
+		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
 	}
 	if !strings.Contains(server, "://") {
 		return nil, usageError{fmt.Errorf("--server %q: give a whole URL, such as https://scans.example.com", server)}
@@ -56,7 +58,7 @@ func first(values ...string) string {
 
 // connectEmbedded starts a whole host for one scan, on a temporary directory
 // and a loopback port, with the plugins of the configuration.
-func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string) (*connection, error) {
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
 	loaded, err := p.load(cmd)
 	if err != nil {
 		return nil, err
@@ -69,7 +71,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 		return nil, fmt.Errorf("make a temporary directory: %w", err)
 	}
 	remove := func() error { return os.RemoveAll(dir) }
-	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: p.stderr})
+	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: logs})
 	n, err := openNode(ctx, forOneScan(loaded.Config, dir), ownLimits(), p.version, log)
 	if err != nil {
 		return nil, errors.Join(err, remove())
@@ -81,7 +83,13 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 	// The host outlives an interrupt, so that the scan can still be canceled.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	go func() { ended <- n.run(runCtx) }()
+	go func() {
+		err := n.run(runCtx)
+		if err != nil && runCtx.Err() == nil { // nobody serves any more, and requests would wait for ever
+			giveUp(fmt.Errorf("%w: %w", errHostEnded, err))
+		}
+		ended <- err
+	}()
 	stop := func() error {
 		cancel()
 		return errors.Join(<-ended, n.close(), remove())

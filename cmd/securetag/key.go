@@ -97,7 +97,7 @@ func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) err
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), stamp(k.LastUsedAt, "never"), keyState(k, time.Now()))
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k, time.Now()))
 	}
 	return w.Flush()
 }
@@ -120,6 +120,14 @@ func stamp(t time.Time, zero string) string {
 		return zero
 	}
 	return t.Format(time.DateTime)
+}
+
+// lastUsed is kept to the minute only.
+func lastUsed(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Format("2006-01-02 15:04")
 }
 
 func (p *program) revokeKey(ctx context.Context, s host.Store, t host.Tenant, id string) error {

@@ -79,14 +79,13 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--fail-on: %w", err)}
 	}
-	if f.project != "" && !projectName.MatchString(f.project) {
-		return usageError{fmt.Errorf("--project %q: use letters, digits, _ and -, at most 64", f.project)}
-	}
-	if f.timeout <= 0 {
-		return usageError{fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)}
+	if err := f.check(); err != nil {
+		return usageError{err}
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, errWaitedTooLong)
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	progress := report.NewProgress(report.ProgressConfig{
 		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
 		WidthFunc: func() int { return p.width(p.stderr) },
@@ -98,7 +97,7 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	if !f.quiet {
 		p.warnLeftOut(plan.Stats())
 	}
-	conn, err := p.connect(ctx, cmd, f)
+	conn, err := p.connect(ctx, cmd, f, progress, giveUp)
 	if err != nil {
 		return p.scanError(ctx, f, err)
 	}
@@ -116,6 +115,17 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	p.hintPlugins(scan, conn.pluginDir)
 	if code := report.ExitCode(scan, threshold); code != report.ExitClean {
 		return &exitError{code: code}
+	}
+	return nil
+}
+
+// check finds what the host would refuse only after the upload.
+func (f scanFlags) check() error {
+	if f.project != "" && !projectName.MatchString(f.project) {
+		return fmt.Errorf("--project %q: use letters, digits, _ and -, at most 64", f.project)
+	}
+	if f.timeout <= 0 {
+		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
 	}
 	return nil
 }
@@ -138,12 +148,20 @@ func (p *program) tableConfig() report.TableConfig {
 	return report.TableConfig{}
 }
 
-var errWaitedTooLong = errors.New("the scan did not end in time")
+// Why a scan's context ended, beside an interrupt.
+var (
+	errWaitedTooLong = errors.New("the scan did not end in time")
+	errHostEnded     = errors.New("the host in this process ended before the scan did")
+)
 
 func (p *program) scanError(ctx context.Context, f scanFlags, err error) error {
-	if errors.Is(context.Cause(ctx), errWaitedTooLong) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errWaitedTooLong):
 		fmt.Fprintf(p.stderr, "Error: the scan did not end within --timeout (%v) and was canceled.\n", f.timeout)
 		return &exitError{code: report.ExitTimeout}
+	case errors.Is(cause, errHostEnded):
+		fmt.Fprintln(p.stderr, "Error: "+report.Plain(cause.Error()))
+		return &exitError{code: report.ExitServer}
 	}
 	return err
 }
@@ -169,7 +187,7 @@ func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan
 	id := scan.ID
 	scan, err = c.Wait(ctx, id, progress.Scan)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errHostEnded) {
 			cancelScan(ctx, c, id)
 		}
 		return scan, nil, err

@@ -166,6 +166,15 @@ func (p *Progress) Stop() {
 	p.ended = true
 }
 
+// Write writes log lines, above the bar. It works before, while and after
+// progress is shown, and also when that is Quiet.
+func (p *Progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	return p.cfg.Out.Write(b)
+}
+
 func (p *Progress) live() bool { return p.cfg.Live && p.cfg.WidthFunc() >= minBarLine }
 
 // line writes a line that stays, above the bar.

@@ -130,6 +130,30 @@ func TestProgressOfTheUnknown(t *testing.T) {
 	}
 }
 
+// TestLogBesideProgress: a log line takes the bar's place and never its end.
+func TestLogBesideProgress(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	p := report.NewProgress(report.ProgressConfig{Out: &b, Live: true})
+	p.Upload(1, 2)
+	if n, err := p.Write([]byte("[ERROR] what went wrong\n")); n != 24 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if !strings.HasSuffix(b.String(), "\x1b[2K\r[ERROR] what went wrong\n") {
+		t.Errorf("got %q", b.String())
+	}
+	p.Stop()
+	if _, err := p.Write([]byte("after\n")); err != nil || !strings.HasSuffix(b.String(), "wrong\nafter\n") {
+		t.Errorf("got %q, %v", b.String(), err)
+	}
+	b.Reset()
+	quiet := report.NewProgress(report.ProgressConfig{Out: &b, Live: true, Quiet: true})
+	quiet.Upload(1, 2)
+	if _, err := quiet.Write([]byte("x\n")); err != nil || b.String() != "x\n" {
+		t.Errorf("got %q, %v", b.String(), err)
+	}
+}
+
 type safe struct {
 	mu sync.Mutex
 	b  bytes.Buffer
