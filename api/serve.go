@@ -100,7 +100,7 @@ func (a *API) serve(w *response, r *http.Request) (aborted bool) {
 func (a *API) logRequest(r *http.Request, w *response, rec *record, took time.Duration) {
 	level := hclog.Info
 	switch {
-	case w.status >= http.StatusInternalServerError && rec.cause != nil:
+	case w.status >= http.StatusInternalServerError && w.status != http.StatusNotImplemented && rec.cause != nil:
 		level = hclog.Error
 	case rec.route == "/healthz" || rec.route == "/readyz":
 		level = hclog.Debug

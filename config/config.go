@@ -64,7 +64,7 @@ type Limits struct {
 	UnpackedSize ByteSize `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked." min:"1KiB" max:"1TiB"`
 	FileSize     ByteSize `koanf:"file_size" doc:"Size of one file in an archive, unpacked." min:"1KiB" max:"64GiB"`
 	Entries      int      `koanf:"entries" doc:"Files and directories in an archive." min:"1" max:"10000000"`
-	Findings     int      `koanf:"findings" doc:"Findings of one job. A plugin that reports more fails its job." min:"1" max:"10000000"`
+	Findings     int      `koanf:"findings" doc:"Findings of one job. One that reports more is stopped there and is partial." min:"1" max:"10000000"`
 }
 
 // Log is what is logged and how.

@@ -51,7 +51,7 @@
 // was called. An error means no result; [Retryable] says that trying again may
 // help and [Refuse] that it never will, because the request itself is wrong.
 // When the scan is cancelled its ctx ends: return soon, with any error or nil;
-// what was found so far is kept.
+// the scan is canceled and what it found is not shown.
 //
 // # What the author must do
 //

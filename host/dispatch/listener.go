@@ -58,7 +58,7 @@ func (d *Dispatcher) hear(ctx context.Context, plugins []string, free int) []hos
 	}
 	heard, err := d.bells.Listen(ctx, plugins, free)
 	if errors.Is(err, host.ErrQueueLost) {
-		d.log.Info("Redis is new or was wiped: ringing again for every job that waits")
+		d.log.Info("the queue is new or was wiped: ringing for every job that waits")
 		d.relay.again()
 		return nil
 	}

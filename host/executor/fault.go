@@ -56,10 +56,10 @@ func (p *process) scanFault(err error) *host.Fault {
 		return p.fault(host.CodePluginProtocol, false, "sent a message over the limit: %s", said)
 	case malformed(st):
 		return p.fault(host.CodePluginProtocol, false, "sent a malformed message: %s", said)
+	case code == codes.InvalidArgument: // its own word: no need to look whether it lives
+		return p.fault(host.CodePluginRefused, false, "refused the scan: %s", said)
 	case p.dead():
 		return p.crash("before it completed the scan")
-	case code == codes.InvalidArgument:
-		return p.fault(host.CodePluginRefused, false, "refused the scan: %s", said)
 	case code == codes.Unavailable, code == codes.ResourceExhausted:
 		return p.fault(host.CodePluginUnavailable, true, "cannot take the scan now (%s): %s", code, said)
 	case code == codes.Unimplemented:
