@@ -91,7 +91,7 @@ type Plugin struct {
 	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always." min:"0" max:"64"`
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
-	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled." min:"0s" max:"5m"`
+	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin: securetag plugin list says what it takes."`
 }
 

@@ -30,6 +30,9 @@ type Options struct {
 	Flags *pflag.FlagSet
 	// Dir is the working directory. Default: the process's.
 	Dir string
+	// SkipDir does not look for a file in Dir: when Dir is what is scanned, a
+	// file there is somebody else's and must not say which programs run.
+	SkipDir bool
 	// Executable is the path of this program, beside which the directory
 	// plugins is. Default: os.Executable().
 	Executable string
@@ -182,6 +185,9 @@ func (l *loading) read() (name string, src []byte) {
 	places := []string{l.opts.Path}
 	if l.opts.Path == "" {
 		places = []string{FileName, SystemPath}
+		if l.opts.SkipDir {
+			places = places[1:]
+		}
 	}
 	for _, name := range places {
 		src, err := readFile(l.opts.inDir(name), maxFile)

@@ -57,9 +57,14 @@ func first(values ...string) string {
 }
 
 // connectEmbedded starts a whole host for one scan, on a temporary directory
-// and a loopback port, with the plugins of the configuration.
+// and a loopback port, with the plugins of the configuration that --config names
+// or the machine has.
 func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
-	loaded, err := p.load(cmd)
+	// People scan what others wrote, from inside it: a securetag.hcl that lies
+	// there must not choose the plugins, which are programs that run here.
+	opts := p.configOptions(cmd)
+	opts.SkipDir = true
+	loaded, err := config.Load(opts)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,8 @@ import (
 // the name knows that the one before is dead and may give its jobs back at once.
 type identity struct {
 	name string
+	key  string // the random part of name
+	slot int    // its number among the hosts that share the data directory
 	lock *os.File
 }
 
@@ -52,7 +54,8 @@ func takeIdentity(dataDir string) (*identity, error) {
 		if err != nil {
 			machine = "host"
 		}
-		return &identity{name: machine + "-" + hex.EncodeToString(id), lock: lock}, nil
+		key := hex.EncodeToString(id)
+		return &identity{name: machine + "-" + key, key: key, slot: i, lock: lock}, nil
 	}
 	return nil, fmt.Errorf("take a host name: %d hosts already use %s", maxHosts, dir)
 }

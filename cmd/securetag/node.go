@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -62,6 +63,11 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	n.onClose(id.Close)
 	n.owner = id.name
+	if embeddedStore(cfg) {
+		if err := n.lockEmbedded(); err != nil {
+			return nil, err
+		}
+	}
 	if n.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -83,7 +89,11 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if m := n.workspaces.memory; m != nil {
 		n.onClose(m.Close)
 	}
-	if n.executor, err = openExecutor(cfg, version, log); err != nil {
+	run, err := runDir(cfg.DataDir, id)
+	if err != nil {
+		return nil, fmt.Errorf("find a place for plugin sockets: %w", err)
+	}
+	if n.executor, err = openExecutor(cfg, run, version, log); err != nil {
 		return nil, err
 	}
 	slots := cfg.Worker.Slots
@@ -92,7 +102,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	n.dispatcher, err = dispatch.New(n.store, bells, n.executor, n.workspaces, dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: cfg.Worker.Lease, Heartbeat: cfg.Worker.Heartbeat,
-		Grace: max(cfg.Server.ShutdownGrace-stopReserve, 0), Backoff: backoffs(cfg),
+		Grace: max(cfg.Server.ShutdownGrace-stopReserve(cfg), 0), Backoff: backoffs(cfg),
 	}, log)
 	if err != nil {
 		return nil, err
@@ -126,8 +136,28 @@ func checkArchive(limits workspace.Limits) intake.CheckFunc {
 }
 
 // stopReserve is what is kept of the shutdown grace for stopping plugins that
-// did not end by themselves, and for storing that they are released.
-const stopReserve = 10 * time.Second
+// did not end by themselves, and for storing that their jobs are released.
+func stopReserve(cfg config.Config) time.Duration {
+	longest := time.Duration(0)
+	for _, p := range cfg.Plugins {
+		longest = max(longest, p.CancelGrace)
+	}
+	return longest + 5*time.Second
+}
+
+// lockEmbedded keeps a second host off an embedded database: the queue in this
+// process would ring for nobody else.
+func (n *node) lockEmbedded() error {
+	lock, err := lockFile(filepath.Join(n.cfg.DataDir, "embedded.lock"))
+	if errors.Is(err, host.ErrConflict) {
+		return fmt.Errorf("another host runs on %s: give this one a data_dir of its own, or set database.url and redis.url to run several", n.cfg.DataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("lock the data directory: %w", err)
+	}
+	n.onClose(lock.Close)
+	return nil
+}
 
 func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) error {
 	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
@@ -182,11 +212,8 @@ func embeddedQueue(cfg config.Config) bool {
 	return cfg.Redis.URL.IsZero() && len(cfg.Redis.Addresses) == 0
 }
 
-func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executor.Executor, error) {
-	dir, err := runDir(cfg.DataDir)
-	if err != nil {
-		return nil, fmt.Errorf("find a place for plugin sockets: %w", err)
-	}
+// openExecutor uses dir, which must be this process's alone, for plugin sockets.
+func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*executor.Executor, error) {
 	ec := executor.Config{RunDir: dir, HostVersion: version}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
@@ -203,14 +230,16 @@ func openExecutor(cfg config.Config, version string, log hclog.Logger) (*executo
 	return executor.New(ec, log)
 }
 
-// runDir is where plugin sockets live: below the data directory, or below the
-// temporary one where that is too deep for a socket's path.
-func runDir(dataDir string) (string, error) {
+// runDir is where a host's plugin sockets live: below the data directory, or
+// below the temporary one where that is too deep for a socket's path. It is this
+// host's alone, so whatever it holds at the start was left by one that died.
+func runDir(dataDir string, id *identity) (string, error) {
 	const longest = 64
-	if dir := filepath.Join(dataDir, "run"); len(dir) <= longest {
+	if dir := filepath.Join(dataDir, "run", strconv.Itoa(id.slot)); len(dir) <= longest {
 		return dir, nil
 	}
-	return ownDir("/tmp")
+	dir, err := ownDir("/tmp")
+	return filepath.Join(dir, id.key), err
 }
 
 func scanTypes(cfg config.Config) []intake.ScanType {

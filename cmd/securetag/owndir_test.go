@@ -43,12 +43,12 @@ func TestOwnDir(t *testing.T) {
 // TestRunDir: sockets live below the data directory while their path fits.
 func TestRunDir(t *testing.T) {
 	t.Parallel()
-	dir, err := runDir("/var/lib/securetag")
-	if err != nil || dir != "/var/lib/securetag/run" {
+	dir, err := runDir("/var/lib/securetag", &identity{key: "abc", slot: 3})
+	if err != nil || dir != "/var/lib/securetag/run/3" {
 		t.Errorf("%q, %v", dir, err)
 	}
-	dir, err = runDir("/" + strings.Repeat("deep/", 20))
-	if err != nil || !strings.HasPrefix(dir, "/tmp/securetag-") {
+	dir, err = runDir("/"+strings.Repeat("deep/", 20), &identity{key: "abc", slot: 3})
+	if err != nil || !strings.HasPrefix(dir, "/tmp/securetag-") || !strings.HasSuffix(dir, "/abc") {
 		t.Errorf("%q, %v", dir, err)
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,7 +35,12 @@ func (p *program) pluginCommand() *cobra.Command {
 
 func (p *program) listPlugins(ctx context.Context, cfg config.Config) (err error) {
 	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Off, Output: p.stderr})
-	e, err := openExecutor(cfg, p.version, log)
+	dir, err := os.MkdirTemp("", "securetag-list-")
+	if err != nil {
+		return fmt.Errorf("make a temporary directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	e, err := openExecutor(cfg, dir, p.version, log)
 	if err != nil {
 		return err
 	}

@@ -136,9 +136,11 @@ func helpCommand() *cobra.Command {
 
 // load reads the configuration; flags made with config.AddFlag count.
 func (p *program) load(cmd *cobra.Command) (*config.Loaded, error) {
-	return config.Load(config.Options{
-		Path: p.configPath, Environ: p.environ, Flags: cmd.Flags(), KnownEnv: []string{envServer, envKey},
-	})
+	return config.Load(p.configOptions(cmd))
+}
+
+func (p *program) configOptions(cmd *cobra.Command) config.Options {
+	return config.Options{Path: p.configPath, Environ: p.environ, Flags: cmd.Flags(), KnownEnv: []string{envServer, envKey}}
 }
 
 // logger makes the process's logger. Log lines go to standard error.

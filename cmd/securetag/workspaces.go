@@ -90,7 +90,9 @@ func unusable(err error) error {
 	case errors.As(err, &refused):
 		return &host.Fault{Code: host.CodeInputUnusable, Message: "unpacking the archive: " + refused.Error(), Err: err}
 	case errors.Is(err, host.ErrNotFound):
-		return &host.Fault{Code: host.CodeInputUnusable, Message: "the uploaded archive is no longer stored", Err: err}
+		// Hosts that share a database and not the directory: one of them has it.
+		return &host.Fault{Code: host.CodeInputUnusable, Retryable: true, Err: err,
+			Message: "the uploaded archive is not stored where this host looks: hosts that share a database must share data_dir"}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	default:
