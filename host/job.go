@@ -105,5 +105,5 @@ type Outcome struct {
 
 	// With StateQueued only:
 	RetryAfter time.Duration // from the store's now
-	Release    bool          // gives the attempt back: the host is stopping, the job did nothing wrong
+	Release    bool          // gives the attempt back: the host is stopping, the job did nothing wrong. A first attempt's time too
 }

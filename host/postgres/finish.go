@@ -74,6 +74,10 @@ with held as (
 )
 update jobs j set state = h.state,
     attempt = j.attempt - h.release::int,
+    -- A job whose first attempt is given back has not begun: the time in which
+    -- no host is there to run it is not its own.
+    started_at = case when h.release and h.state = 'queued' and j.attempt = 1 then null else j.started_at end,
+    deadline_at = case when h.release and h.state = 'queued' and j.attempt = 1 then null else j.deadline_at end,
     crashes = j.crashes + h.crashed::int,
     progress = coalesce(nullif(h.progress, ''), j.progress),
     error = case when h.release then coalesce(h.error, j.error) else h.error end,

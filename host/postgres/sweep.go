@@ -83,15 +83,27 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 	return n, nil
 }
 
-// release takes job ids and an owner.
+// release takes job ids and an owner that is dead. As with expire, the input may
+// be what killed it.
 const release = `
-update jobs j set state = case when s.cancel_requested_at is null then 'queued' else 'canceled' end,
-    attempt = j.attempt - 1,
+update jobs j set state = n.state, crashes = j.crashes + 1,
+    attempt = j.attempt - (n.state <> 'failed')::int,
+    started_at = case when n.state = 'queued' and j.attempt = 1 then null else j.started_at end,
+    deadline_at = case when n.state = 'queued' and j.attempt = 1 then null else j.deadline_at end,
     lease_id = null, lease_owner = null, lease_expires_at = null,
-    run_at = case when s.cancel_requested_at is null then now() else j.run_at end,
-    finished_at = case when s.cancel_requested_at is null then null else now() end
-from scans s
-where j.id = any($1::text[]::uuid[]) and j.lease_owner = $2 and s.id = j.scan_id`
+    run_at = case when n.state = 'queued' then now() else j.run_at end,
+    finished_at = case when n.state = 'queued' then null else now() end,
+    error = case when n.state = 'failed' then json_build_object('code', 'lease_expired', 'attempt', j.attempt, 'message',
+        'its host died each of the three times that it ran')::text else j.error end
+from (
+    select j.id, case
+        when s.cancel_requested_at is not null then 'canceled'
+        when j.crashes + 1 >= 3 then 'failed'
+        else 'queued' end as state
+    from jobs j join scans s on s.id = j.scan_id
+    where j.id = any($1::text[]::uuid[])
+) n
+where j.id = n.id and j.lease_owner = $2`
 
 // ReleaseOwner implements host.JobStore. What others hold locked is waited for:
 // the owner is dead, and this must find all of it.

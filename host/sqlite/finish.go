@@ -62,6 +62,10 @@ func (tx tx) endAttempt(ctx context.Context, j leased, c change) error {
 	}
 	_, err := tx.ExecContext(ctx, `
 update jobs set state = ?2, attempt = attempt - ?3, crashes = crashes + ?4,
+    -- A job whose first attempt is given back has not begun: the time in which
+    -- no host is there to run it is not its own.
+    started_at = case when ?3 and ?2 = 'queued' and attempt = 1 then null else started_at end,
+    deadline_at = case when ?3 and ?2 = 'queued' and attempt = 1 then null else deadline_at end,
     error = case when ?5 then coalesce(?6, error) else ?6 end,
     progress = coalesce(nullif(?7, ''), progress),
     lease_id = null, lease_owner = null, lease_expires_at = null, dispatched_at = null,

@@ -39,7 +39,8 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	return n, nil
 }
 
-// ReleaseOwner implements host.JobStore.
+// ReleaseOwner implements host.JobStore. As with Expire, the input may be what
+// killed the owner.
 func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
 	err = s.write(ctx, fmt.Sprintf("give back the jobs of %q", owner), func(ctx context.Context, tx tx) error {
 		jobs, err := tx.pick(ctx, `j.lease_owner = ? and j.lease_expires_at is not null order by j.id`, clean(owner))
@@ -48,9 +49,14 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 		}
 		n = len(jobs)
 		return tx.endAll(ctx, jobs, func(j leased) change {
-			c := change{state: host.StateQueued, release: true, keepErr: true}
-			if j.cancel {
+			c := change{state: host.StateQueued, release: true, crashed: true, keepErr: true}
+			switch {
+			case j.cancel:
 				c.state = host.StateCanceled
+			case j.crashes+1 >= maxCrashes:
+				c.state, c.release = host.StateFailed, false
+				c.err = encodeError(&host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
+					Message: "its host died each of the three times that it ran"})
 			}
 			return c
 		})

@@ -110,8 +110,8 @@ func testReleaseOwner(s *suite) {
 			s.Errorf("job %d is %s, want %s", i, got.Jobs[i].State, want)
 		}
 	}
-	if got.Jobs[0].Attempt != 0 || got.Jobs[0].Crashes != 0 || got.State != host.StateRunning {
-		s.Errorf("released: %+v", got.Jobs[0])
+	if j := got.Jobs[0]; j.Attempt != 0 || j.Crashes != 1 || !j.DeadlineAt.IsZero() || got.State != host.StateRunning {
+		s.Errorf("released: %+v", j)
 	}
 	s.wantState(theirs, host.StateRunning, host.StateRunning)
 	if lost, err := s.Finish(s.ctx(), []host.Outcome{end(claims[0].Lease, host.StateSucceeded)}); err != nil || len(lost) != 1 {
@@ -121,6 +121,42 @@ func testReleaseOwner(s *suite) {
 		if n, err := s.ReleaseOwner(s.ctx(), owner); err != nil || n != 0 {
 			s.Errorf("release of %q: %d, %v", owner, n, err)
 		}
+	}
+}
+
+// testReleasedLater: the time in which no host was there is not the job's.
+func testReleasedLater(s *suite) {
+	stopped, died := s.one(), s.one()
+	s.finish(host.Outcome{Lease: s.claimAll(stopped)[0].Lease, State: host.StateQueued, Release: true})
+	s.claimAll(died)
+	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+		s.Fatalf("release owner: %d, %v", n, err)
+	}
+	s.advance(24 * time.Hour)
+	for what, scan := range map[string]host.Scan{"stopped": stopped, "died": died} {
+		if c := s.claimAll(scan); len(c) != 1 || c[0].Remaining != c[0].Job.Timeout {
+			s.Errorf("its host %s a day ago: %+v, want all its time left", what, c)
+		}
+	}
+}
+
+// testPoisonHost: input that kills its host goes round three times.
+func testPoisonHost(s *suite) {
+	scan := s.one()
+	for range 2 {
+		s.claimAll(scan)
+		if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+			s.Fatalf("release owner: %d, %v", n, err)
+		}
+		s.wantState(scan, host.StateQueued, host.StateQueued)
+	}
+	s.claimAll(scan)
+	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+		s.Fatalf("release owner: %d, %v", n, err)
+	}
+	s.wantState(scan, host.StateFailed, host.StateFailed)
+	if j := s.job(scan); j.Error == nil || j.Error.Code != host.CodeLeaseExpired || j.Attempt != 1 {
+		s.Errorf("job = %+v, want failed with the reason", j)
 	}
 }
 

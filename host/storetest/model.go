@@ -240,7 +240,7 @@ func (m *machine) ended(j *modelJob, o host.Outcome) {
 			to = host.StateFailed
 		}
 		if o.Release {
-			j.attempt--
+			j.giveBack(to)
 		}
 		j.runAt = m.now + o.RetryAfter
 	}
@@ -300,6 +300,15 @@ func (m *machine) expire(t *rapid.T) {
 	}
 }
 
+// giveBack takes an attempt off a job that goes to a state; a first attempt that
+// is to be made again takes the deadline with it.
+func (j *modelJob) giveBack(to host.State) {
+	if j.attempt == 1 && to == host.StateQueued {
+		j.deadline = never
+	}
+	j.attempt--
+}
+
 func (m *machine) release(t *rapid.T) {
 	owner := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "owner")
 	want := 0
@@ -308,10 +317,16 @@ func (m *machine) release(t *rapid.T) {
 			continue
 		}
 		want++
-		j.attempt--
+		j.crashes++
 		j.lease, j.state, j.runAt = host.Lease{}, host.StateQueued, m.now
-		if j.scan.canceled {
+		switch {
+		case j.scan.canceled:
 			j.state = host.StateCanceled
+		case j.crashes >= 3:
+			j.state, j.faulty = host.StateFailed, true
+		}
+		if j.state != host.StateFailed {
+			j.giveBack(j.state)
 		}
 	}
 	if n := must(m.ReleaseOwner(m.ctx(), owner))(t); n != want {

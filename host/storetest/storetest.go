@@ -61,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"retry when canceled": testRetryWhenCanceled,
 			"release":             testRelease,
 			"release owner":       testReleaseOwner,
+			"released later":      testReleasedLater,
+			"poison host":         testPoisonHost,
 			"finish refuses":      testFinishRefuses,
 			"finish twice":        testFinishTwice,
 			"finish many":         testFinishMany,
