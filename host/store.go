@@ -91,11 +91,12 @@ type FindingCursor struct {
 // JobStore is the job's life, for dispatch. Each method is one transaction.
 // Whatever carries a lease changes nothing when the lease is gone.
 type JobStore interface {
-	// Dispatch marks ready jobs as handed out and returns their doorbells: at
-	// most window minus those already out and unclaimed. A job out for longer
+	// Dispatch marks ready jobs of the given plugins as handed out and returns
+	// their doorbells: at most window minus those of them already out and
+	// unclaimed, so that jobs which no host can run hold up nobody. A job out for longer
 	// than horizon is handed out again, so a lost doorbell costs at most that.
 	// Queued jobs over their deadline become timed_out here.
-	Dispatch(ctx context.Context, window int, horizon time.Duration) (Dispatched, error)
+	Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (Dispatched, error)
 	// Undispatch takes the mark back from jobs whose doorbell could not be rung.
 	Undispatch(ctx context.Context, ids []JobID) error
 	// Claim takes the queued ones among ids for owner until ttl from now:

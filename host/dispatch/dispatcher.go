@@ -16,8 +16,8 @@ import (
 type Config struct {
 	// Owner names this host in leases. Unique among hosts; required.
 	Owner string
-	// Slots is how many jobs run at once. 0: this host runs none, it only relays
-	// and sweeps.
+	// Slots is how many jobs run at once. 0: this host runs none, it only rings
+	// for them and sweeps.
 	Slots int
 	// Lease is how long a job stays this host's without a heartbeat. Default 15s.
 	Lease time.Duration
@@ -86,15 +86,11 @@ type Dispatcher struct {
 	slots    *slots
 }
 
-// New makes a dispatcher; Run starts it. executor and workspaces may be nil
-// when there are no slots.
+// New makes a dispatcher; Run starts it.
 func New(store host.JobStore, bells host.Doorbells, executor host.Executor, workspaces host.Workspaces, cfg Config, log hclog.Logger) (*Dispatcher, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Slots > 0 && (executor == nil || workspaces == nil) {
-		return nil, fmt.Errorf("dispatch: %d slots need an executor and workspaces: %w", cfg.Slots, host.ErrInvalid)
 	}
 	log = log.Named("dispatch")
 	d := &Dispatcher{
@@ -102,7 +98,7 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 		gate:  newGate(bells, log),
 		slots: newSlots(cfg.Slots),
 	}
-	d.relay = newRelay(store, bells, d.gate, cfg, log)
+	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
 	d.heart = newHeart(store, cfg, log)
 	d.finisher = newFinisher(store, log)
 	return d, nil

@@ -614,9 +614,8 @@ func TestConfigMistakes(t *testing.T) {
 		"no owner":         {},
 		"negative":         {Owner: "a", Slots: -1},
 		"slow heart":       {Owner: "a", Lease: 3 * time.Second, Heartbeat: 2 * time.Second},
-		"slots, no plugin": {Owner: "a", Slots: 1},
 	} {
-		if _, err := dispatch.New(newFakeStore(), newFakeBells(), nil, nil, cfg, hclog.NewNullLogger()); !errors.Is(err, host.ErrInvalid) {
+		if _, err := dispatch.New(newFakeStore(), newFakeBells(), runFunc(succeed), fakeWorkspaces{}, cfg, hclog.NewNullLogger()); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("%s: New = %v, want ErrInvalid", name, err)
 		}
 	}

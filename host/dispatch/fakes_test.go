@@ -49,7 +49,7 @@ func (s *fakeStore) add(c host.Claim) {
 	s.ready = append(s.ready, host.Doorbell{Plugin: c.Job.Plugin, Job: c.Job.ID})
 }
 
-func (s *fakeStore) Dispatch(_ context.Context, window int, horizon time.Duration) (host.Dispatched, error) {
+func (s *fakeStore) Dispatch(_ context.Context, _ []string, window int, horizon time.Duration) (host.Dispatched, error) {
 	s.mu.Lock()
 	s.dispatches++
 	f := s.DispatchFunc

@@ -15,6 +15,7 @@ import (
 type relay struct {
 	store   host.JobStore
 	bells   host.Doorbells
+	plugins []string // a host rings for what it could run itself
 	gate    *gate
 	window  int
 	horizon time.Duration
@@ -25,9 +26,9 @@ type relay struct {
 	log     hclog.Logger
 }
 
-func newRelay(store host.JobStore, bells host.Doorbells, g *gate, cfg Config, log hclog.Logger) *relay {
+func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, cfg Config, log hclog.Logger) *relay {
 	return &relay{
-		store: store, bells: bells, gate: g,
+		store: store, bells: bells, plugins: plugins, gate: g,
 		window: cfg.Window, horizon: cfg.Horizon, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
@@ -70,7 +71,7 @@ func (r *relay) look(ctx context.Context) time.Duration {
 	if r.lost.Swap(false) {
 		horizon = time.Microsecond
 	}
-	out, err := r.store.Dispatch(ctx, r.window, horizon)
+	out, err := r.store.Dispatch(ctx, r.plugins, r.window, horizon)
 	if !r.status.report(ctx, err) {
 		if horizon < r.horizon {
 			r.lost.Store(true)

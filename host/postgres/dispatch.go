@@ -14,8 +14,8 @@ import (
 // window, so that it is exact. It is held for one batch.
 const dispatchLock = `select pg_advisory_xact_lock(hashtext('securetag dispatch'))`
 
-// dispatch takes the window and the horizon in microseconds, marks jobs as
-// handed out and returns them.
+// dispatch takes the window, the horizon in microseconds and the plugins, marks
+// jobs as handed out and returns them.
 //
 // Fair between tenants: it walks the tenants that have ready jobs (a loose
 // scan of jobs_ready, one step each), takes the oldest of each, and deals them
@@ -33,10 +33,11 @@ with recursive tenant (id) as (
 ), room as (
     select greatest(0, $1::bigint - count(*)) as n from jobs
     where state = 'queued' and dispatched_at is not null and dispatched_at > now() - $2 * interval '1 microsecond'
+      and plugin = any($3::text[])
 ), ready as (
     select id, 0 as turn, dispatched_at as since from jobs
     where state = 'queued' and dispatched_at is not null and dispatched_at <= now() - $2 * interval '1 microsecond'
-      and (deadline_at is null or deadline_at > now())
+      and plugin = any($3::text[]) and (deadline_at is null or deadline_at > now())
     union all
     select r.id, b.busy + r.n, r.run_at
     from tenant t
@@ -46,10 +47,14 @@ with recursive tenant (id) as (
     ) b
     cross join lateral (
         select o.id, o.run_at, row_number() over (order by o.run_at, o.id) as n from (
-            select j.id, j.run_at from jobs j
-            where j.tenant_id = t.id and j.state = 'queued' and j.dispatched_at is null and j.run_at <= now()
-              and (j.deadline_at is null or j.deadline_at > now())
-            order by j.run_at, j.id limit (select n from room)
+            select k.id, k.run_at from unnest($3::text[]) as p (plugin) cross join lateral (
+                select j.id, j.run_at from jobs j
+                where j.tenant_id = t.id and j.plugin = p.plugin
+                  and j.state = 'queued' and j.dispatched_at is null and j.run_at <= now()
+                  and (j.deadline_at is null or j.deadline_at > now())
+                order by j.run_at, j.id limit (select n from room)
+            ) k
+            order by k.run_at, k.id limit (select n from room)
         ) o
     ) r
     where t.id is not null
@@ -64,15 +69,15 @@ with recursive tenant (id) as (
 update jobs j set dispatched_at = now() from locked where j.id = locked.id
 returning j.id, j.plugin`
 
-// afterDispatch takes the horizon in microseconds and returns, of the jobs that
-// are left: whether any is ready, whether any is over its deadline, and the
+// afterDispatch takes the horizon in microseconds and the plugins and returns, of
+// the jobs that are left: whether any of these is ready, whether any is over its deadline, and the
 // microseconds until the next one is either (0: none waits).
 const afterDispatch = `
 with edge as (select now() - $1 * interval '1 microsecond' as horizon)
 select exists (select from jobs where state = 'queued' and dispatched_at is null and run_at <= now()
-               and (deadline_at is null or deadline_at > now()))
+               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now()))
     or exists (select from jobs, edge where state = 'queued' and dispatched_at is not null and dispatched_at <= edge.horizon
-               and (deadline_at is null or deadline_at > now())),
+               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now())),
     exists (select from jobs where state = 'queued' and deadline_at is not null and deadline_at <= now()),
     coalesce((extract(epoch from least(
         (select min(run_at) from jobs where state = 'queued' and dispatched_at is null and run_at > now()) - now(),
@@ -85,18 +90,18 @@ select exists (select from jobs where state = 'queued' and dispatched_at is null
 const overdueAtOnce = 500
 
 // Dispatch implements host.JobStore.
-func (s *Store) Dispatch(ctx context.Context, window int, horizon time.Duration) (host.Dispatched, error) {
+func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (host.Dispatched, error) {
 	var out host.Dispatched
 	var overdue bool
 	err := s.batch(ctx, "dispatch", func(b *pgx.Batch) {
 		b.Queue(dispatchLock)
-		b.Queue(dispatch, max(window, 0), micros(horizon)).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(dispatch, max(window, 0), micros(horizon), cleanAll(plugins)).Query(func(rows pgx.Rows) (err error) {
 			out.Bells, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (d host.Doorbell, err error) {
 				return d, r.Scan(&d.Job, &d.Plugin)
 			})
 			return err
 		})
-		b.Queue(afterDispatch, micros(horizon)).QueryRow(func(row pgx.Row) error {
+		b.Queue(afterDispatch, micros(horizon), cleanAll(plugins)).QueryRow(func(row pgx.Row) error {
 			var next int64
 			err := row.Scan(&out.More, &overdue, &next)
 			out.Next = time.Duration(next) * time.Microsecond

@@ -21,7 +21,7 @@ type candidate struct {
 
 // Dispatch implements host.JobStore. It is fair between tenants as package
 // postgres says.
-func (s *Store) Dispatch(ctx context.Context, window int, horizon time.Duration) (out host.Dispatched, err error) {
+func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (out host.Dispatched, err error) {
 	err = s.write(ctx, "dispatch", func(ctx context.Context, tx tx) error {
 		out = host.Dispatched{}
 		if err := tx.endOverdue(ctx); err != nil {
@@ -30,12 +30,13 @@ func (s *Store) Dispatch(ctx context.Context, window int, horizon time.Duration)
 		edge := tx.now - micros(horizon)
 		var busy int
 		err := tx.QueryRowContext(ctx, `select count(*) from jobs
-			where state = 'queued' and dispatched_at is not null and dispatched_at > ?`, edge).Scan(&busy)
+			where state = 'queued' and dispatched_at is not null and dispatched_at > ?
+			  and plugin in (select value from json_each(?))`, edge, list(plugins)).Scan(&busy)
 		if err != nil {
 			return err
 		}
 		room := max(0, window-busy)
-		ready, err := tx.ready(ctx, edge, room)
+		ready, err := tx.ready(ctx, plugins, edge, room)
 		if err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func (s *Store) Dispatch(ctx context.Context, window int, horizon time.Duration)
 			tx.now, list(ids)); err != nil {
 			return err
 		}
-		return tx.afterDispatch(ctx, edge, &out)
+		return tx.afterDispatch(ctx, plugins, edge, &out)
 	})
 	if err != nil {
 		return host.Dispatched{}, err
@@ -57,14 +58,15 @@ func (s *Store) Dispatch(ctx context.Context, window int, horizon time.Duration)
 
 // ready lists what may be handed out, in order: doorbells older than the
 // horizon, then tenants in turns that begin behind what each has running or out.
-func (tx tx) ready(ctx context.Context, edge int64, room int) (all []candidate, err error) {
+func (tx tx) ready(ctx context.Context, plugins []string, edge int64, room int) (all []candidate, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {
 		var c candidate
 		err := r.Scan(&c.bell.Job, &c.bell.Plugin, &c.since)
 		all = append(all, c)
 		return err
 	}, `select id, plugin, dispatched_at from jobs
-		where state = 'queued' and dispatched_at is not null and dispatched_at <= ? order by dispatched_at, id limit ?`, edge, room)
+		where state = 'queued' and dispatched_at is not null and dispatched_at <= ?
+		  and plugin in (select value from json_each(?)) order by dispatched_at, id limit ?`, edge, list(plugins), room)
 	for tenant := ""; err == nil; {
 		// A loose scan: one step for each tenant, whatever its backlog.
 		err = tx.QueryRowContext(ctx, `select tenant_id from jobs
@@ -76,13 +78,13 @@ func (tx tx) ready(ctx context.Context, edge int64, room int) (all []candidate, 
 			return all, nil
 		}
 		if err == nil {
-			all, err = tx.readyOf(ctx, tenant, room, all)
+			all, err = tx.readyOf(ctx, tenant, plugins, room, all)
 		}
 	}
 	return nil, err
 }
 
-func (tx tx) readyOf(ctx context.Context, tenant string, room int, all []candidate) ([]candidate, error) {
+func (tx tx) readyOf(ctx context.Context, tenant string, plugins []string, room int, all []candidate) ([]candidate, error) {
 	var turn int
 	err := tx.QueryRowContext(ctx, `select count(*) from jobs
 		where tenant_id = ? and (state = 'running' or (state = 'queued' and dispatched_at is not null))`, tenant).Scan(&turn)
@@ -96,25 +98,28 @@ func (tx tx) readyOf(ctx context.Context, tenant string, room int, all []candida
 		all = append(all, c)
 		return err
 	}, `select id, plugin, run_at from jobs
-		where tenant_id = ? and state = 'queued' and dispatched_at is null and run_at <= ?
-		order by run_at, id limit ?`, tenant, tx.now, room)
+		where tenant_id = ? and plugin in (select value from json_each(?))
+		  and state = 'queued' and dispatched_at is null and run_at <= ?
+		order by run_at, id limit ?`, tenant, list(plugins), tx.now, room)
 	return all, err
 }
 
 // afterDispatch says what is left: whether anything is ready, and when the next
 // job becomes ready or overdue.
-func (tx tx) afterDispatch(ctx context.Context, edge int64, out *host.Dispatched) error {
+func (tx tx) afterDispatch(ctx context.Context, plugins []string, edge int64, out *host.Dispatched) error {
 	var next *int64
 	err := tx.QueryRowContext(ctx, `
-select exists (select 1 from jobs where state = 'queued' and dispatched_at is null and run_at <= ?1)
-    or exists (select 1 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at <= ?2),
+select exists (select 1 from jobs where state = 'queued' and dispatched_at is null and run_at <= ?1
+               and plugin in (select value from json_each(?3)))
+    or exists (select 1 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at <= ?2
+               and plugin in (select value from json_each(?3))),
     (select min(t) from (
         select min(run_at) - ?1 as t from jobs where state = 'queued' and dispatched_at is null and run_at > ?1
         union all
         select min(dispatched_at) - ?2 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at > ?2
         union all
         select min(deadline_at) - ?1 from jobs where state = 'queued' and deadline_at is not null
-    ))`, tx.now, edge).Scan(&out.More, &next)
+    ))`, tx.now, edge, list(plugins)).Scan(&out.More, &next)
 	if err == nil && next != nil {
 		out.Next = time.Duration(*next) * time.Microsecond
 	}

@@ -10,7 +10,7 @@ import (
 
 func (s *suite) dispatch(window int, horizon time.Duration) host.Dispatched {
 	s.Helper()
-	out, err := s.Dispatch(s.ctx(), window, horizon)
+	out, err := s.Dispatch(s.ctx(), everyPlugin(), window, horizon)
 	s.check(err)
 	return out
 }
@@ -127,6 +127,28 @@ func testDispatchBackoff(s *suite) {
 	}
 }
 
+// testDispatchPlugins: jobs that no host can run, here more than a window of
+// them, rung and never claimed, hold up nobody.
+func testDispatchPlugins(s *suite) {
+	for range 8 {
+		s.accept(newScan(s.tenant(), "gone"))
+	}
+	if out, err := s.Dispatch(s.ctx(), []string{"gone"}, 4, time.Minute); err != nil || len(out.Bells) != 4 {
+		s.Fatalf("a host that knows it: %+v, %v", out, err)
+	}
+	want := s.accept(newScan(s.tenant(), "p"))
+	for range 3 {
+		s.advance(2 * time.Minute) // the others' doorbells count as lost
+		out, err := s.Dispatch(s.ctx(), []string{"other", "p"}, 4, time.Minute)
+		if err != nil || len(out.Bells) != 1 || out.Bells[0].Job != want.Jobs[0].ID || out.More {
+			s.Errorf("dispatched %+v, %v, want the one job of a plugin that is asked for", out, err)
+		}
+	}
+	if out, err := s.Dispatch(s.ctx(), nil, 4, time.Minute); err != nil || len(out.Bells) != 0 {
+		s.Errorf("for no plugin: %+v, %v", out, err)
+	}
+}
+
 func testDispatchOverdue(s *suite) {
 	short := newScan(s.tenant(), "a", "b")
 	for i := range short.Jobs {
@@ -205,7 +227,7 @@ func testDispatchConcurrent(s *suite) {
 		for range 6 {
 			wg.Go(func() {
 				<-start
-				out, err := s.Dispatch(s.ctx(), 60, time.Hour)
+				out, err := s.Dispatch(s.ctx(), everyPlugin(), 60, time.Hour)
 				if err != nil {
 					s.Error(err)
 				}

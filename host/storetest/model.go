@@ -336,7 +336,7 @@ func (m *machine) release(t *rapid.T) {
 
 func (m *machine) dispatch(t *rapid.T) {
 	window := rapid.IntRange(0, 4).Draw(t, "window")
-	out := must(m.Dispatch(m.ctx(), window, modelHorizon))(t)
+	out := must(m.Dispatch(m.ctx(), everyPlugin(), window, modelHorizon))(t)
 	ready, room := map[host.JobID]*modelJob{}, window
 	for _, j := range m.jobs {
 		switch {

@@ -79,7 +79,7 @@ func testAcceptRefuses(s *suite) {
 	// Nothing of them stayed: neither scans nor jobs.
 	all, err := s.Scans(s.ctx(), t, host.ScanQuery{})
 	s.check(err)
-	out, err := s.Dispatch(s.ctx(), 100, time.Hour)
+	out, err := s.Dispatch(s.ctx(), everyPlugin(), 100, time.Hour)
 	s.check(err)
 	if len(all) != 1 || len(out.Bells) != 1 {
 		s.Errorf("%d scans and %d jobs are stored, want one of each", len(all), len(out.Bells))
@@ -206,7 +206,7 @@ func testCancelQueued(s *suite) {
 	if got, err := s.Claim(s.ctx(), "a", jobIDs(scan), ttl); err != nil || len(got) != 0 {
 		s.Errorf("claimed a canceled job: %v, %v", got, err)
 	}
-	if got, err := s.Dispatch(s.ctx(), 10, time.Hour); err != nil || len(got.Bells) != 0 {
+	if got, err := s.Dispatch(s.ctx(), everyPlugin(), 10, time.Hour); err != nil || len(got.Bells) != 0 {
 		s.Errorf("dispatched a canceled job: %v, %v", got, err)
 	}
 }

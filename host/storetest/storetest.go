@@ -76,6 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"undispatch":    testUndispatch,
 			"backoff":       testDispatchBackoff,
 			"overdue":       testDispatchOverdue,
+			"by plugin":     testDispatchPlugins,
 			"fair":          testDispatchFair,
 			"several hosts": testDispatchConcurrent,
 		},
@@ -159,6 +160,11 @@ func plugins(n int) []string {
 		out[i] = fmt.Sprintf("plugin-%d", i)
 	}
 	return out
+}
+
+// everyPlugin names all plugins that the suite uses.
+func everyPlugin() []string {
+	return append(plugins(10), "p", "a", "b", "one", "two", "secrets", "deps", "secrets-2")
 }
 
 func (s *suite) accept(scan host.Scan) host.Scan {

@@ -84,7 +84,7 @@ create table jobs (
 -- No predicate here may follow from a fenced write's condition (id, lease_epoch,
 -- lease_id) or from a claim's: with stale statistics the planner would take
 -- that index instead of the primary key and read every running job.
-create index jobs_ready on jobs (tenant_id, run_at, id) where state = 'queued' and dispatched_at is null;
+create index jobs_ready on jobs (tenant_id, plugin, run_at, id) where state = 'queued' and dispatched_at is null;
 create index jobs_next on jobs (run_at) where state = 'queued' and dispatched_at is null;
 create index jobs_out on jobs (dispatched_at) where state = 'queued' and dispatched_at is not null;
 create index jobs_busy on jobs (tenant_id)

@@ -80,7 +80,7 @@ create table jobs (
 ) strict, without rowid;
 
 -- The same indexes as on PostgreSQL, whose planner is why they look as they do.
-create index jobs_ready on jobs (tenant_id, run_at, id) where state = 'queued' and dispatched_at is null;
+create index jobs_ready on jobs (tenant_id, plugin, run_at, id) where state = 'queued' and dispatched_at is null;
 create index jobs_next on jobs (run_at) where state = 'queued' and dispatched_at is null;
 create index jobs_out on jobs (dispatched_at) where state = 'queued' and dispatched_at is not null;
 create index jobs_busy on jobs (tenant_id)
