@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/internal/testhost"
 )
 
@@ -26,6 +27,12 @@ const root = "../.."
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	redisstream.SilenceDriver() // the storm's own client meets the same outages
+	// The tests wait for leases and horizons more than they work.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(run(m))
 }
 
