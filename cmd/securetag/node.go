@@ -266,6 +266,9 @@ func backoffs(cfg config.Config) func(string) dispatch.Backoff {
 // run serves until ctx ends, then stops in order: intake, running jobs, plugins.
 func (n *node) run(ctx context.Context) error {
 	back, err := n.store.ReleaseOwner(ctx, n.owner)
+	if ctx.Err() != nil {
+		return nil // told to stop before it began
+	}
 	if err != nil && !errors.Is(err, host.ErrUnavailable) {
 		return fmt.Errorf("give back the jobs of the run before: %w", err)
 	}

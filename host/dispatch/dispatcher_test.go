@@ -611,9 +611,9 @@ func TestBackoff(t *testing.T) {
 func TestConfigMistakes(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]dispatch.Config{
-		"no owner":         {},
-		"negative":         {Owner: "a", Slots: -1},
-		"slow heart":       {Owner: "a", Lease: 3 * time.Second, Heartbeat: 2 * time.Second},
+		"no owner":   {},
+		"negative":   {Owner: "a", Slots: -1},
+		"slow heart": {Owner: "a", Lease: 3 * time.Second, Heartbeat: 2 * time.Second},
 	} {
 		if _, err := dispatch.New(newFakeStore(), newFakeBells(), runFunc(succeed), fakeWorkspaces{}, cfg, hclog.NewNullLogger()); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("%s: New = %v, want ErrInvalid", name, err)

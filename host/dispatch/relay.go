@@ -73,9 +73,8 @@ func (r *relay) look(ctx context.Context) time.Duration {
 	}
 	out, err := r.store.Dispatch(ctx, r.plugins, r.window, horizon)
 	if !r.status.report(ctx, err) {
-		if horizon < r.horizon {
-			r.lost.Store(true)
-		}
+		// It may have marked jobs all the same, for which nobody rings now.
+		r.lost.Store(true)
 		return r.every
 	}
 	if len(out.Bells) > 0 {

@@ -72,6 +72,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	pc.MaxConns = cfg.MaxConns
 	pc.ConnConfig.ConnectTimeout = min(cfg.Timeout, 5*time.Second)
+	// A host that freezes between two statements would hold its locks for ever,
+	// and the sweepers of the others skip what is locked.
+	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, translate(ctx, "open the database pool", err)

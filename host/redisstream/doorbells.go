@@ -109,6 +109,7 @@ func (d *Doorbells) Listen(ctx context.Context, plugins []string, max int) ([]ho
 	case groupGone(err):
 		return nil, d.lost(ctx, plugins)
 	case err != nil:
+		d.forget(plugins)
 		return nil, translate("listen for doorbells", err)
 	}
 	// COUNT is per stream, so with several plugins more than max may come; the
@@ -209,6 +210,16 @@ func (d *Doorbells) reclaimDue(stream string) (due, first bool) {
 	}
 	d.reclaims[stream] = now.Add(d.cfg.Idle / 2)
 	return true, false
+}
+
+// forget makes the next look one at this host's own entries: the answer that was
+// lost may have held some.
+func (d *Doorbells) forget(plugins []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range plugins {
+		delete(d.reclaims, d.stream(p))
+	}
 }
 
 // reclaimSoon makes the next look due at once: there may be more.
