@@ -141,7 +141,7 @@ plugin "secrets" {
   max_silence   = "1m"  # without a sign of life during a scan: killed
   cancel_grace  = "5s"  # to stop by itself when a scan is canceled
 
-  # The plugin's own settings: securetag plugin list says what it takes.
+  # The plugin's own settings: its README says what it takes.
   config {
   }
 }

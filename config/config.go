@@ -92,7 +92,7 @@ type Plugin struct {
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
-	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin: securetag plugin list says what it takes."`
+	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin when it starts; its README says what it takes, and a mistake is answered with it."`
 }
 
 // Default is the configuration without any file: source archives are scanned

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
 // Task is one attempt of a job as a plugin gets it.
@@ -19,7 +18,6 @@ type Task struct {
 	DisplayName string // what people call the target
 	WorkDir     string // absolute path of a private, writable, empty directory
 	Options     json.RawMessage
-	Deadline    time.Time // zero: none
 }
 
 // Sink takes what a plugin says while it runs. The executor calls its methods
@@ -61,7 +59,7 @@ func (f *Fault) Unwrap() error { return f.Err }
 // Executor runs jobs in plugin processes. Safe for concurrent use.
 type Executor interface {
 	// Run runs one task to its end and returns after the plugin process has
-	// been stopped or given back. When ctx ends, the plugin is asked to cancel
+	// been stopped or given back. When ctx ends, by its deadline too, the plugin is asked to cancel
 	// and gets a short grace before it is killed; Run then still returns in
 	// bounded time, with the context's cause. Every other error is a *Fault.
 	Run(ctx context.Context, t Task, s Sink) (Report, error)

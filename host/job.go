@@ -46,11 +46,9 @@ const (
 	CodePluginFailed      ErrorCode = "plugin_failed"      // said Completed FAILED
 	CodePluginRefused     ErrorCode = "plugin_refused"     // refused the request or its options; never retried
 	CodePartial           ErrorCode = "partial"            // part of the target was not scanned
-	CodeLimitExceeded     ErrorCode = "limit_exceeded"     // over a limit of this host (findings, output)
 	CodeInputUnusable     ErrorCode = "input_unusable"     // the archive could not be read back or unpacked
 	CodeTimedOut          ErrorCode = "timed_out"          // over the scan type's timeout
 	CodeLeaseExpired      ErrorCode = "lease_expired"      // the host that ran it died or was cut off
-	CodeCanceled          ErrorCode = "canceled"           //
 	CodeInternal          ErrorCode = "internal"           // a fault of this host, logged there
 )
 
@@ -61,6 +59,10 @@ type JobError struct {
 	Message string    `json:"message"`
 	Attempt int       `json:"attempt"`
 }
+
+// CrashLimit is how many attempts of a job may end with the death of its plugin
+// or its host before the input counts as poison and the job has failed.
+const CrashLimit = 3
 
 // Lease is the right to write to a running job. Epoch grows with every claim
 // and never shrinks; ID is random, so that a store restored from a backup

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/intake"
 )
 
 // Where the server and the key come from when no flag says it.
@@ -70,8 +70,6 @@ Exit codes:
 	return cmd
 }
 
-var projectName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	render, ok := p.renderers()[f.format]
 	if !ok {
@@ -123,7 +121,7 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 
 // check finds what the host would refuse only after the upload.
 func (f scanFlags) check() error {
-	if f.project != "" && !projectName.MatchString(f.project) {
+	if intake.CheckProject(f.project) != nil {
 		return fmt.Errorf("--project %q: use letters, digits, _ and -, at most 64", f.project)
 	}
 	if f.timeout <= 0 {

@@ -39,10 +39,6 @@ type Config struct {
 	Backoff func(scanType string) Backoff
 }
 
-// crashLimit is how many times a job's plugin, or its host, may die on one
-// input before the input counts as poison.
-const crashLimit = 3
-
 func (c Config) withDefaults() (Config, error) {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {

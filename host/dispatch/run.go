@@ -15,15 +15,14 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	log := d.log.With("scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt)
 	ctx, stop := context.WithCancelCause(jobs)
 	defer stop(nil)
-	deadline := time.Now().Add(c.Remaining)
-	timer := time.AfterFunc(c.Remaining, func() { stop(errDeadline) })
-	defer timer.Stop()
+	ctx, stopTimer := context.WithTimeoutCause(ctx, c.Remaining, errDeadline)
+	defer stopTimer()
 	patient := d.heart.admit(c.Lease, began, stop)
 	defer d.heart.dismiss(c.Lease)
 
 	log.Info("job started")
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
-	report, err := d.attempt(ctx, c, deadline, sink)
+	report, err := d.attempt(ctx, c, sink)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
 		// Another host has it, or will: whatever was found here is not the result.
 		log.Warn("job dropped: its lease was lost while it ran")
@@ -45,7 +44,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 
 // attempt prepares the place and runs the plugin. A panic of this host's own
 // code fails the one job.
-func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, deadline time.Time, s *sink) (report host.Report, err error) {
+func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report host.Report, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.log.Error("panic while running a job", "job", c.Job.ID, "panic", p, "stack", string(debug.Stack()))
@@ -60,7 +59,7 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, deadline time.Ti
 	return d.executor.Run(ctx, host.Task{
 		Plugin: c.Job.Plugin, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
 		Root: place.Root, URL: c.Scan.Input.URL, DisplayName: displayName(c.Scan),
-		WorkDir: place.WorkDir, Options: c.Scan.OptionsFor(c.Job.Plugin), Deadline: deadline,
+		WorkDir: place.WorkDir, Options: c.Scan.OptionsFor(c.Job.Plugin),
 	}, s)
 }
 
@@ -118,7 +117,7 @@ func (d *Dispatcher) outcome(ctx context.Context, c host.Claim, r host.Report, e
 
 func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crashed bool) {
 	o.Crashed = crashed
-	poison := crashed && c.Job.Crashes+1 >= crashLimit
+	poison := crashed && c.Job.Crashes+1 >= host.CrashLimit
 	if !retryable || poison || c.Job.Attempt >= c.Job.MaxAttempts {
 		o.State = host.StateFailed
 		return

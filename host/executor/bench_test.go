@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -40,7 +39,7 @@ func BenchmarkRun(b *testing.B) {
 					b.Error(err)
 				}
 			}()
-			task := host.Task{Plugin: "hostile", Root: dir, WorkDir: dir, Deadline: time.Now().Add(time.Hour)}
+			task := host.Task{Plugin: "hostile", Root: dir, WorkDir: dir}
 			for b.Loop() {
 				if _, err := e.Run(ctx, task, &sink{}); err != nil {
 					b.Fatal(err)

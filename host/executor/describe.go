@@ -116,7 +116,11 @@ func (p *process) configure(ctx context.Context) error {
 		if i == 20 {
 			break
 		}
-		text := clean.Line(strings.Join(append([]string{d.GetSummary()}, d.GetDetail()), " "), 300)
+		text := d.GetSummary()
+		if d.GetDetail() != "" {
+			text = strings.TrimSuffix(text, ".") + ". " + d.GetDetail()
+		}
+		text = clean.Line(text, 300)
 		if at := clean.Line(strings.Join(d.GetAttributePath(), "."), 100); at != "" {
 			text = at + ": " + text
 		}

@@ -140,12 +140,6 @@ func (e *Executor) Run(ctx context.Context, t host.Task, s host.Sink) (host.Repo
 
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if !t.Deadline.IsZero() {
-		f := newFault(t.Plugin, host.CodeTimedOut, false, "was stopped at the deadline of its job")
-		var stop context.CancelFunc
-		runCtx, stop = context.WithDeadlineCause(runCtx, t.Deadline, f)
-		defer stop()
-	}
 	watching := make(chan struct{})
 	defer close(watching)
 	go func() {

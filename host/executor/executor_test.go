@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 		"describe-twins":           {unavailable, true, []string{`"hostile.rule" twice`}},
 		"describe-hang":            {unavailable, true, []string{"did not answer Describe within 5s"}},
 		"describe-crash":           {unavailable, true, []string{"exited with status 5 before it answered Describe"}},
-		"configure-refuse":         {unavailable, true, []string{"limits.max: must be a size Write 1MiB."}},
+		"configure-refuse":         {unavailable, true, []string{"limits.max: must be a size. Write 1MiB."}},
 		"refuse":                   {host.CodePluginRefused, false, []string{"refused the scan: no such option"}},
 		"busy":                     {unavailable, true, []string{"too many scans"}},
 		"unavailable":              {unavailable, true, []string{"draining"}},
@@ -227,13 +227,15 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestDeadlineOfTheTask(t *testing.T) {
+func TestDeadline(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "hang")
-	task := b.task(t, "")
-	task.Deadline = time.Now().Add(time.Second)
-	_, err := b.Run(t.Context(), task, &sink{})
-	wantFault(t, err, host.CodeTimedOut, false, "deadline")
+	cause := errors.New("over its deadline")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
+	defer cancel()
+	if _, err := b.Run(ctx, b.task(t, ""), &sink{}); err != cause { //nolint:errorlint // the cause itself, as the port says
+		t.Errorf("Run: %v, want the cause", err)
+	}
 	b.wantNothingLeft(t)
 }
 

@@ -196,6 +196,11 @@ scan "brittle" {
   attempts = 2
   backoff  = "100ms..100ms"
 }
+scan "brief" {
+  input   = "archive"
+  plugins = ["gate"]
+  timeout = "1s"
+}
 scan "noop" {
   input   = "archive"
   plugins = ["noop"]

@@ -36,6 +36,7 @@ func TestSuite(t *testing.T) {
 		{"refused archives", testRefusedArchives},
 		{"tenants", testTenants},
 		{"cancel", testCancel},
+		{"time-out", testTimeout},
 		{"SIGTERM", testTerminate},
 		{"a scan type without a plugin", testNoPlugin},
 	}
@@ -304,6 +305,19 @@ func testCancel(t *testing.T, p place) {
 	if _, err := c.api(0, "a").Cancel(t.Context(), done.ID); status(err) != http.StatusConflict {
 		t.Errorf("cancel of a scan that succeeded: %v, want 409", err)
 	}
+}
+
+func testTimeout(t *testing.T, p place) {
+	c := start(t, p, settings{})
+	s := c.wait(c.upload(0, "brief", sample(t), "").ID)
+	job := s.Jobs[0]
+	if s.State != client.StateTimedOut || job.State != client.StateTimedOut || job.Attempt != 1 {
+		t.Errorf("scan = %s, job %s after %d attempts, want timed_out after one", s.State, job.State, job.Attempt)
+	}
+	if job.Error == nil || job.Error.Code != "timed_out" || !strings.Contains(job.Error.Message, `1s that scan type "brief" allows`) {
+		t.Errorf("error = %+v, want the time that was allowed", job.Error)
+	}
+	waitGone(t, bin.gate, c.dir)
 }
 
 func testTerminate(t *testing.T, p place) {
