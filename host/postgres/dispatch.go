@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // dispatchLock is the advisory lock under which one host at a time fills the
@@ -95,13 +96,13 @@ func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, hori
 	var overdue bool
 	err := s.batch(ctx, "dispatch", func(b *pgx.Batch) {
 		b.Queue(dispatchLock)
-		b.Queue(dispatch, max(window, 0), micros(horizon), cleanAll(plugins)).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(dispatch, max(window, 0), record.Micros(horizon), record.CleanAll(plugins)).Query(func(rows pgx.Rows) (err error) {
 			out.Bells, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (d host.Doorbell, err error) {
 				return d, r.Scan(&d.Job, &d.Plugin)
 			})
 			return err
 		})
-		b.Queue(afterDispatch, micros(horizon), cleanAll(plugins)).QueryRow(func(row pgx.Row) error {
+		b.Queue(afterDispatch, record.Micros(horizon), record.CleanAll(plugins)).QueryRow(func(row pgx.Row) error {
 			var next int64
 			err := row.Scan(&out.More, &overdue, &next)
 			out.Next = time.Duration(next) * time.Microsecond

@@ -2,24 +2,13 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
-
-// detail is what of a finding is only shown, never searched.
-type detail struct {
-	Confidence host.Confidence `json:"confidence,omitempty"`
-	Location   host.Location   `json:"location"`
-	Snippet    string          `json:"snippet,omitempty"`
-	CWE        []int           `json:"cwe,omitempty"`
-	Tags       []string        `json:"tags,omitempty"`
-	References []string        `json:"references,omitempty"`
-	Properties json.RawMessage `json:"properties,omitempty"`
-}
 
 // findingRows are findings as arrays, each with the place of its lease.
 type findingRows struct {
@@ -30,23 +19,17 @@ type findingRows struct {
 
 func (r *findingRows) add(lease int, batch []host.Finding) {
 	for _, f := range batch {
-		if !isID(f.ID) {
+		if !record.IsID(f.ID) {
 			f.ID = host.NewFindingID()
-		}
-		d := detail{Confidence: host.Confidence(clean(string(f.Confidence))), Location: f.Location, Snippet: clean(f.Snippet),
-			CWE: f.CWE, Tags: cleanAll(f.Tags), References: cleanAll(f.References)}
-		d.Location.Path, d.Location.URL = clean(f.Location.Path), clean(f.Location.URL)
-		if p := clean(string(f.Properties)); json.Valid([]byte(p)) {
-			d.Properties = json.RawMessage(p)
 		}
 		r.lease = append(r.lease, int32(lease))
 		r.id = append(r.id, string(f.ID))
 		r.severity = append(r.severity, int16(f.Severity.Rank()))
-		r.ruleID = append(r.ruleID, clean(f.RuleID))
-		r.fingerprint = append(r.fingerprint, clean(f.Fingerprint))
-		r.title = append(r.title, clean(f.Title))
-		r.message = append(r.message, clean(f.Message))
-		r.moreJSON = append(r.moreJSON, encode(d))
+		r.ruleID = append(r.ruleID, record.Clean(f.RuleID))
+		r.fingerprint = append(r.fingerprint, record.Clean(f.Fingerprint))
+		r.title = append(r.title, record.Clean(f.Title))
+		r.message = append(r.message, record.Clean(f.Message))
+		r.moreJSON = append(r.moreJSON, record.Detail(f))
 	}
 }
 
@@ -59,7 +42,7 @@ type leaseRows struct {
 
 // add takes a lease unless it cannot exist, or is there already.
 func (r *leaseRows) add(l host.Lease, seen map[host.Lease]bool) bool {
-	if seen[l] || !isID(l.Job) || !isID(l.ID) {
+	if seen[l] || !record.IsID(l.Job) || !record.IsID(l.ID) {
 		return false
 	}
 	seen[l] = true
@@ -118,7 +101,7 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 // findings takes tenant, scan, the only rank or null, the rank and id to
 // continue behind (-1 and the least id: from the start), and a limit.
 const findings = `
-select f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at
+select ` + record.FindingColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
 where f.scan_id = $2 and f.tenant_id = $1
@@ -129,15 +112,12 @@ order by f.severity, f.id limit $6`
 // Findings implements host.ScanStore.
 func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q host.FindingQuery) (all []host.Finding, err error) {
 	op := fmt.Sprintf("list findings of scan %.64q", string(id))
-	if !isID(t) || !isID(id) {
+	if !record.IsID(t) || !record.IsID(id) {
 		return nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	after := host.FindingCursor{Rank: -1, ID: "00000000-0000-0000-0000-000000000000"}
-	if q.After != nil {
-		after = *q.After
-		if !isID(after.ID) || after.Rank < 0 || after.Rank >= len(host.Severities()) {
-			return nil, fmt.Errorf("%s: cursor %d, %.64q: %w", op, after.Rank, string(after.ID), host.ErrInvalid)
-		}
+	after, err := record.Behind(q.After)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var only *int16
 	if q.Severity != "" {
@@ -148,7 +128,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 			var one int
 			return row.Scan(&one)
 		})
-		b.Queue(findings, string(t), string(id), only, int16(after.Rank), string(after.ID), limit(q.Limit, 100, 1000)).
+		b.Queue(findings, string(t), string(id), only, int16(after.Rank), string(after.ID), record.Limit(q.Limit, 100, 1000)).
 			Query(func(rows pgx.Rows) (err error) {
 				all, err = pgx.CollectRows(rows, toFinding)
 				return err
@@ -157,19 +137,10 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	return all, err
 }
 
-func toFinding(row pgx.CollectableRow) (f host.Finding, err error) {
-	var rank int
-	var more text
-	err = row.Scan(&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &more, at(&f.CreatedAt))
-	if err != nil {
-		return f, err
+func toFinding(row pgx.CollectableRow) (host.Finding, error) {
+	var r record.Finding
+	if err := row.Scan(r.Dest(at)...); err != nil {
+		return host.Finding{}, err
 	}
-	var d detail
-	if err := object("detail", more, &d); err != nil {
-		return f, err
-	}
-	f.Severity = host.Severities()[rank]
-	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
-	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
-	return f, nil
+	return r.Value()
 }

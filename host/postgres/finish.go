@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // deriveScans and deriveEnd enclose a list or subquery of scan ids. It is
@@ -115,25 +115,23 @@ func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
 		}
 		progress, retry := "", o.State == host.StateQueued
 		if o.Progress != (host.Progress{}) {
-			progress = encodeProgress(o.Progress)
+			progress = record.Progress(o.Progress)
 		}
-		if delivers(o.State) {
+		if record.Delivers(o.State) {
 			r.findings.add(len(r.leases.job), o.Findings)
 		}
-		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, encodeError(o.Error))
+		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, record.JobError(o.Error))
 		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
-		r.delay = append(r.delay, max(0, micros(o.RetryAfter)))
+		r.delay = append(r.delay, max(0, record.Micros(o.RetryAfter)))
 	}
 	return r
 }
-
-func delivers(s host.State) bool { return s == host.StateSucceeded || s == host.StatePartial }
 
 // Finish implements host.JobStore. An outcome that comes twice counts once;
 // the second is lost. Findings of an attempt that delivers nothing are dropped.
 func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []host.Lease, err error) {
 	op := fmt.Sprintf("finish %d jobs", len(outcomes))
-	if err := checkOutcomes(outcomes); err != nil {
+	if err := record.CheckOutcomes(outcomes); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	r := outcomesOf(outcomes)
@@ -173,19 +171,4 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 		sent[o.Lease] = false // a second one with the same lease
 	}
 	return lost, nil
-}
-
-// checkOutcomes refuses what the dispatcher must never send, before anything
-// is stored.
-func checkOutcomes(outcomes []host.Outcome) error {
-	needsError := []host.State{host.StateFailed, host.StateTimedOut, host.StateQueued}
-	for _, o := range outcomes {
-		switch {
-		case !host.StateRunning.CanBecome(o.State):
-			return fmt.Errorf("job %.64q cannot go from running to %.32q: %w", string(o.Lease.Job), string(o.State), host.ErrInvalid)
-		case o.Error == nil && !o.Release && slices.Contains(needsError, o.State):
-			return fmt.Errorf("job %.64q becomes %s without an error that says why: %w", string(o.Lease.Job), o.State, host.ErrInvalid)
-		}
-	}
-	return nil
 }

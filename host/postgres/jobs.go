@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // lockScans takes job ids and locks their scans, by id. It stands before every
@@ -37,8 +38,8 @@ with picked as (
     update scans s set state = 'running', started_at = coalesce(s.started_at, now())
     where s.id in (select scan_id from claimed) and (s.state <> 'running' or s.started_at is null)
 )
-select ` + jobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
-       ` + scanColumns + `, coalesce(s.started_at, now())
+select ` + record.JobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
+       ` + record.ScanColumns + `, coalesce(s.started_at, now())
 from claimed j join scans s on s.id = j.scan_id order by j.id`
 
 // Claim implements host.JobStore.
@@ -49,7 +50,7 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 	}
 	err = s.batch(ctx, fmt.Sprintf("claim %d jobs", len(list)), func(b *pgx.Batch) {
 		b.Queue(lockScans, list)
-		b.Queue(claim, list, clean(owner), micros(ttl)).Query(func(rows pgx.Rows) (err error) {
+		b.Queue(claim, list, record.Clean(owner), record.Micros(ttl)).Query(func(rows pgx.Rows) (err error) {
 			out, err = pgx.CollectRows(rows, toClaim)
 			return err
 		})
@@ -58,19 +59,19 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 }
 
 func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
-	var j jobRow
-	var s scanRow
+	var j record.Job
+	var s record.Scan
 	var left int64
 	var started time.Time
-	dest := append(j.dest(), &c.Lease.Epoch, &c.Lease.ID, &left)
-	dest = append(append(dest, s.dest()...), at(&started))
+	dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &left)
+	dest = append(append(dest, s.Dest(at)...), at(&started))
 	if err := row.Scan(dest...); err != nil {
 		return c, err
 	}
-	if c.Job, err = j.value(); err != nil {
+	if c.Job, err = j.Value(); err != nil {
 		return c, err
 	}
-	if c.Scan, err = s.value(); err != nil {
+	if c.Scan, err = s.Value(); err != nil {
 		return c, err
 	}
 	c.Lease.Job, c.Remaining = c.Job.ID, time.Duration(left)*time.Microsecond
@@ -103,7 +104,7 @@ func (s *Store) Heartbeat(ctx context.Context, beats []host.Beat, ttl time.Durat
 	seen := map[host.Lease]bool{}
 	for _, b := range beats {
 		if l.add(b.Lease, seen) {
-			progress = append(progress, encodeProgress(b.Progress))
+			progress = append(progress, record.Progress(b.Progress))
 		}
 	}
 	if len(l.job) == 0 {
@@ -111,7 +112,7 @@ func (s *Store) Heartbeat(ctx context.Context, beats []host.Beat, ttl time.Durat
 	}
 	var pulses []host.Pulse
 	err := s.do(ctx, fmt.Sprintf("renew %d leases", len(l.job)), func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, heartbeat, l.job, l.epoch, l.id, progress, micros(ttl))
+		rows, err := s.pool.Query(ctx, heartbeat, l.job, l.epoch, l.id, progress, record.Micros(ttl))
 		if err != nil {
 			return err
 		}

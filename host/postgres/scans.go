@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,67 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const scanColumns = `s.id, s.tenant_id, s.type, s.project, s.archive, s.url, s.options, s.state,
-	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at,
-	s.critical, s.high, s.medium, s.low, s.info, s.unknown`
-
-// scanRow holds what is not scanned straight into a host.Scan.
-type scanRow struct {
-	host.Scan
-	archive, url, options text
-}
-
-func (r *scanRow) dest() []any {
-	s := &r.Scan
-	return []any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.archive, &r.url, &r.options, &s.State,
-		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt),
-		&s.Counts.Critical, &s.Counts.High, &s.Counts.Medium, &s.Counts.Low, &s.Counts.Info, &s.Counts.Unknown}
-}
-
-func (r *scanRow) value() (host.Scan, error) {
-	r.Input.URL = string(r.url)
-	if r.options != "" {
-		r.Options = json.RawMessage(r.options)
-	}
-	if r.archive != "" {
-		r.Input.Archive = &host.Archive{}
-	}
-	return r.Scan, object("archive", r.archive, r.Input.Archive)
-}
-
 func toScan(row pgx.CollectableRow) (host.Scan, error) {
-	var r scanRow
-	if err := row.Scan(r.dest()...); err != nil {
+	var r record.Scan
+	if err := row.Scan(r.Dest(at)...); err != nil {
 		return host.Scan{}, err
 	}
-	return r.value()
-}
-
-const jobColumns = `j.id, j.scan_id, j.tenant_id, j.plugin, j.state, j.attempt, j.max_attempts, j.crashes,
-	j.timeout_us, j.progress, j.error, j.created_at, j.run_at, j.started_at, j.deadline_at, j.finished_at,
-	j.critical, j.high, j.medium, j.low, j.info, j.unknown`
-
-type jobRow struct {
-	host.Job
-	timeout         int64
-	progress, fault text
-}
-
-func (r *jobRow) dest() []any {
-	j := &r.Job
-	return []any{&j.ID, &j.ScanID, &j.TenantID, &j.Plugin, &j.State, &j.Attempt, &j.MaxAttempts, &j.Crashes,
-		&r.timeout, &r.progress, &r.fault, at(&j.CreatedAt), at(&j.RunAt), at(&j.StartedAt), at(&j.DeadlineAt), at(&j.FinishedAt),
-		&j.Counts.Critical, &j.Counts.High, &j.Counts.Medium, &j.Counts.Low, &j.Counts.Info, &j.Counts.Unknown}
-}
-
-func (r *jobRow) value() (host.Job, error) {
-	r.Timeout = time.Duration(r.timeout) * time.Microsecond
-	if r.fault != "" {
-		r.Error = &host.JobError{}
-	}
-	return r.Job, errors.Join(object("progress", r.progress, &r.Progress), object("error", r.fault, r.Error))
+	return r.Value()
 }
 
 // accept takes a scan's columns and, as arrays in order, those of its jobs.
@@ -91,24 +38,16 @@ select created_at from s`
 // Accept implements host.ScanStore.
 func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	op := fmt.Sprintf("accept scan %s", scan.ID)
-	scan, err := asAccepted(scan)
+	scan, err := record.Accepted(scan)
 	if err != nil {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, err)
 	}
 	n := len(scan.Jobs)
 	id, plugin, attempts, timeout := make([]string, n), make([]string, n), make([]int32, n), make([]int64, n)
 	for i, j := range scan.Jobs {
-		id[i], plugin[i], attempts[i], timeout[i] = string(j.ID), j.Plugin, int32(j.MaxAttempts), micros(j.Timeout)
+		id[i], plugin[i], attempts[i], timeout[i] = string(j.ID), j.Plugin, int32(j.MaxAttempts), record.Micros(j.Timeout)
 	}
-	var archive, url, options *string
-	if scan.Input.Archive != nil {
-		archive = new(encode(scan.Input.Archive))
-	} else {
-		url = &scan.Input.URL
-	}
-	if scan.Options != nil {
-		options = new(string(scan.Options))
-	}
+	archive, url, options := record.Input(scan)
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, accept, string(scan.ID), string(scan.TenantID), scan.Type, scan.Project,
@@ -124,47 +63,10 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	return scan, nil
 }
 
-// asAccepted gives the scan as it will be read back, but for its times, and
-// refuses what no later step could handle.
-func asAccepted(in host.Scan) (host.Scan, error) {
-	a := in.Input.Archive
-	switch {
-	case len(in.Jobs) == 0:
-		return in, fmt.Errorf("a scan needs at least one job: %w", host.ErrInvalid)
-	case (a == nil) == (in.Input.URL == ""):
-		return in, fmt.Errorf("a scan needs either an archive or a URL: %w", host.ErrInvalid)
-	case in.Options != nil && !json.Valid(in.Options):
-		return in, fmt.Errorf("the options are not JSON: %w", host.ErrInvalid)
-	case !isID(in.ID):
-		return in, fmt.Errorf("scan id %.64q is not a UUID: %w", string(in.ID), host.ErrInvalid)
-	case !isID(in.TenantID):
-		return in, fmt.Errorf("tenant %.64q: %w", string(in.TenantID), host.ErrNotFound)
-	}
-	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: clean(in.Type), Project: clean(in.Project),
-		Input: host.Input{URL: clean(in.Input.URL)}, State: host.StateQueued}
-	if in.Options != nil {
-		out.Options = json.RawMessage(clean(string(in.Options)))
-	}
-	if a != nil {
-		c := *a
-		c.Blob, c.Filename = host.BlobKey(clean(string(a.Blob))), clean(a.Filename)
-		c.Format, c.SHA256 = clean(a.Format), clean(a.SHA256)
-		out.Input.Archive = &c
-	}
-	for _, j := range in.Jobs {
-		if !isID(j.ID) || j.Plugin == "" || j.MaxAttempts < 1 || j.Timeout < time.Microsecond {
-			return in, fmt.Errorf("job %.64q needs a UUID, a plugin, at least one attempt and a timeout: %w", string(j.ID), host.ErrInvalid)
-		}
-		out.Jobs = append(out.Jobs, host.Job{ID: j.ID, ScanID: in.ID, TenantID: in.TenantID, Plugin: clean(j.Plugin),
-			State: host.StateQueued, MaxAttempts: j.MaxAttempts, Timeout: j.Timeout.Truncate(time.Microsecond)})
-	}
-	return out, nil
-}
-
 // scanWithJobs takes tenant and scan: one statement, so that a scan never
 // contradicts its jobs. Every scan has at least one.
 const scanWithJobs = `
-select ` + scanColumns + `, ` + jobColumns + `
+select ` + record.ScanColumns + `, ` + record.JobColumns + `
 from scans s join jobs j on j.tenant_id = s.tenant_id and j.scan_id = s.id
 where s.tenant_id = $1 and s.id = $2 order by j.ordinal`
 
@@ -173,13 +75,13 @@ func queueScan(b *pgx.Batch, t host.TenantID, id host.ScanID, out *host.Scan) {
 		*out = host.Scan{}
 		var jobs []host.Job
 		for rows.Next() {
-			var s scanRow
-			var j jobRow
-			if err := rows.Scan(append(s.dest(), j.dest()...)...); err != nil {
+			var s record.Scan
+			var j record.Job
+			if err := rows.Scan(append(s.Dest(at), j.Dest(at)...)...); err != nil {
 				return err
 			}
-			scan, serr := s.value()
-			job, jerr := j.value()
+			scan, serr := s.Value()
+			job, jerr := j.Value()
 			if err := errors.Join(serr, jerr); err != nil {
 				return err
 			}
@@ -199,7 +101,7 @@ func queueScan(b *pgx.Batch, t host.TenantID, id host.ScanID, out *host.Scan) {
 // Scan implements host.ScanStore.
 func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan host.Scan, err error) {
 	op := fmt.Sprintf("read scan %.64q", string(id))
-	if !isID(t) || !isID(id) {
+	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	err = s.batch(ctx, op, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
@@ -209,7 +111,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan
 // scans takes tenant, type, project, state ("" for any), the id to continue
 // behind or null, and a limit.
 const scans = `
-select ` + scanColumns + ` from scans s
+select ` + record.ScanColumns + ` from scans s
 where s.tenant_id = $1
   and ($2 = '' or s.type = $2) and ($3 = '' or s.project = $3) and ($4 = '' or s.state = $4)
   and ($5::uuid is null or s.id < $5::uuid)
@@ -217,18 +119,18 @@ order by s.id desc limit $6`
 
 // Scans implements host.ScanStore.
 func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (all []host.Scan, err error) {
-	if !isID(t) {
+	if !record.IsID(t) {
 		return nil, nil
 	}
 	var after *string
 	if q.After != "" {
-		if !isID(q.After) {
+		if !record.IsID(q.After) {
 			return nil, fmt.Errorf("list scans: cursor %.64q is not a UUID: %w", string(q.After), host.ErrInvalid)
 		}
 		after = new(string(q.After))
 	}
 	err = s.do(ctx, "list scans", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, scans, string(t), clean(q.Type), clean(q.Project), clean(string(q.State)), after, limit(q.Limit, 50, 500))
+		rows, err := s.pool.Query(ctx, scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500))
 		if err != nil {
 			return err
 		}
@@ -238,17 +140,10 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 	return all, err
 }
 
-func limit(asked, usual, most int) int {
-	if asked <= 0 {
-		return usual
-	}
-	return min(asked, most)
-}
-
 // Cancel implements host.ScanStore.
 func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (scan host.Scan, err error) {
 	op := fmt.Sprintf("cancel scan %.64q", string(id))
-	if !isID(t) || !isID(id) {
+	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	tenant, one := string(t), string(id)

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // pickExpired takes a limit and locks jobs whose lease ran out, with their
@@ -108,7 +109,7 @@ where j.id = n.id and j.lease_owner = $2`
 // ReleaseOwner implements host.JobStore. What others hold locked is waited for:
 // the owner is dead, and this must find all of it.
 func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
-	owner = clean(owner)
+	owner = record.Clean(owner)
 	op := fmt.Sprintf("give back the jobs of %q", owner)
 	var jobs []string
 	err = s.do(ctx, op, func(ctx context.Context) error {

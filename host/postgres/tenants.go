@@ -7,13 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // CreateTenant implements host.TenantStore.
 func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	op := fmt.Sprintf("create tenant %q", t.Name)
 	return s.do(ctx, op, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, `insert into tenants (id, name) values ($1, $2)`, string(t.ID), clean(t.Name))
+		_, err := s.pool.Exec(ctx, `insert into tenants (id, name) values ($1, $2)`, string(t.ID), record.Clean(t.Name))
 		return err
 	})
 }
@@ -21,7 +22,7 @@ func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
 	err = s.do(ctx, fmt.Sprintf("find tenant %q", name), func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `select id, name, created_at from tenants where name = $1`, clean(name)).
+		return s.pool.QueryRow(ctx, `select id, name, created_at from tenants where name = $1`, record.Clean(name)).
 			Scan(&t.ID, &t.Name, at(&t.CreatedAt))
 	})
 	return t, err
@@ -55,13 +56,13 @@ func scanKey(r pgx.CollectableRow) (k host.Key, err error) {
 // CreateKey implements host.KeyStore.
 func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 	op := fmt.Sprintf("create key %s", k.ID)
-	if !isID(k.TenantID) {
+	if !record.IsID(k.TenantID) {
 		return fmt.Errorf("%s: tenant %.64q: %w", op, k.TenantID, host.ErrNotFound)
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx,
 			`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at) values ($1, $2, $3, $4, $5, $6)`,
-			string(k.ID), string(k.TenantID), clean(k.Name), clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt))
+			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt))
 		return err
 	})
 }
@@ -93,7 +94,7 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err erro
 
 // Keys implements host.KeyStore.
 func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err error) {
-	if !isID(t) {
+	if !record.IsID(t) {
 		return nil, nil
 	}
 	err = s.do(ctx, "list keys", func(ctx context.Context) error {
@@ -111,7 +112,7 @@ func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err 
 // RevokeKey implements host.KeyStore.
 func (s *Store) RevokeKey(ctx context.Context, t host.TenantID, k host.KeyID) error {
 	op := fmt.Sprintf("revoke key %.64q", string(k))
-	if !isID(t) || !isID(k) {
+	if !record.IsID(t) || !record.IsID(k) {
 		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {

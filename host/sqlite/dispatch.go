@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // candidate is a job that may be handed out.
@@ -27,7 +28,7 @@ func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, hori
 		if err := tx.endOverdue(ctx); err != nil {
 			return err
 		}
-		edge := tx.now - micros(horizon)
+		edge := tx.now - record.Micros(horizon)
 		var busy int
 		err := tx.QueryRowContext(ctx, `select count(*) from jobs
 			where state = 'queued' and dispatched_at is not null and dispatched_at > ?

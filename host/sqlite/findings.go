@@ -3,33 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
-
-// detail is what of a finding is only shown, never searched.
-type detail struct {
-	Confidence host.Confidence `json:"confidence,omitempty"`
-	Location   host.Location   `json:"location"`
-	Snippet    string          `json:"snippet,omitempty"`
-	CWE        []int           `json:"cwe,omitempty"`
-	Tags       []string        `json:"tags,omitempty"`
-	References []string        `json:"references,omitempty"`
-	Properties json.RawMessage `json:"properties,omitempty"`
-}
-
-// encodeDetail also checks: what a plugin said must not break a page of JSON.
-func encodeDetail(f host.Finding) string {
-	d := detail{Confidence: host.Confidence(clean(string(f.Confidence))), Location: f.Location, Snippet: clean(f.Snippet),
-		CWE: f.CWE, Tags: cleanAll(f.Tags), References: cleanAll(f.References)}
-	d.Location.Path, d.Location.URL = clean(f.Location.Path), clean(f.Location.URL)
-	if p := clean(string(f.Properties)); json.Valid([]byte(p)) {
-		d.Properties = json.RawMessage(p)
-	}
-	return encode(d)
-}
 
 // addFindings stores findings of a leased job. Those that are there already
 // stay: the caller may send a batch again whose answer it did not get.
@@ -45,11 +23,11 @@ func (tx tx) addFindings(ctx context.Context, j leased, batch []host.Finding) er
 	}
 	defer func() { _ = put.Close() }()
 	for _, f := range batch {
-		if !isID(f.ID) {
+		if !record.IsID(f.ID) {
 			f.ID = host.NewFindingID()
 		}
 		_, err := put.ExecContext(ctx, string(f.ID), string(j.tenant), string(j.scan), string(j.id), j.epoch,
-			f.Severity.Rank(), clean(f.RuleID), clean(f.Fingerprint), clean(f.Title), clean(f.Message), encodeDetail(f), tx.now)
+			f.Severity.Rank(), record.Clean(f.RuleID), record.Clean(f.Fingerprint), record.Clean(f.Title), record.Clean(f.Message), record.Detail(f), tx.now)
 		if err != nil {
 			return err
 		}
@@ -71,7 +49,7 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 // findings takes tenant, scan, the only rank or null, the rank and id to
 // continue behind, and a limit.
 const findings = `
-select f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at
+select ` + record.FindingColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
 where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3) and (f.severity, f.id) > (?4, ?5)
@@ -80,12 +58,9 @@ order by f.severity, f.id limit ?6`
 // Findings implements host.ScanStore.
 func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q host.FindingQuery) (all []host.Finding, err error) {
 	op := fmt.Sprintf("list findings of scan %.64q", string(id))
-	after := host.FindingCursor{Rank: -1}
-	if q.After != nil {
-		after = *q.After
-		if !isID(after.ID) || after.Rank < 0 || after.Rank >= len(host.Severities()) {
-			return nil, fmt.Errorf("%s: cursor %d, %.64q: %w", op, after.Rank, string(after.ID), host.ErrInvalid)
-		}
+	after, err := record.Behind(q.After)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var only *int
 	if q.Severity != "" {
@@ -98,7 +73,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 			f, err := toFinding(r)
 			all = append(all, f)
 			return err
-		}, findings, string(t), string(id), only, after.Rank, string(after.ID), limit(q.Limit, 100, 1000))
+		}, findings, string(t), string(id), only, after.Rank, string(after.ID), record.Limit(q.Limit, 100, 1000))
 	}
 	if err != nil {
 		return nil, translate(ctx, op, err)
@@ -106,19 +81,10 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	return all, nil
 }
 
-func toFinding(r *sql.Rows) (f host.Finding, err error) {
-	var rank int
-	var more text
-	err = r.Scan(&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &more, at(&f.CreatedAt))
-	if err != nil {
-		return f, err
+func toFinding(row *sql.Rows) (host.Finding, error) {
+	var r record.Finding
+	if err := row.Scan(r.Dest(at)...); err != nil {
+		return host.Finding{}, err
 	}
-	var d detail
-	if err := object("detail", more, &d); err != nil {
-		return f, err
-	}
-	f.Severity = host.Severities()[rank]
-	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
-	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
-	return f, nil
+	return r.Value()
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // deriveScans takes scan ids as JSON and the time. It is host.DeriveState in
@@ -57,7 +57,7 @@ func (tx tx) endAttempt(ctx context.Context, j leased, c change) error {
 	if c.state.Final() {
 		finished, runAt = &tx.now, 0
 	}
-	if delivers(c.state) {
+	if record.Delivers(c.state) {
 		result = &j.epoch
 	}
 	_, err := tx.ExecContext(ctx, `
@@ -96,13 +96,11 @@ where jobs.id = ?1`, string(j.id), string(j.scan), *result)
 	return err
 }
 
-func delivers(s host.State) bool { return s == host.StateSucceeded || s == host.StatePartial }
-
 // Finish implements host.JobStore. An outcome that comes twice counts once;
 // the second is lost. Findings of an attempt that delivers nothing are dropped.
 func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []host.Lease, err error) {
 	op := fmt.Sprintf("finish %d jobs", len(outcomes))
-	if err := checkOutcomes(outcomes); err != nil {
+	if err := record.CheckOutcomes(outcomes); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	if len(outcomes) == 0 {
@@ -137,11 +135,11 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 // and failed when nothing is left to try: the dispatcher decides the same, and
 // here it cannot be wrong.
 func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
-	c := change{state: o.State, err: encodeError(o.Error), crashed: o.Crashed, delay: max(0, micros(o.RetryAfter))}
+	c := change{state: o.State, err: record.JobError(o.Error), crashed: o.Crashed, delay: max(0, record.Micros(o.RetryAfter))}
 	c.release = o.State == host.StateQueued && o.Release
 	c.keepErr = c.release
 	if o.Progress != (host.Progress{}) {
-		c.progress = encodeProgress(o.Progress)
+		c.progress = record.Progress(o.Progress)
 	}
 	crashes := j.crashes
 	if o.Crashed {
@@ -151,31 +149,13 @@ func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
 	case o.State != host.StateQueued:
 	case j.cancel:
 		c.state = host.StateCanceled
-	case !o.Release && (j.attempt >= j.attempts || crashes >= maxCrashes):
+	case !o.Release && (j.attempt >= j.attempts || crashes >= host.CrashLimit):
 		c.state = host.StateFailed
 	}
-	if delivers(c.state) {
+	if record.Delivers(c.state) {
 		if err := tx.addFindings(ctx, j, o.Findings); err != nil {
 			return err
 		}
 	}
 	return tx.endAttempt(ctx, j, c)
-}
-
-// maxCrashes is how many attempts may kill a plugin or a host.
-const maxCrashes = 3
-
-// checkOutcomes refuses what the dispatcher must never send, before anything
-// is stored.
-func checkOutcomes(outcomes []host.Outcome) error {
-	needsError := []host.State{host.StateFailed, host.StateTimedOut, host.StateQueued}
-	for _, o := range outcomes {
-		switch {
-		case !host.StateRunning.CanBecome(o.State):
-			return fmt.Errorf("job %.64q cannot go from running to %.32q: %w", string(o.Lease.Job), string(o.State), host.ErrInvalid)
-		case o.Error == nil && !o.Release && slices.Contains(needsError, o.State):
-			return fmt.Errorf("job %.64q becomes %s without an error that says why: %w", string(o.Lease.Job), o.State, host.ErrInvalid)
-		}
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // leased is what a writer needs to know of a job that it holds.
@@ -60,7 +61,7 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 		out = nil
 		var taken []host.JobID
 		for _, id := range jobs {
-			r, err := tx.ExecContext(ctx, claim, tx.now, tx.now+micros(ttl), uuid.NewString(), clean(owner), string(id))
+			r, err := tx.ExecContext(ctx, claim, tx.now, tx.now+record.Micros(ttl), uuid.NewString(), record.Clean(owner), string(id))
 			if err != nil {
 				return err
 			}
@@ -95,20 +96,20 @@ where id = ?5 and state = 'queued' and run_at <= ?1 and (deadline_at is null or 
 func (tx tx) claims(ctx context.Context, taken []host.JobID) (out []host.Claim, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {
 		var c host.Claim
-		var j jobRow
-		var s scanRow
-		dest := append(j.dest(), &c.Lease.Epoch, &c.Lease.ID)
-		if err := r.Scan(append(dest, s.dest()...)...); err != nil {
+		var j record.Job
+		var s record.Scan
+		dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID)
+		if err := r.Scan(append(dest, s.Dest(at)...)...); err != nil {
 			return err
 		}
 		var jerr, serr error
-		c.Job, jerr = j.value()
-		c.Scan, serr = s.value()
+		c.Job, jerr = j.Value()
+		c.Scan, serr = s.Value()
 		c.Scan.Counts, c.Lease.Job = host.Counts{}, c.Job.ID
 		c.Remaining = c.Job.DeadlineAt.Sub(time.UnixMicro(tx.now))
 		out = append(out, c)
 		return errors.Join(jerr, serr)
-	}, `select `+jobColumns+`, j.lease_epoch, j.lease_id, `+scanColumns+`
+	}, `select `+record.JobColumns+`, j.lease_epoch, j.lease_id, `+record.ScanColumns+`
 		from jobs j join scans s on s.id = j.scan_id
 		where j.id in (select value from json_each(?)) order by j.id`, list(taken))
 	return out, err
@@ -131,7 +132,7 @@ func (s *Store) Heartbeat(ctx context.Context, beats []host.Beat, ttl time.Durat
 			err := tx.QueryRowContext(ctx, `update jobs set lease_expires_at = ?1, progress = ?2
 				where id = ?3 and lease_epoch = ?4 and lease_id = ?5 and lease_expires_at > ?6
 				returning (select cancel_requested_at is not null from scans where scans.id = jobs.scan_id)`,
-				tx.now+micros(ttl), encodeProgress(b.Progress), string(b.Lease.Job), b.Lease.Epoch, b.Lease.ID, tx.now).
+				tx.now+record.Micros(ttl), record.Progress(b.Progress), string(b.Lease.Job), b.Lease.Epoch, b.Lease.ID, tx.now).
 				Scan(&p.CancelRequested)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // Expire implements host.JobStore. The host that ran a job counts as crashed:
@@ -26,10 +27,10 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			case j.deadline <= tx.now:
 				c.state = host.StateTimedOut
 				e.Code, e.Message = host.CodeTimedOut, "its time limit passed, and the host that ran it did not answer any more"
-			case j.attempt >= j.attempts || j.crashes+1 >= maxCrashes:
+			case j.attempt >= j.attempts || j.crashes+1 >= host.CrashLimit:
 				c.state = host.StateFailed
 			}
-			c.err = encodeError(&e)
+			c.err = record.JobError(&e)
 			return c
 		})
 	})
@@ -43,7 +44,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 // killed the owner.
 func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
 	err = s.write(ctx, fmt.Sprintf("give back the jobs of %q", owner), func(ctx context.Context, tx tx) error {
-		jobs, err := tx.pick(ctx, `j.lease_owner = ? and j.lease_expires_at is not null order by j.id`, clean(owner))
+		jobs, err := tx.pick(ctx, `j.lease_owner = ? and j.lease_expires_at is not null order by j.id`, record.Clean(owner))
 		if err != nil {
 			return err
 		}
@@ -53,9 +54,9 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 			switch {
 			case j.cancel:
 				c.state = host.StateCanceled
-			case j.crashes+1 >= maxCrashes:
+			case j.crashes+1 >= host.CrashLimit:
 				c.state, c.release = host.StateFailed, false
-				c.err = encodeError(&host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
+				c.err = record.JobError(&host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
 					Message: "its host died each of the three times that it ran"})
 			}
 			return c
@@ -90,7 +91,7 @@ func (tx tx) endOverdue(ctx context.Context) error {
 		return err
 	}
 	return tx.endAll(ctx, jobs, func(j leased) change {
-		return change{state: host.StateTimedOut, err: encodeError(&host.JobError{Code: host.CodeTimedOut, Attempt: j.attempt,
+		return change{state: host.StateTimedOut, err: record.JobError(&host.JobError{Code: host.CodeTimedOut, Attempt: j.attempt,
 			Message: "its time limit passed while it waited to be tried again"})}
 	})
 }

@@ -7,23 +7,24 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
 )
 
 // CreateTenant implements host.TenantStore.
 func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	return s.write(ctx, fmt.Sprintf("create tenant %q", t.Name), func(ctx context.Context, tx tx) error {
-		if !isID(t.ID) {
+		if !record.IsID(t.ID) {
 			return fmt.Errorf("id %.64q is not a UUID: %w", string(t.ID), host.ErrInvalid)
 		}
 		_, err := tx.ExecContext(ctx, `insert into tenants (id, name, created_at) values (?, ?, ?)`,
-			string(t.ID), clean(t.Name), tx.now)
+			string(t.ID), record.Clean(t.Name), tx.now)
 		return err
 	})
 }
 
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
-	err = s.readers.QueryRowContext(ctx, `select id, name, created_at from tenants where name = ?`, clean(name)).
+	err = s.readers.QueryRowContext(ctx, `select id, name, created_at from tenants where name = ?`, record.Clean(name)).
 		Scan(&t.ID, &t.Name, at(&t.CreatedAt))
 	if err != nil {
 		return host.Tenant{}, translate(ctx, fmt.Sprintf("find tenant %q", name), err)
@@ -58,12 +59,12 @@ func scanKey(scan func(...any) error) (k host.Key, err error) {
 // CreateKey implements host.KeyStore.
 func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 	return s.write(ctx, fmt.Sprintf("create key %s", k.ID), func(ctx context.Context, tx tx) error {
-		if !isID(k.ID) {
+		if !record.IsID(k.ID) {
 			return fmt.Errorf("the id is not a UUID: %w", host.ErrInvalid)
 		}
 		_, err := tx.ExecContext(ctx,
 			`insert into api_keys (id, tenant_id, name, prefix, hash, created_at, expires_at) values (?, ?, ?, ?, ?, ?, ?)`,
-			string(k.ID), string(k.TenantID), clean(k.Name), clean(k.Prefix), k.Hash[:], tx.now, orNull(k.ExpiresAt))
+			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], tx.now, orNull(k.ExpiresAt))
 		return err
 	})
 }

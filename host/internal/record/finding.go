@@ -1,0 +1,71 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// detail is what of a finding is only shown, never searched.
+type detail struct {
+	Confidence host.Confidence `json:"confidence,omitempty"`
+	Location   host.Location   `json:"location"`
+	Snippet    string          `json:"snippet,omitempty"`
+	CWE        []int           `json:"cwe,omitempty"`
+	Tags       []string        `json:"tags,omitempty"`
+	References []string        `json:"references,omitempty"`
+	Properties json.RawMessage `json:"properties,omitempty"`
+}
+
+// Detail is that column of a finding. It also checks: what a plugin said must
+// not break a page of JSON.
+func Detail(f host.Finding) string {
+	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet),
+		CWE: f.CWE, Tags: CleanAll(f.Tags), References: CleanAll(f.References)}
+	d.Location.Path, d.Location.URL = Clean(f.Location.Path), Clean(f.Location.URL)
+	if p := Clean(string(f.Properties)); json.Valid([]byte(p)) {
+		d.Properties = json.RawMessage(p)
+	}
+	return Encode(d)
+}
+
+// FindingColumns are those of findings f with their jobs j that Finding takes.
+const FindingColumns = `f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at`
+
+// Finding is a row of FindingColumns.
+type Finding struct {
+	finding host.Finding
+	rank    int
+	detail  *string
+}
+
+// Dest is where to scan the row.
+func (r *Finding) Dest(at AtFunc) []any {
+	f := &r.finding
+	return []any{&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &r.rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &r.detail, at(&f.CreatedAt)}
+}
+
+// Value is what was scanned.
+func (r *Finding) Value() (host.Finding, error) {
+	var d detail
+	if err := decode("detail", r.detail, &d); err != nil {
+		return host.Finding{}, err
+	}
+	f := r.finding
+	f.Severity = host.Severities()[r.rank]
+	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
+	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
+	return f, nil
+}
+
+// Behind is where a page of findings continues; the least place for no cursor.
+func Behind(c *host.FindingCursor) (host.FindingCursor, error) {
+	if c == nil {
+		return host.FindingCursor{Rank: -1, ID: "00000000-0000-0000-0000-000000000000"}, nil
+	}
+	if !IsID(c.ID) || c.Rank < 0 || c.Rank >= len(host.Severities()) {
+		return *c, fmt.Errorf("cursor %d, %.64q: %w", c.Rank, string(c.ID), host.ErrInvalid)
+	}
+	return *c, nil
+}

@@ -1,0 +1,98 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// AtFunc gives a store's scanner of a time that may be null.
+type AtFunc func(*time.Time) any
+
+// ScanColumns are those of scans s that Scan takes.
+const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.archive, s.url, s.options, s.state,
+	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at,
+	s.critical, s.high, s.medium, s.low, s.info, s.unknown`
+
+// Scan is a row of ScanColumns.
+type Scan struct {
+	scan                  host.Scan
+	archive, url, options *string
+}
+
+// Dest is where to scan the row.
+func (r *Scan) Dest(at AtFunc) []any {
+	s := &r.scan
+	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.archive, &r.url, &r.options, &s.State,
+		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt)}, counts(&s.Counts)...)
+}
+
+// Value is what was scanned, without jobs.
+func (r *Scan) Value() (host.Scan, error) {
+	if r.url != nil {
+		r.scan.Input.URL = *r.url
+	}
+	if r.options != nil {
+		r.scan.Options = json.RawMessage(*r.options)
+	}
+	if r.archive != nil {
+		r.scan.Input.Archive = &host.Archive{}
+	}
+	return r.scan, decode("archive", r.archive, r.scan.Input.Archive)
+}
+
+func counts(c *host.Counts) []any {
+	return []any{&c.Critical, &c.High, &c.Medium, &c.Low, &c.Info, &c.Unknown}
+}
+
+// Input gives the columns of a scan's target and options.
+func Input(s host.Scan) (archive, url, options *string) {
+	if s.Input.Archive != nil {
+		archive = new(Encode(s.Input.Archive))
+	} else {
+		url = &s.Input.URL
+	}
+	if s.Options != nil {
+		options = new(string(s.Options))
+	}
+	return archive, url, options
+}
+
+// Accepted gives the scan as it will be read back, but for its times, and
+// refuses what no later step could handle.
+func Accepted(in host.Scan) (host.Scan, error) {
+	a := in.Input.Archive
+	switch {
+	case len(in.Jobs) == 0:
+		return in, fmt.Errorf("a scan needs at least one job: %w", host.ErrInvalid)
+	case (a == nil) == (in.Input.URL == ""):
+		return in, fmt.Errorf("a scan needs either an archive or a URL: %w", host.ErrInvalid)
+	case in.Options != nil && !json.Valid(in.Options):
+		return in, fmt.Errorf("the options are not JSON: %w", host.ErrInvalid)
+	case !IsID(in.ID):
+		return in, fmt.Errorf("scan id %.64q is not a UUID: %w", string(in.ID), host.ErrInvalid)
+	case !IsID(in.TenantID):
+		return in, fmt.Errorf("tenant %.64q: %w", string(in.TenantID), host.ErrNotFound)
+	}
+	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: Clean(in.Type), Project: Clean(in.Project),
+		Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued}
+	if in.Options != nil {
+		out.Options = json.RawMessage(Clean(string(in.Options)))
+	}
+	if a != nil {
+		c := *a
+		c.Blob, c.Filename = host.BlobKey(Clean(string(a.Blob))), Clean(a.Filename)
+		c.Format, c.SHA256 = Clean(a.Format), Clean(a.SHA256)
+		out.Input.Archive = &c
+	}
+	for _, j := range in.Jobs {
+		if !IsID(j.ID) || j.Plugin == "" || j.MaxAttempts < 1 || j.Timeout < time.Microsecond {
+			return in, fmt.Errorf("job %.64q needs a UUID, a plugin, at least one attempt and a timeout: %w", string(j.ID), host.ErrInvalid)
+		}
+		out.Jobs = append(out.Jobs, host.Job{ID: j.ID, ScanID: in.ID, TenantID: in.TenantID, Plugin: Clean(j.Plugin),
+			State: host.StateQueued, MaxAttempts: j.MaxAttempts, Timeout: j.Timeout.Truncate(time.Microsecond)})
+	}
+	return out, nil
+}
