@@ -131,7 +131,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 		{Name: "web", Input: host.InputURL, Timeout: time.Hour, Attempts: 1},
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
 	}
-	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{MaxArchive: maxArchive}, log)
+	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{MaxArchive: maxArchive, Inline: -1}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

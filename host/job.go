@@ -77,7 +77,7 @@ type Lease struct {
 type Claim struct {
 	Lease Lease
 	Job   Job  // State running, Attempt already counted
-	Scan  Scan // without Jobs and Counts
+	Scan  Scan // without Jobs and Counts, with its archive's Data
 	// Remaining is the time until the job's deadline at the moment of the
 	// claim, by the store's clock; host clocks are never compared.
 	Remaining time.Duration

@@ -47,9 +47,21 @@ type Input struct {
 	URL     string
 }
 
-// Archive is an uploaded source archive as intake checked and stored it.
+// InlineArchive is the largest archive, packed, that is not a blob of its own: a
+// file made and synced for each costs more than all else that is done for a
+// small one. In bytes.
+const InlineArchive = 32 << 10
+
+// Archive is an uploaded source archive as intake checked and kept it: a blob of
+// its own, a part of a blob of small archives that one tenant sent at the same
+// time, or in the store with its scan.
 type Archive struct {
-	Blob          BlobKey
+	// Data is the archive itself when the store keeps it, nil otherwise. Only
+	// Accept takes it and only Claim gives it back: no other query reads it.
+	Data []byte  `json:"-"`
+	Blob BlobKey // "" when the store has it
+	// Offset is where in the blob it begins; there it has Size bytes.
+	Offset        int64  `json:",omitempty"`
 	Filename      string // as the client named it, for display only; never a path
 	Format        string // "zip", "tar", "tar.gz", "tar.zst"
 	Size          int64  // bytes, packed

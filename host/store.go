@@ -48,10 +48,11 @@ type KeyStore interface {
 // ScanStore is what the API and intake need of scans. Every method takes the
 // tenant and sees nothing of any other.
 type ScanStore interface {
-	// Accept stores a scan and its jobs, queued, in one transaction that
-	// survives a crash of the machine once it returns nil. Times are set by
-	// the store. The scan must have at least one job.
-	Accept(ctx context.Context, s Scan) (Scan, error)
+	// Accept stores scans and their jobs, queued, all of them or none, in one
+	// transaction that survives a crash of the machine once it returns nil, and
+	// returns them in the same order. Times are set by the store. Each scan must
+	// have at least one job.
+	Accept(ctx context.Context, scans []Scan) ([]Scan, error)
 	// Scan returns a scan with its jobs.
 	Scan(ctx context.Context, t TenantID, id ScanID) (Scan, error)
 	// Scans lists, newest first, without jobs.

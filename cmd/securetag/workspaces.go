@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,17 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 
 func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree, error) {
 	archive := scan.Input.Archive
-	open := func(ctx context.Context) (host.Blob, error) { return w.blobs.Open(ctx, archive.Blob) }
+	open := func(ctx context.Context) (host.Blob, error) {
+		if archive.Data != nil {
+			return inline{bytes.NewReader(archive.Data)}, nil
+		}
+		blob, err := w.blobs.Open(ctx, archive.Blob)
+		if err != nil || (archive.Offset == 0 && archive.Size == blob.Size()) {
+			return blob, err
+		}
+		defer blob.Close()
+		return partOf(blob, archive)
+	}
 	if w.memory != nil && archive.UnpackedBytes <= maxInMemory {
 		// Its limits hold whatever the row says of the archive's size; when it
 		// has no room the disk has.
@@ -55,6 +66,24 @@ func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree
 	}
 	return w.disk.Acquire(ctx, scan.ID, open)
 }
+
+// partOf reads an archive out of a blob that holds several. Only small ones are
+// kept so.
+func partOf(blob host.Blob, a *host.Archive) (host.Blob, error) {
+	if a.Offset < 0 || a.Size < 0 || a.Size > host.InlineArchive || a.Offset > blob.Size()-a.Size {
+		return nil, fmt.Errorf("%d bytes at %d are no part of blob %s, which has %d", a.Size, a.Offset, a.Blob, blob.Size())
+	}
+	data := make([]byte, a.Size)
+	if _, err := blob.ReadAt(data, a.Offset); err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", a.Blob, err)
+	}
+	return inline{bytes.NewReader(data)}, nil
+}
+
+// inline is the blob of an archive that is in memory.
+type inline struct{ *bytes.Reader }
+
+func (inline) Close() error { return nil }
 
 // maxInMemory is the largest tree that is unpacked in memory; there is at most
 // one for each slot.

@@ -86,9 +86,7 @@ func (in *Intake) commit(ctx context.Context, scan host.Scan) (stored host.Scan,
 	if err := ctx.Err(); err != nil {
 		return host.Scan{}, false, fmt.Errorf("accept scan: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.AcceptTimeout)
-	defer cancel()
-	stored, err = in.store.Accept(ctx, scan)
+	stored, err = in.committer.accept(ctx, scan)
 	if err != nil {
 		return in.recall(ctx, scan, fmt.Errorf("accept scan %s: %w", scan.ID, err))
 	}
@@ -99,8 +97,7 @@ func (in *Intake) commit(ctx context.Context, scan host.Scan) (stored host.Scan,
 // recall finds out whether a scan was stored although Accept failed with
 // cause.
 func (in *Intake) recall(ctx context.Context, scan host.Scan, cause error) (host.Scan, bool, error) {
-	unsure := errors.Is(cause, host.ErrUnavailable) || errors.Is(cause, context.DeadlineExceeded)
-	if !unsure {
+	if !unsure(cause) {
 		return host.Scan{}, false, cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.cfg.AcceptTimeout)
@@ -116,4 +113,9 @@ func (in *Intake) recall(ctx context.Context, scan host.Scan, cause error) (host
 		in.log.Warn("scan may or may not have been accepted; its archive is kept", "scan", scan.ID, "error", err)
 		return host.Scan{}, true, cause
 	}
+}
+
+// unsure reports whether what failed with err may have been done all the same.
+func unsure(err error) bool {
+	return errors.Is(err, host.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }

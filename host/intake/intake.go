@@ -41,6 +41,10 @@ type CheckFunc func(ctx context.Context, r io.ReaderAt, size int64) (Summary, er
 type Config struct {
 	// MaxArchive is the largest archive, packed, in bytes; 0 means 50 MiB.
 	MaxArchive int64
+	// Inline is the largest archive, packed, that is kept in the store and not
+	// in the blob store, in bytes; 0 means host.InlineArchive, which is also the
+	// most, and below 0 none is.
+	Inline int64
 	// MaxChecks is how many archives are checked at once; others wait. 0 means
 	// one for each processor.
 	MaxChecks int
@@ -50,14 +54,15 @@ type Config struct {
 
 // Intake accepts scans. Safe for concurrent use.
 type Intake struct {
-	store  host.ScanStore
-	blobs  host.BlobStore
-	check  CheckFunc
-	types  []ScanType
-	wake   func()
-	cfg    Config
-	log    hclog.Logger
-	checks chan struct{} // a slot for each check that may run
+	store     host.ScanStore
+	committer *committer
+	blobs     host.BlobStore
+	check     CheckFunc
+	types     []ScanType
+	wake      func()
+	cfg       Config
+	log       hclog.Logger
+	checks    chan struct{} // a slot for each check that may run
 }
 
 // New validates the scan types and returns an Intake. wake is called after
@@ -65,6 +70,9 @@ type Intake struct {
 func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []ScanType, wake func(), cfg Config, log hclog.Logger) (*Intake, error) {
 	if cfg.MaxArchive == 0 {
 		cfg.MaxArchive = 50 << 20
+	}
+	if cfg.Inline == 0 || cfg.Inline > host.InlineArchive {
+		cfg.Inline = host.InlineArchive
 	}
 	if cfg.MaxChecks == 0 {
 		cfg.MaxChecks = runtime.GOMAXPROCS(0)
@@ -83,10 +91,12 @@ func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []Sc
 	for i := range own {
 		own[i].Plugins = slices.Clone(own[i].Plugins)
 	}
-	return &Intake{
+	in := &Intake{
 		store: store, blobs: blobs, check: check, types: own, wake: wake,
 		cfg: cfg, log: log, checks: make(chan struct{}, cfg.MaxChecks),
-	}, nil
+	}
+	in.committer = &committer{store: store, blobs: blobs, remove: in.remove, timeout: cfg.AcceptTimeout, log: log}
+	return in, nil
 }
 
 // Types lists the scan types, in the order in which they were declared.

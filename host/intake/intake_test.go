@@ -30,15 +30,17 @@ type store struct {
 	accepted       host.Scan
 }
 
-func (s *store) Accept(_ context.Context, scan host.Scan) (host.Scan, error) {
-	if s.accept != nil {
-		if err := s.accept(scan); err != nil {
-			return host.Scan{}, err
+func (s *store) Accept(_ context.Context, scans []host.Scan) ([]host.Scan, error) {
+	for _, scan := range scans {
+		if s.accept != nil {
+			if err := s.accept(scan); err != nil {
+				return nil, err
+			}
 		}
+		scan.CreatedAt = time.Now()
+		s.accepted = scan
 	}
-	scan.CreatedAt = time.Now()
-	s.accepted = scan
-	return scan, nil
+	return []host.Scan{s.accepted}, nil
 }
 
 func (s *store) Scan(_ context.Context, _ host.TenantID, id host.ScanID) (host.Scan, error) {
@@ -77,7 +79,7 @@ func newIntake(t *testing.T, check intake.CheckFunc) *fixture {
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
 	}
 	f.Intake, err = intake.New(f.store, blobs, check, types, func() { f.woken.Add(1) },
-		intake.Config{MaxArchive: 1000}, hclog.NewNullLogger())
+		intake.Config{MaxArchive: 1000, Inline: -1}, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,16 @@
 package intake
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/google/uuid"
@@ -16,7 +20,7 @@ import (
 
 const maxFilename = 255
 
-// Staged is an archive that is stored and checked and belongs to no scan yet.
+// Staged is an archive that is kept and checked and belongs to no scan yet.
 // Give it to AcceptArchive or Discard it. Not safe for concurrent use.
 type Staged struct {
 	in      *Intake
@@ -34,21 +38,21 @@ func (s *Staged) Discard(ctx context.Context) {
 		return
 	}
 	s.done = true
-	s.in.remove(ctx, s.archive.Blob)
+	if s.archive.Blob != "" {
+		s.in.remove(ctx, s.archive.Blob)
+	}
 }
 
-// Stage streams r into the blob store and checks the archive. Memory does not
-// grow with its size. It fails with a *Refusal that wraps host.ErrTooLarge as
+// Stage stores the archive that r gives and checks it. A small one is only kept
+// in memory, for the store to take with its scan; a larger one is streamed into
+// the blob store, and memory does not grow with its size. It fails with a
+// *Refusal that wraps host.ErrTooLarge as
 // soon as r is longer than the limit, or host.ErrInvalid when the archive must
 // not be unpacked; an error of r is wrapped. On any error nothing stays stored.
 // filename is what the client calls the archive and only ever shown.
 func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Staged, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("stage archive: %w", err)
-	}
-	key := host.BlobKey("archives/" + id.String())
-	size, sum, err := in.blobs.Put(ctx, key, &limitReader{r: r, left: in.cfg.MaxArchive, limit: in.cfg.MaxArchive})
+	s := &Staged{in: in, archive: host.Archive{Filename: cleanFilename(filename)}}
+	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: in.cfg.MaxArchive, limit: in.cfg.MaxArchive})
 	if err != nil {
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
@@ -56,12 +60,62 @@ func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Sta
 		}
 		return nil, fmt.Errorf("stage archive: %w", err)
 	}
-	s := &Staged{in: in, archive: host.Archive{Blob: key, Filename: cleanFilename(filename), Size: size, SHA256: sum}}
 	if err := in.inspect(ctx, &s.archive); err != nil {
 		s.Discard(ctx)
 		return nil, err
 	}
 	return s, nil
+}
+
+// keep reads all of r and notes where it is now.
+func (in *Intake) keep(ctx context.Context, a *host.Archive, r io.Reader) error {
+	head, whole, err := readHead(r, in.cfg.Inline)
+	if err != nil {
+		return err
+	}
+	if whole {
+		sum := sha256.Sum256(head)
+		a.Data, a.Size, a.SHA256 = head, int64(len(head)), hex.EncodeToString(sum[:])
+		return nil
+	}
+	key, err := newBlobKey("archives/")
+	if err != nil {
+		return err
+	}
+	a.Size, a.SHA256, err = in.blobs.Put(ctx, key, io.MultiReader(bytes.NewReader(head), r))
+	if err != nil {
+		return err
+	}
+	a.Blob = key
+	return nil
+}
+
+func newBlobKey(prefix string) (host.BlobKey, error) {
+	id, err := uuid.NewV7()
+	return host.BlobKey(prefix + id.String()), err
+}
+
+// heads are for reading what may be a small archive, one byte more than it may
+// have.
+var heads = sync.Pool{New: func() any { return new([host.InlineArchive + 1]byte) }} //nolint:gochecknoglobals // a pool has no state to depend on
+
+// readHead reads up to limit bytes of r and says whether that was all of it.
+func readHead(r io.Reader, limit int64) (head []byte, whole bool, err error) {
+	if limit < 0 {
+		return nil, false, nil
+	}
+	buf := heads.Get().(*[host.InlineArchive + 1]byte) //nolint:forcetypeassert // the pool has no others
+	defer heads.Put(buf)
+	n := 0
+	for n <= int(limit) && err == nil {
+		var m int
+		m, err = r.Read(buf[n : limit+1])
+		n += m
+	}
+	if whole = errors.Is(err, io.EOF); whole {
+		err = nil
+	}
+	return bytes.Clone(buf[:n]), whole && n <= int(limit), err
 }
 
 // inspect fills in what the check finds out.
@@ -75,12 +129,16 @@ func (in *Intake) inspect(ctx context.Context, a *host.Archive) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait to check archive: %w", context.Cause(ctx))
 	}
-	blob, err := in.blobs.Open(ctx, a.Blob)
-	if err != nil {
-		return archiveRefusal(err)
+	var stored io.ReaderAt = bytes.NewReader(a.Data)
+	if a.Blob != "" {
+		blob, err := in.blobs.Open(ctx, a.Blob)
+		if err != nil {
+			return archiveRefusal(err)
+		}
+		defer blob.Close()
+		stored = blob
 	}
-	defer blob.Close()
-	sum, err := in.check(ctx, blob, a.Size)
+	sum, err := in.check(ctx, stored, a.Size)
 	if err != nil {
 		return archiveRefusal(err)
 	}

@@ -39,8 +39,14 @@ with picked as (
     where s.id in (select scan_id from claimed) and (s.state <> 'running' or s.started_at is null)
 )
 select ` + record.JobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
-       ` + record.ScanColumns + `, coalesce(s.started_at, now())
+       ` + record.ScanColumns + `, coalesce(s.started_at, now()), s.archive_data
 from claimed j join scans s on s.id = j.scan_id order by j.id`
+
+// lazily lets the transaction be answered before it is on disk, for what may be
+// lost in a crash of the server: a claim that is lost was never stored, so its
+// host is refused by the fence and the job is handed out again. Whatever commits
+// after it brings it to the disk first.
+const lazily = `select set_config('synchronous_commit', 'off', true)`
 
 // Claim implements host.JobStore.
 func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl time.Duration) (out []host.Claim, err error) {
@@ -49,6 +55,7 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 		return nil, nil
 	}
 	err = s.batch(ctx, fmt.Sprintf("claim %d jobs", len(list)), func(b *pgx.Batch) {
+		b.Queue(lazily)
 		b.Queue(lockScans, list)
 		b.Queue(claim, list, record.Clean(owner), record.Micros(ttl)).Query(func(rows pgx.Rows) (err error) {
 			out, err = pgx.CollectRows(rows, toClaim)
@@ -63,8 +70,9 @@ func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
 	var s record.Scan
 	var left int64
 	var started time.Time
+	var data []byte
 	dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &left)
-	dest = append(append(dest, s.Dest(at)...), at(&started))
+	dest = append(append(dest, s.Dest(at)...), at(&started), &data)
 	if err := row.Scan(dest...); err != nil {
 		return c, err
 	}
@@ -73,6 +81,9 @@ func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
 	}
 	if c.Scan, err = s.Value(); err != nil {
 		return c, err
+	}
+	if a := c.Scan.Input.Archive; a != nil {
+		a.Data = data
 	}
 	c.Lease.Job, c.Remaining = c.Job.ID, time.Duration(left)*time.Microsecond
 	// The statement still sees the scan as it was before.

@@ -20,47 +20,68 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 	return r.Value()
 }
 
-// accept takes a scan's columns and, as arrays in order, those of its jobs.
-// It returns the time.
+// accept takes, as arrays, the scans' columns ($1-$8) and those of their jobs
+// ($9-$15). It returns the time.
 const accept = `
 with s as (
-    insert into scans (id, tenant_id, type, project, archive, url, options)
-    values ($1, $2, $3, $4, $5, $6, $7)
-    returning id, tenant_id, created_at
+    insert into scans (id, tenant_id, type, project, archive, archive_data, url, options)
+    select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[])
 ), j as (
     insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
-    select j.id, s.tenant_id, s.id, j.n - 1, j.plugin, j.max_attempts, j.timeout_us
-    from s, unnest($8::text[]::uuid[], $9::text[], $10::int[], $11::bigint[])
-        with ordinality as j (id, plugin, max_attempts, timeout_us, n)
+    select * from unnest($9::text[]::uuid[], $10::text[]::uuid[], $11::text[]::uuid[], $12::int[], $13::text[], $14::int[], $15::bigint[])
 )
-select created_at from s`
+select now()`
+
+// scanRows are scans and their jobs as arrays.
+type scanRows struct {
+	id, tenant, kind, project []string
+	archive, url, options     []*string
+	data                      [][]byte
+	jobs                      jobRows
+}
+
+type jobRows struct {
+	id, tenant, scan, plugin []string
+	ordinal, attempts        []int32
+	timeout                  []int64
+}
+
+func (r *scanRows) add(s host.Scan) {
+	archive, url, options := record.Input(s)
+	r.id, r.tenant = append(r.id, string(s.ID)), append(r.tenant, string(s.TenantID))
+	r.kind, r.project = append(r.kind, s.Type), append(r.project, s.Project)
+	r.archive, r.url, r.options = append(r.archive, archive), append(r.url, url), append(r.options, options)
+	r.data = append(r.data, record.ArchiveData(s))
+	for i, j := range s.Jobs {
+		r.jobs.id, r.jobs.tenant, r.jobs.scan = append(r.jobs.id, string(j.ID)), append(r.jobs.tenant, string(s.TenantID)), append(r.jobs.scan, string(s.ID))
+		r.jobs.ordinal, r.jobs.plugin = append(r.jobs.ordinal, int32(i)), append(r.jobs.plugin, j.Plugin)
+		r.jobs.attempts, r.jobs.timeout = append(r.jobs.attempts, int32(j.MaxAttempts)), append(r.jobs.timeout, record.Micros(j.Timeout))
+	}
+}
 
 // Accept implements host.ScanStore.
-func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
-	op := fmt.Sprintf("accept scan %s", scan.ID)
-	scan, err := record.Accepted(scan)
+func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, error) {
+	if len(scans) == 0 {
+		return nil, nil
+	}
+	out, op, err := record.AllAccepted(scans)
 	if err != nil {
-		return host.Scan{}, fmt.Errorf("%s: %w", op, err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	n := len(scan.Jobs)
-	id, plugin, attempts, timeout := make([]string, n), make([]string, n), make([]int32, n), make([]int64, n)
-	for i, j := range scan.Jobs {
-		id[i], plugin[i], attempts[i], timeout[i] = string(j.ID), j.Plugin, int32(j.MaxAttempts), record.Micros(j.Timeout)
+	var r scanRows
+	for _, scan := range out {
+		r.add(scan)
 	}
-	archive, url, options := record.Input(scan)
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, accept, string(scan.ID), string(scan.TenantID), scan.Type, scan.Project,
-			archive, url, options, id, plugin, attempts, timeout).Scan(at(&now))
+		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.archive, r.data, r.url, r.options,
+			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.ordinal, r.jobs.plugin, r.jobs.attempts, r.jobs.timeout).Scan(at(&now))
 	})
 	if err != nil {
-		return host.Scan{}, err
+		return nil, err
 	}
-	scan.CreatedAt = now
-	for i := range scan.Jobs {
-		scan.Jobs[i].CreatedAt, scan.Jobs[i].RunAt = now, now
-	}
-	return scan, nil
+	record.Stamp(out, now)
+	return out, nil
 }
 
 // scanWithJobs takes tenant and scan: one statement, so that a scan never

@@ -31,7 +31,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 		},
 		"Dispatch": func() error { _, err := s.Dispatch(t.Context(), []string{"p"}, 1, time.Minute); return err },
 		"Expire":   func() error { _, err := s.Expire(t.Context(), 1); return err },
-		"Accept":   func() error { _, err := s.Accept(t.Context(), scan); return err },
+		"Accept":   func() error { _, err := s.Accept(t.Context(), []host.Scan{scan}); return err },
 	}
 	for name, call := range calls {
 		err := call()
@@ -144,10 +144,10 @@ func accept(t *testing.T, s *postgres.Store) host.Scan {
 	if err := s.CreateTenant(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
-	scan, err := s.Accept(t.Context(), host.Scan{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}})
+	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scan
+	return scans[0]
 }

@@ -42,8 +42,12 @@ func accept(ctx context.Context, s *sqlite.Store) (host.Scan, error) {
 	if err := s.CreateTenant(ctx, tenant); err != nil {
 		return host.Scan{}, err
 	}
-	return s.Accept(ctx, host.Scan{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}})
+	scans, err := s.Accept(ctx, []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
+	if err != nil {
+		return host.Scan{}, err
+	}
+	return scans[0], nil
 }
 
 func TestAcceptedScanOutlivesKill(t *testing.T) {

@@ -98,7 +98,8 @@ func (tx tx) claims(ctx context.Context, taken []host.JobID) (out []host.Claim, 
 		var c host.Claim
 		var j record.Job
 		var s record.Scan
-		dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID)
+		var data []byte
+		dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &data)
 		if err := r.Scan(append(dest, s.Dest(at)...)...); err != nil {
 			return err
 		}
@@ -106,11 +107,14 @@ func (tx tx) claims(ctx context.Context, taken []host.JobID) (out []host.Claim, 
 		c.Job, jerr = j.Value()
 		c.Scan, serr = s.Value()
 		c.Scan.Counts, c.Lease.Job = host.Counts{}, c.Job.ID
+		if a := c.Scan.Input.Archive; a != nil {
+			a.Data = data
+		}
 		c.Remaining = c.Job.DeadlineAt.Sub(time.UnixMicro(tx.now))
 		out = append(out, c)
 		return errors.Join(jerr, serr)
-	}, `select `+record.JobColumns+`, j.lease_epoch, j.lease_id, `+record.ScanColumns+`
-		from jobs j join scans s on s.id = j.scan_id
+	}, `select `+record.JobColumns+`, j.lease_epoch, j.lease_id, a.data, `+record.ScanColumns+`
+		from jobs j join scans s on s.id = j.scan_id left join archives a on a.scan_id = s.id
 		where j.id in (select value from json_each(?)) order by j.id`, list(taken))
 	return out, err
 }

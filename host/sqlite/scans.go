@@ -12,38 +12,52 @@ import (
 )
 
 // Accept implements host.ScanStore.
-func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
-	op := fmt.Sprintf("accept scan %s", scan.ID)
-	scan, err := record.Accepted(scan)
-	if err != nil {
-		return host.Scan{}, fmt.Errorf("%s: %w", op, err)
+func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, error) {
+	if len(scans) == 0 {
+		return nil, nil
 	}
-	archive, target, options := record.Input(scan)
+	out, op, err := record.AllAccepted(scans)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, created_at)
-			values (?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, tx.now)
-		if err != nil {
-			return err
-		}
-		scan.CreatedAt = time.UnixMicro(tx.now).UTC()
-		for i := range scan.Jobs {
-			j := &scan.Jobs[i]
-			_, err := tx.ExecContext(ctx, `insert into jobs
-				(id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
-				values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				string(j.ID), string(j.TenantID), string(j.ScanID), i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
-			if err != nil {
+		for _, scan := range out {
+			if err := tx.accept(ctx, scan); err != nil {
 				return err
 			}
-			j.CreatedAt, j.RunAt = scan.CreatedAt, scan.CreatedAt
 		}
+		record.Stamp(out, time.UnixMicro(tx.now).UTC())
 		return nil
 	})
 	if err != nil {
-		return host.Scan{}, err
+		return nil, err
 	}
-	return scan, nil
+	return out, nil
+}
+
+func (tx tx) accept(ctx context.Context, scan host.Scan) error {
+	archive, target, options := record.Input(scan)
+	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, created_at)
+		values (?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, tx.now)
+	if err != nil {
+		return err
+	}
+	if data := record.ArchiveData(scan); data != nil {
+		if _, err := tx.ExecContext(ctx, `insert into archives (scan_id, data) values (?, ?)`, string(scan.ID), data); err != nil {
+			return err
+		}
+	}
+	for i, j := range scan.Jobs {
+		_, err := tx.ExecContext(ctx, `insert into jobs
+			(id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(j.ID), string(j.TenantID), string(j.ScanID), i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scanWithJobs takes tenant and scan: one statement, so that a scan never

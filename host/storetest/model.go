@@ -105,7 +105,7 @@ func (m *machine) accept(t *rapid.T) {
 		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, state: host.StateQueued,
 			attempts: scan.Jobs[i].MaxAttempts, runAt: m.now, deadline: never, out: never})
 	}
-	sc.scan = must(m.Accept(m.ctx(), scan))(t)
+	sc.scan = must(m.Accept(m.ctx(), []host.Scan{scan}))(t)[0]
 	m.scans, m.jobs = append(m.scans, sc), append(m.jobs, sc.jobs...)
 }
 

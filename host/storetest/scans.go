@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,60 @@ func testAccept(s *suite) {
 	}
 }
 
+// testAcceptMany: scans of several tenants, of every shape, in one go.
+func testAcceptMany(s *suite) {
+	one, two := s.tenant(), s.tenant()
+	archive := newScan(two, "a", "b")
+	archive.Input = host.Input{Archive: &host.Archive{Blob: "archives/x", Format: "zip", Size: 3}}
+	archive.Options, archive.Project = json.RawMessage(`{"a":{}}`), "shop"
+	in := []host.Scan{newScan(one, "p"), archive, newScan(two, plugins(5)...), newScan(one, "b", "a")}
+	out, err := s.Accept(s.ctx(), in)
+	s.check(err)
+	if len(out) != len(in) {
+		s.Fatalf("%d scans came back of %d", len(out), len(in))
+	}
+	for i, scan := range out {
+		if scan.ID != in[i].ID || len(scan.Jobs) != len(in[i].Jobs) {
+			s.Errorf("scan %d came back as %s with %d jobs", i, scan.ID, len(scan.Jobs))
+		}
+		if diff := cmp.Diff(scan, s.get(scan)); diff != "" {
+			s.Errorf("scan %d (-accepted +read):\n%s", i, diff)
+		}
+	}
+}
+
+// testArchiveData: an archive that is kept in the store comes back with the
+// claims of its scan's jobs, byte for byte, and with nothing else.
+func testArchiveData(s *suite) {
+	data := make([]byte, host.InlineArchive)
+	for i := range data {
+		data[i] = byte(i * i >> 3)
+	}
+	t := s.tenant()
+	small, large := newScan(t, "a", "b"), newScan(t, "p")
+	small.Input = host.Input{Archive: &host.Archive{Data: data, Format: "zip", Size: int64(len(data))}}
+	large.Input = host.Input{Archive: &host.Archive{Blob: "archives/x", Format: "zip", Size: 1 << 20}}
+	out, err := s.Accept(s.ctx(), []host.Scan{small, large})
+	s.check(err)
+	if got := small.Input.Archive.Data; !bytes.Equal(got, data) {
+		s.Error("accepting changed the caller's archive")
+	}
+	for _, scan := range out {
+		if a := s.get(scan).Input.Archive; a.Data != nil || scan.Input.Archive.Data != nil {
+			s.Error("the data of an archive shows outside a claim")
+		}
+		for _, c := range s.claimAll(scan) {
+			got := c.Scan.Input.Archive
+			switch {
+			case scan.ID == small.ID && (!bytes.Equal(got.Data, data) || got.Blob != ""):
+				s.Errorf("a claim has %d bytes and the blob %q", len(got.Data), got.Blob)
+			case scan.ID == large.ID && (got.Data != nil || got.Blob != "archives/x"):
+				s.Errorf("an archive in the blob store comes with %d bytes and the blob %q", len(got.Data), got.Blob)
+			}
+		}
+	}
+}
+
 func testAcceptRefuses(s *suite) {
 	t := s.tenant()
 	taken := s.accept(newScan(t, "p"))
@@ -72,9 +127,15 @@ func testAcceptRefuses(s *suite) {
 	} {
 		scan := newScan(t, "p")
 		tt.change(&scan)
-		if _, err := s.Accept(s.ctx(), scan); !errors.Is(err, tt.want) {
-			s.Errorf("%s: %v, want %v", name, err, tt.want)
+		// What is accepted together with it is refused with it.
+		for _, scans := range [][]host.Scan{{scan}, {newScan(t, "p"), scan}, {scan, newScan(t, "p")}} {
+			if _, err := s.Accept(s.ctx(), scans); !errors.Is(err, tt.want) {
+				s.Errorf("%s, one of %d: %v, want %v", name, len(scans), err, tt.want)
+			}
 		}
+	}
+	if none, err := s.Accept(s.ctx(), nil); len(none) != 0 || err != nil {
+		s.Errorf("accepting nothing: %v, %v", none, err)
 	}
 	// Nothing of them stayed: neither scans nor jobs.
 	all, err := s.Scans(s.ctx(), t, host.ScanQuery{})

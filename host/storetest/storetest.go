@@ -37,7 +37,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		},
 		"scans": {
 			"accept":            testAccept,
+			"accept many":       testAcceptMany,
 			"accept refuses":    testAcceptRefuses,
+			"archive data":      testArchiveData,
 			"list":              testScansList,
 			"isolation":         testScanIsolation,
 			"cancel queued":     testCancelQueued,
@@ -169,9 +171,9 @@ func everyPlugin() []string {
 
 func (s *suite) accept(scan host.Scan) host.Scan {
 	s.Helper()
-	out, err := s.Accept(s.ctx(), scan)
+	out, err := s.Accept(s.ctx(), []host.Scan{scan})
 	s.check(err)
-	return out
+	return out[0]
 }
 
 // one accepts a scan with one job.

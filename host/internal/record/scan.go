@@ -96,3 +96,41 @@ func Accepted(in host.Scan) (host.Scan, error) {
 	}
 	return out, nil
 }
+
+// AllAccepted is Accepted for each of scans, and what to call the operation.
+func AllAccepted(scans []host.Scan) (out []host.Scan, op string, err error) {
+	op = fmt.Sprintf("accept scan %.64q", string(scans[0].ID))
+	if len(scans) > 1 {
+		op = fmt.Sprintf("accept %d scans", len(scans))
+	}
+	out = make([]host.Scan, len(scans))
+	for i, s := range scans {
+		if out[i], err = Accepted(s); err != nil {
+			return nil, op, err
+		}
+	}
+	return out, op, nil
+}
+
+// Stamp makes accepted scans what is read back of them: they were accepted now,
+// and their archive's data shows only in a claim.
+func Stamp(scans []host.Scan, now time.Time) {
+	for i := range scans {
+		if a := scans[i].Input.Archive; a != nil {
+			a.Data = nil
+		}
+		scans[i].CreatedAt = now
+		for k := range scans[i].Jobs {
+			scans[i].Jobs[k].CreatedAt, scans[i].Jobs[k].RunAt = now, now
+		}
+	}
+}
+
+// ArchiveData is the archive when the store keeps it; nil when the blob store
+// does.
+func ArchiveData(s host.Scan) []byte {
+	if a := s.Input.Archive; a != nil && len(a.Data) > 0 {
+		return a.Data
+	}
+	return nil
+}

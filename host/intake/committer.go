@@ -1,0 +1,157 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+const (
+	// maxCommit is how many scans are accepted in one transaction. With archives
+	// of host.InlineArchive each it is 4 MiB.
+	maxCommit = 128
+	// minPack is how many small archives are worth a file.
+	minPack = 3
+)
+
+// committer stores scans. Those that come while a transaction is under way
+// share the next one, so that a busy host commits batches, and an idle one
+// waits for nobody. There is no goroutine of its own: whoever finds nobody at
+// work stores what waits, and hands the work on with the answers.
+type committer struct {
+	store   host.ScanStore
+	blobs   host.BlobStore
+	remove  func(context.Context, host.BlobKey)
+	timeout time.Duration
+	log     hclog.Logger
+
+	mu      sync.Mutex
+	working bool
+	waiting []*acceptance
+}
+
+// acceptance is one scan on its way.
+type acceptance struct {
+	scan host.Scan
+	err  error
+	turn chan bool // true: it is stored or refused; false: store what waits, this one first
+}
+
+// accept stores one scan. Errors are those of host.ScanStore.Accept. It takes at
+// most twice the timeout: the transaction that is under way, and its own.
+func (c *committer) accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
+	a := &acceptance{scan: scan, turn: make(chan bool, 1)}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, a)
+	leads := !c.working
+	c.working = true
+	c.mu.Unlock()
+	if leads || !<-a.turn {
+		c.commit(ctx)
+	}
+	return a.scan, a.err
+}
+
+// commit stores what waits, the caller's scan with it, answers, and wakes whose
+// turn is next.
+func (c *committer) commit(ctx context.Context) {
+	c.mu.Lock()
+	n := min(len(c.waiting), maxCommit)
+	batch := c.waiting[:n:n]
+	c.waiting = c.waiting[n:]
+	c.mu.Unlock()
+
+	// Whatever happens to this request, the others' scans are stored.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+	defer cancel()
+	c.put(ctx, batch)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range batch[1:] {
+		a.turn <- true
+	}
+	if c.working = len(c.waiting) > 0; c.working {
+		c.waiting[0].turn <- false
+	}
+}
+
+// put stores a batch in one transaction; when that is refused, each scan in
+// its own, so that a bad one fails alone.
+func (c *committer) put(ctx context.Context, batch []*acceptance) {
+	scans := make([]host.Scan, len(batch))
+	for i, a := range batch {
+		scans[i] = a.scan
+	}
+	packs := c.pack(ctx, scans)
+	stored, err := c.store.Accept(ctx, scans)
+	if err != nil && !unsure(err) {
+		for _, key := range packs {
+			c.remove(ctx, key)
+		}
+		if len(batch) > 1 && ctx.Err() == nil {
+			for _, a := range batch {
+				c.put(ctx, []*acceptance{a})
+			}
+			return
+		}
+	}
+	for i, a := range batch {
+		if a.err = err; err == nil {
+			a.scan = stored[i]
+		}
+	}
+}
+
+// pack moves the small archives of tenants that have several in the batch into a
+// blob for each tenant: one file to sync, and little for the store to write. A
+// single archive waits for nothing but the transaction when the store takes it,
+// and the store takes all of them when the blob store does not.
+func (c *committer) pack(ctx context.Context, scans []host.Scan) (keys []host.BlobKey) {
+	small := map[host.TenantID][]*host.Archive{}
+	for i, s := range scans {
+		if a := s.Input.Archive; a != nil && a.Data != nil {
+			own := *a // the caller keeps what it gave
+			scans[i].Input.Archive = &own
+			small[s.TenantID] = append(small[s.TenantID], &own)
+		}
+	}
+	for _, archives := range small {
+		if len(archives) < minPack {
+			continue
+		}
+		key, err := c.putPack(ctx, archives)
+		if err != nil {
+			c.log.Warn("small archives are kept in the database: the blob store does not take them", "archives", len(archives), "error", err)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func (c *committer) putPack(ctx context.Context, archives []*host.Archive) (host.BlobKey, error) {
+	key, err := newBlobKey("packs/")
+	if err != nil {
+		return "", err
+	}
+	parts := make([]io.Reader, len(archives))
+	for i, a := range archives {
+		parts[i] = bytes.NewReader(a.Data)
+	}
+	if _, _, err := c.blobs.Put(ctx, key, io.MultiReader(parts...)); err != nil {
+		return "", err
+	}
+	offset := int64(0)
+	for _, a := range archives {
+		a.Blob, a.Offset, a.Data = key, offset, nil
+		offset += a.Size
+	}
+	return key, nil
+}
