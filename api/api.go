@@ -96,6 +96,7 @@ type API struct {
 	cfg      Config
 	log      hclog.Logger
 	tokens   tokens
+	keys     *keyring
 	router   *mux.Router
 	openAPI  []byte
 	ready    readiness
@@ -110,7 +111,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}}
+	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
 	// Cleaning paths would answer "//scans" with a redirect in HTML.
 	a.router = mux.NewRouter().SkipClean(true)
 	a.router.NotFoundHandler = http.HandlerFunc(a.notFound)

@@ -296,7 +296,11 @@ func TestFaultsBecomeProblems(t *testing.T) {
 		"store broken, auth": {func(f *faulty) { f.keyErr = errors.New("boom") }, 500, "internal", "", "boom"},
 	} {
 		e.store.set(c.change)
-		resp, body := e.do(t, "alice", http.MethodGet, path, "", nil)
+		who := "alice"
+		if strings.Contains(name, "auth") {
+			who = "bob" // whose key nobody has looked up yet
+		}
+		resp, body := e.do(t, who, http.MethodGet, path, "", nil)
 		e.store.set(func(f *faulty) { f.panics, f.scanErr, f.keyErr = false, nil, nil })
 		p := problem(t, resp, body)
 		if p.Status != c.status || p.Code != c.code || resp.Header.Get("Retry-After") != c.retryAfter {

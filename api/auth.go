@@ -22,7 +22,7 @@ func (a *API) authenticate(ctx context.Context, r *http.Request) (host.Key, erro
 	if !ok {
 		return host.Key{}, host.ErrUnauthorized
 	}
-	key, err := a.deps.Store.UseKey(ctx, hash)
+	key, err := a.keys.use(ctx, hash)
 	if errors.Is(err, host.ErrNotFound) {
 		return host.Key{}, host.ErrUnauthorized
 	}
