@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // Format is what an archive turned out to be.
@@ -48,23 +47,29 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (Summary,
 // directory, and in the end makes it all read-only, dir included. On an error
 // dir holds a part of the archive and is the caller's to remove.
 func Extract(ctx context.Context, r io.ReaderAt, size int64, dir string, lim Limits) (Summary, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return Summary{}, fmt.Errorf("open the directory to unpack into: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	sum, err := walk(ctx, r, size, lim, root)
-	if err != nil {
-		return Summary{}, err
-	}
-	if err := seal(root); err != nil {
-		return Summary{}, fmt.Errorf("make the unpacked tree read-only: %w", err)
-	}
-	return sum, nil
+	sum, _, err := extract(ctx, r, size, dir, lim)
+	return sum, err
 }
 
-// walk tells the format and walks the archive; root is nil to only check.
-func walk(ctx context.Context, r io.ReaderAt, size int64, lim Limits, root *os.Root) (Summary, error) {
+// extract is Extract, and says what it made.
+func extract(ctx context.Context, r io.ReaderAt, size int64, dir string, lim Limits) (Summary, *listing, error) {
+	t, err := openTree(dir)
+	if err != nil {
+		return Summary{}, nil, fmt.Errorf("open the directory to unpack into: %w", err)
+	}
+	defer t.close()
+	sum, err := walk(ctx, r, size, lim, t)
+	if err != nil {
+		return Summary{}, nil, err
+	}
+	if err := t.seal(); err != nil {
+		return Summary{}, nil, fmt.Errorf("make the unpacked tree read-only: %w", err)
+	}
+	return sum, &t.list, nil
+}
+
+// walk tells the format and walks the archive; to is nil to only check.
+func walk(ctx context.Context, r io.ReaderAt, size int64, lim Limits, to *tree) (Summary, error) {
 	lim, err := lim.withDefaults()
 	if err != nil {
 		return Summary{}, err
@@ -82,7 +87,8 @@ func walk(ctx context.Context, r io.ReaderAt, size int64, lim Limits, root *os.R
 		}
 		return fmt.Errorf("read archive: %w", cause)
 	}
-	w := newWalker(lim, &source{r: r, size: size, alive: alive}, root)
+	w := newWalker(lim, &source{r: r, size: size, alive: alive}, to)
+	defer w.close()
 	w.sum.Format, err = detect(w.src)
 	if err != nil {
 		return Summary{}, err

@@ -29,6 +29,7 @@ type Manager struct {
 	base string // shared with other managers
 	dir  string // this manager's own, absolute
 	own  *os.Root
+	at   *os.File // the same directory
 	lock *os.File
 	lim  Limits
 	log  hclog.Logger
@@ -39,7 +40,7 @@ type Manager struct {
 	mu     sync.Mutex
 	closed bool
 	trees  map[host.ScanID]*shared
-	idle   []string // work directories that were given back as they were handed out
+	idle   []workDir // given back as they were handed out
 }
 
 // shared is a scan's tree: being extracted, then used by any number of jobs.
@@ -54,6 +55,7 @@ type shared struct {
 
 	done chan struct{}
 	sum  Summary
+	list *listing // what is in the tree
 	err  error
 }
 
@@ -92,7 +94,10 @@ func (m *Manager) claim() error {
 	if m.lock, err = openLock(filepath.Join(m.dir, lockName), true); err != nil {
 		return errors.Join(err, os.RemoveAll(m.dir))
 	}
-	if m.own, err = os.OpenRoot(m.dir); err != nil {
+	if m.own, err = os.OpenRoot(m.dir); err == nil {
+		m.at, err = m.own.Open(".")
+	}
+	if err != nil {
 		m.lock.Close()
 		return errors.Join(err, os.RemoveAll(m.dir))
 	}
@@ -122,7 +127,7 @@ func (m *Manager) Close() error {
 	if lerr == nil {
 		defer all.Close()
 	}
-	err = errors.Join(err, lerr, rmtree.IgnoreMissing(m.own.Remove(lockName)), m.own.Close(), rmtree.IgnoreMissing(os.Remove(m.dir)), m.lock.Close())
+	err = errors.Join(err, lerr, rmtree.IgnoreMissing(m.own.Remove(lockName)), m.own.Close(), m.at.Close(), rmtree.IgnoreMissing(os.Remove(m.dir)), m.lock.Close())
 	if err != nil {
 		return fmt.Errorf("remove workspace: %w", err)
 	}
@@ -224,72 +229,6 @@ func (m *Manager) name(prefix string) string {
 	return prefix + strconv.FormatInt(m.next.Add(1), 36)
 }
 
-// maxIdle is how many unused work directories are kept for the next attempt.
-// Making and removing one for each job costs more than everything else around
-// a short scan: ext4 searches long for an inode where many were freed lately.
-const maxIdle = 64
-
-// WorkDir gives a private, writable, empty directory for one attempt of a job
-// and returns its absolute path. release takes it back, and removes whatever is
-// in it then; calling it again does nothing.
-func (m *Manager) WorkDir(job host.JobID, attempt int) (path string, release func(), err error) {
-	name := m.takeIdle()
-	if name != "" {
-		if left, err := rmtree.ReadSome(m.own, name); err != nil || len(left) > 0 {
-			m.remove(name, "job", job) // somebody who survived the attempt before wrote into it
-			name = ""
-		}
-	}
-	if name == "" {
-		name = m.name("w")
-		if err := m.own.Mkdir(name, 0o700); err != nil {
-			return "", nil, fmt.Errorf("make work directory of job %s: %w", job, err)
-		}
-	}
-	made, err := m.own.Lstat(name)
-	if err != nil {
-		return "", nil, fmt.Errorf("make work directory of job %s: %w", job, err)
-	}
-	path = filepath.Join(m.dir, name)
-	m.log.Debug("work directory", "job", job, "attempt", attempt, "dir", path)
-	return path, sync.OnceFunc(func() {
-		if !m.keepIdle(name, made) {
-			m.remove(name, "job", job, "attempt", attempt)
-		}
-	}), nil
-}
-
-func (m *Manager) takeIdle() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.idle) == 0 {
-		return ""
-	}
-	last := len(m.idle) - 1
-	name := m.idle[last]
-	m.idle = m.idle[:last]
-	return name
-}
-
-// keepIdle keeps a work directory that is just as it was made: the same one,
-// empty, with its permissions.
-func (m *Manager) keepIdle(name string, made fs.FileInfo) bool {
-	now, err := m.own.Lstat(name)
-	if err != nil || !os.SameFile(made, now) || now.Mode() != made.Mode() {
-		return false
-	}
-	if left, err := rmtree.ReadSome(m.own, name); err != nil || len(left) > 0 {
-		return false
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed || len(m.idle) >= maxIdle {
-		return false
-	}
-	m.idle = append(m.idle, name)
-	return true
-}
-
 // remove removes a directory for good. When that fails it stays until the next
 // start; the job it belonged to is none the worse.
 func (m *Manager) remove(name string, who ...any) {
@@ -381,18 +320,29 @@ func (m *Manager) leave(s *shared) {
 		s.cancel() // while it still runs, extract removes what it made
 	}
 	if remove {
+		m.removeTree(s)
+	}
+}
+
+// removeTree takes a tree apart as it was made, which is quick, and searches
+// what is left when it has changed.
+func (m *Manager) removeTree(s *shared) {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if !closed && s.list.remove(m.at, s.name) != nil {
 		m.remove(s.name, "scan", s.scan)
 	}
 }
 
 // extract runs in a goroutine of its own, which Close joins.
 func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Context) (host.Blob, error)) {
-	sum, err := m.extractTo(ctx, s.name, open)
+	sum, list, err := m.extractTo(ctx, s.name, open)
 	if err != nil {
 		m.remove(s.name, "scan", s.scan) // before anyone hears of the error and tries again
 	}
 	m.mu.Lock()
-	s.sum, s.err, s.ended = sum, err, true
+	s.sum, s.list, s.err, s.ended = sum, list, err, true
 	abandoned := s.refs == 0
 	if err != nil && m.trees[s.scan] == s {
 		delete(m.trees, s.scan)
@@ -400,13 +350,13 @@ func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Cont
 	m.mu.Unlock()
 	close(s.done)
 	if abandoned && err == nil {
-		m.remove(s.name, "scan", s.scan)
+		m.removeTree(s)
 	}
 }
 
 // extractTo recovers, because it runs decoders over hostile bytes: a fault in
 // one of them fails that scan and nothing else.
-func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, err error) {
+func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, list *listing, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.log.Error("panic while unpacking", "panic", p, "stack", string(debug.Stack()))
@@ -414,12 +364,12 @@ func (m *Manager) extractTo(ctx context.Context, name string, open func(context.
 		}
 	}()
 	if err := m.own.Mkdir(name, 0o700); err != nil {
-		return Summary{}, err
+		return Summary{}, nil, err
 	}
 	blob, err := open(ctx)
 	if err != nil {
-		return Summary{}, fmt.Errorf("open archive: %w", err)
+		return Summary{}, nil, fmt.Errorf("open archive: %w", err)
 	}
 	defer blob.Close()
-	return Extract(ctx, blob, blob.Size(), filepath.Join(m.dir, name), m.lim)
+	return extract(ctx, blob, blob.Size(), filepath.Join(m.dir, name), m.lim)
 }

@@ -19,7 +19,7 @@ const (
 )
 
 func (w *walker) packed() *bufio.Reader {
-	return bufio.NewReaderSize(io.NewSectionReader(w.src, 0, w.src.size), readBuffer)
+	return bufio.NewReaderSize(io.NewSectionReader(w.src, 0, w.src.size), bufferFor(w.src.size))
 }
 
 func (w *walker) tarGzip() error {

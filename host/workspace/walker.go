@@ -3,8 +3,8 @@ package workspace
 import (
 	"hash/maphash"
 	"io"
-	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/text/cases"
 )
@@ -24,8 +24,8 @@ const (
 type walker struct {
 	lim     Limits
 	src     *source
-	root    *os.Root // nil: only check
-	ratio   int64    // of this format; 0: not compressed
+	to      *tree // nil: only check
+	ratio   int64 // of this format; 0: not compressed
 	sum     Summary
 	entries int
 	spent   int64 // bytes that came out of the decoder
@@ -44,13 +44,28 @@ type node struct {
 	dir   bool
 }
 
-func newWalker(lim Limits, src *source, root *os.Root) *walker {
+func newWalker(lim Limits, src *source, to *tree) *walker {
 	return &walker{
-		lim: lim, src: src, root: root,
+		lim: lim, src: src, to: to,
 		seen: make(map[uint64]node), seed: maphash.MakeSeed(), fold: cases.Fold(),
-		buf: make([]byte, 64<<10),
+		buf: buffers.Get().(*[bufferSize]byte)[:], //nolint:forcetypeassert // the pool has no others
 	}
 }
+
+// close gives back what the next walk can use. The walker is not used after it.
+func (w *walker) close() {
+	buffers.Put((*[bufferSize]byte)(w.buf))
+	w.buf = nil
+}
+
+const bufferSize = 64 << 10
+
+// bufferFor is how large a buffer for reading n bytes should be.
+func bufferFor(n int64) int { return int(max(512, min(n, readBuffer))) }
+
+// buffers are shared by all walks: making and clearing one would cost more than
+// the rest of the walk through a small archive.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }} //nolint:gochecknoglobals // a pool has no state to depend on
 
 // admit applies the rules to an entry's name and kind, makes the directories
 // it needs, and returns its path. An entry that is to be dropped is counted
@@ -114,8 +129,8 @@ func (w *walker) place(name string, segs []string, k kind) error {
 			}
 		}
 		w.seen[key] = n
-		if n.dir {
-			if err := w.mkdir(strings.Join(segs[:i+1], "/")); err != nil {
+		if n.dir && w.to != nil {
+			if err := w.to.mkdir(strings.Join(segs[:i+1], "/")); err != nil {
 				return err
 			}
 		}
@@ -144,11 +159,11 @@ func (w *walker) afford(more int64) error {
 // file writes one admitted file from src, where reading it may fail because of
 // the archive; readErr says why then. It returns how much it copied.
 func (w *walker) file(path string, src io.Reader, readErr func(error) error) (n int64, err error) {
-	out, err := w.create(path)
-	if err != nil {
-		return 0, err
-	}
-	if out != nil {
+	var out output
+	if w.to != nil {
+		if out, err = w.to.create(path); err != nil {
+			return 0, err
+		}
 		defer func() {
 			if cerr := out.finish(err == nil); err == nil {
 				err = cerr

@@ -58,19 +58,11 @@ func (w *walker) readAt(p []byte, off int64) error {
 // another directory in the same file.
 func (w *walker) zipEnd() (zipEnd, error) {
 	var e zipEnd
-	tail := make([]byte, min(w.src.size, zipEndLen+zipMaxComment))
-	start := w.src.size - int64(len(tail))
-	if err := w.readAt(tail, start); err != nil {
+	tail, i, err := w.zipTail()
+	if err != nil {
 		return e, err
 	}
-	i := -1
-	if len(tail) >= zipEndLen {
-		// A signature with less than a record behind it is not one.
-		i = bytes.LastIndex(tail[:len(tail)-zipEndLen+4], binary.LittleEndian.AppendUint32(nil, zipEndSig))
-	}
-	if i < 0 {
-		return e, refuse(CodeTruncated, "the zip archive has no end record")
-	}
+	start := w.src.size - int64(len(tail))
 	rec := tail[i:]
 	if comment := int(le16(rec[20:])); comment != len(rec)-zipEndLen {
 		return e, refuse(CodeCorrupt, "the zip archive does not end where its end record says")
@@ -95,6 +87,26 @@ func (w *walker) zipEnd() (zipEnd, error) {
 		return e, refuse(CodeCorrupt, "the zip archive's central directory is not where its end record says")
 	}
 	return e, nil
+}
+
+// zipTail reads the end of the archive and says where in it the last end record
+// begins. Most have no comment, and then it is the last bytes of all.
+func (w *walker) zipTail() (tail []byte, at int, err error) {
+	for _, longest := range []int64{zipEndLen, zipEndLen + zipMaxComment} {
+		tail = make([]byte, min(w.src.size, longest))
+		if err := w.readAt(tail, w.src.size-int64(len(tail))); err != nil {
+			return nil, 0, err
+		}
+		if len(tail) < zipEndLen {
+			break
+		}
+		// A signature with less than a record behind it is not one.
+		at = bytes.LastIndex(tail[:len(tail)-zipEndLen+4], binary.LittleEndian.AppendUint32(nil, zipEndSig))
+		if at >= 0 {
+			return tail, at, nil
+		}
+	}
+	return nil, 0, refuse(CodeTruncated, "the zip archive has no end record")
 }
 
 // zipEnd64 takes over what a zip64 end record says, when there is one before
@@ -139,7 +151,7 @@ func (w *walker) zipEnd64(off int64, e *zipEnd) (int64, error) {
 
 // zipDirectory streams the central directory to each, in its order.
 func (w *walker) zipDirectory(end zipEnd, each func(i int, e zipEntry) error) error {
-	r := bufio.NewReaderSize(io.NewSectionReader(w.src, int64(end.offset), int64(end.size)), readBuffer)
+	r := bufio.NewReaderSize(io.NewSectionReader(w.src, int64(end.offset), int64(end.size)), bufferFor(int64(end.size)))
 	var fixed [zipCentralLen]byte
 	var variable []byte
 	for i := range int(end.entries) {
