@@ -16,6 +16,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -75,6 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	// A host that freezes between two statements would hold its locks for ever,
 	// and the sweepers of the others skip what is locked.
 	pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "10000"
+	maps.Copy(pc.ConnConfig.RuntimeParams, planning)
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, translate(ctx, "open the database pool", err)
@@ -89,6 +91,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// planning leaves the planner no choice it could get wrong. The statements are
+// few, each looks rows up through an index that was made for it, and a plan is
+// kept for as long as its connection: one that was made while the tables were
+// empty would otherwise read all of them, for every job, once they are not. To
+// plan each call anew, or to compile it, costs more than to run it.
+var planning = map[string]string{ //nolint:gochecknoglobals // a table, never written
+	"plan_cache_mode":   "force_generic_plan",
+	"jit":               "off",
+	"enable_seqscan":    "off",
+	"enable_hashjoin":   "off",
+	"enable_mergejoin":  "off",
+	"enable_bitmapscan": "off",
 }
 
 // Migrations gives the schema's migrations for the database at cfg.URL,
