@@ -96,7 +96,7 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 	}
 	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
 	d.heart = newHeart(store, cfg, log)
-	d.finisher = newFinisher(store, log)
+	d.finisher = newFinisher(store, d.heart.running, log)
 	return d, nil
 }
 

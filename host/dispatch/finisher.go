@@ -11,10 +11,11 @@ import (
 )
 
 // finisher stores outcomes. Those that come while a commit is under way share
-// the next, so that a busy host commits batches and an idle one waits for
-// nobody.
+// the next, and while other jobs run the first waits a moment for theirs, so
+// that a busy host commits batches and an idle one waits for nobody.
 type finisher struct {
 	store  host.JobStore
+	busy   func() int // jobs that run now, those that wait here among them
 	in     chan finish
 	status outage
 	log    hclog.Logger
@@ -29,13 +30,15 @@ type finish struct {
 
 const (
 	maxBatch = 128
+	// linger is how long an outcome waits for others: less than a commit takes.
+	linger = 2 * time.Millisecond
 	// commitTimeout is short, because stopping waits for a store that hangs.
 	commitTimeout = 5 * time.Second
 )
 
-func newFinisher(store host.JobStore, log hclog.Logger) *finisher {
+func newFinisher(store host.JobStore, busy func() int, log hclog.Logger) *finisher {
 	return &finisher{
-		store: store, in: make(chan finish),
+		store: store, busy: busy, in: make(chan finish),
 		status: outage{log: log, what: "store the results of finished jobs"},
 		log:    log,
 	}
@@ -61,16 +64,24 @@ func (f *finisher) run(ctx context.Context) {
 				batch = append(batch, req)
 			}
 		}
-		for more := true; more && len(batch) < maxBatch; {
-			select {
-			case req := <-f.in:
-				batch = append(batch, req)
-			default:
-				more = false
-			}
-		}
-		batch = f.commit(ctx, batch)
+		batch = f.commit(ctx, f.gather(batch))
 	}
+}
+
+// gather adds the outcomes that are there, and those that come within the
+// linger, as long as jobs run from which one may come.
+func (f *finisher) gather(batch []finish) []finish {
+	enough := time.NewTimer(linger)
+	defer enough.Stop()
+	for len(batch) < min(maxBatch, f.busy()) {
+		select {
+		case req := <-f.in:
+			batch = append(batch, req)
+		case <-enough.C:
+			return batch
+		}
+	}
+	return batch
 }
 
 // commit tries one transaction and returns what must be tried again.

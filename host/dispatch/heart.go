@@ -76,6 +76,13 @@ func (h *heart) dismiss(l host.Lease) {
 	delete(h.patients, l)
 }
 
+// running is how many leases are kept: the jobs of this host.
+func (h *heart) running() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.patients)
+}
+
 // trust is less than the lease by one beat: the plugin must have stopped when
 // another host may start it.
 func (h *heart) trust() time.Duration { return h.lease - h.every }

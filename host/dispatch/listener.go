@@ -87,6 +87,6 @@ func (d *Dispatcher) claim(ctx context.Context, heard []host.Ringing) ([]host.Cl
 	if err := d.bells.Silence(ctx, heard); err != nil {
 		d.gate.report(ctx, err)
 	}
-	d.relay.wake() // the window has room again
+	d.relay.claimed()
 	return claims, nil
 }

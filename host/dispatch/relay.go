@@ -12,6 +12,9 @@ import (
 
 // relay rings for jobs that are ready. It looks when it is woken, when a
 // retry's backoff ends, and once a sweep for what another host left.
+//
+// A look costs the same whether it finds one job or many. So looks that find
+// some keep a distance, in which jobs gather; the first after a rest is at once.
 type relay struct {
 	store   host.JobStore
 	bells   host.Doorbells
@@ -22,6 +25,7 @@ type relay struct {
 	every   time.Duration
 	woken   chan struct{}
 	lost    atomic.Bool // the queue has forgotten what was rung
+	more    atomic.Bool // the window was full: jobs are ready
 	status  outage
 	log     hclog.Logger
 }
@@ -43,6 +47,16 @@ func (r *relay) wake() {
 	}
 }
 
+// pace is the distance between looks that find jobs.
+const pace = 4 * time.Millisecond
+
+// claimed says that jobs were claimed: the window has room again.
+func (r *relay) claimed() {
+	if r.more.Load() {
+		r.wake()
+	}
+}
+
 // again rings for everything that was rung and not claimed, without waiting for
 // the horizon.
 func (r *relay) again() {
@@ -52,9 +66,12 @@ func (r *relay) again() {
 
 func (r *relay) run(ctx context.Context) {
 	for {
-		next := r.every
+		next, found := r.every, false
 		if r.gate.pass(ctx) {
-			next = r.look(ctx)
+			next, found = r.look(ctx)
+		}
+		if found && !sleep(ctx, pace) {
+			return
 		}
 		select {
 		case <-ctx.Done():
@@ -65,8 +82,9 @@ func (r *relay) run(ctx context.Context) {
 	}
 }
 
-// look hands out one window and says when to look again if nobody wakes it.
-func (r *relay) look(ctx context.Context) time.Duration {
+// look hands out one window and says when to look again if nobody wakes it, and
+// whether there were jobs.
+func (r *relay) look(ctx context.Context) (next time.Duration, found bool) {
 	horizon := r.horizon
 	if r.lost.Swap(false) {
 		horizon = time.Microsecond
@@ -75,20 +93,21 @@ func (r *relay) look(ctx context.Context) time.Duration {
 	if !r.status.report(ctx, err) {
 		// It may have marked jobs all the same, for which nobody rings now.
 		r.lost.Store(true)
-		return r.every
+		return r.every, false
 	}
+	r.more.Store(out.More)
 	if len(out.Bells) > 0 {
 		if err := r.bells.Ring(ctx, out.Bells); err != nil {
 			r.gate.report(ctx, err)
 			r.undo(ctx, out.Bells)
-			return r.every
+			return r.every, false
 		}
 		r.gate.report(ctx, nil)
 	}
 	if out.Next > 0 {
-		return min(out.Next, r.every)
+		return min(out.Next, r.every), len(out.Bells) > 0
 	}
-	return r.every
+	return r.every, len(out.Bells) > 0
 }
 
 // undo takes the mark back, so that the jobs are handed out again as soon as

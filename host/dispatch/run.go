@@ -12,7 +12,6 @@ import (
 
 // run takes one claimed job to its stored outcome.
 func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
-	log := d.log.With("scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt)
 	ctx, stop := context.WithCancelCause(jobs)
 	defer stop(nil)
 	ctx, stopTimer := context.WithTimeoutCause(ctx, c.Remaining, errDeadline)
@@ -20,22 +19,27 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	patient := d.heart.admit(c.Lease, began, stop)
 	defer d.heart.dismiss(c.Lease)
 
-	log.Info("job started")
+	who := []any{"scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt}
+	d.log.Debug("job started", who...)
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
 		// Another host has it, or will: whatever was found here is not the result.
-		log.Warn("job dropped: its lease was lost while it ran")
+		d.log.Warn("job dropped: its lease was lost while it ran", who...)
 		return
 	}
 	outcome := d.outcome(ctx, c, report, err, sink)
 	switch err := d.finisher.finish(outcome, time.Now().Add(d.cfg.Lease)); {
 	case errors.Is(err, host.ErrLeaseLost):
-		log.Warn("job dropped: its lease was lost before its result was stored")
+		d.log.Warn("job dropped: its lease was lost before its result was stored", who...)
 	case err != nil:
-		log.Error("job's result was not stored; it runs again when its lease ends", "error", err)
+		d.log.Error("job's result was not stored; it runs again when its lease ends", append(who, "error", err)...)
 	default:
-		log.Info("job ended", "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds(), "error", message(outcome.Error))
+		who = append(who, "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds())
+		if outcome.Error != nil {
+			who = append(who, "error", string(outcome.Error.Code)+": "+outcome.Error.Message)
+		}
+		d.log.Info("job ended", who...)
 	}
 	if outcome.State == host.StateQueued {
 		d.relay.wake() // to learn when it is due
@@ -124,11 +128,4 @@ func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crash
 	}
 	o.State = host.StateQueued
 	o.RetryAfter = d.cfg.Backoff(c.Scan.Type).After(c.Job.Attempt)
-}
-
-func message(e *host.JobError) string {
-	if e == nil {
-		return ""
-	}
-	return string(e.Code) + ": " + e.Message
 }

@@ -5,17 +5,18 @@ import (
 	"sync"
 )
 
-// slots bounds the jobs that run at once.
+// slots bounds the jobs that run at once. Each slot has a goroutine, from its
+// first job on: a new one for each job would grow its stack anew each time.
 type slots struct {
-	free chan struct{}
-	wg   sync.WaitGroup
+	free    chan struct{}
+	jobs    chan func() // has room for all that can be taken, so sending never blocks
+	started int
+	workers sync.WaitGroup
 }
 
 func newSlots(n int) *slots {
-	s := &slots{free: make(chan struct{}, n)}
-	for range n {
-		s.free <- struct{}{}
-	}
+	s := &slots{free: make(chan struct{}, n), jobs: make(chan func(), n)}
+	s.give(n)
 	return s
 }
 
@@ -45,15 +46,25 @@ func (s *slots) give(n int) {
 	}
 }
 
-// run uses one taken slot for f.
+// run uses one taken slot for f. One goroutine calls it, and nobody after wait.
 func (s *slots) run(f func()) {
-	s.wg.Go(func() {
-		defer s.give(1)
-		f()
+	s.jobs <- f
+	if s.started == cap(s.jobs) {
+		return
+	}
+	s.started++
+	s.workers.Go(func() {
+		for f := range s.jobs {
+			f()
+			s.give(1)
+		}
 	})
 }
 
 func (s *slots) busy() int { return cap(s.free) - len(s.free) }
 
-// wait returns when nothing runs.
-func (s *slots) wait() { s.wg.Wait() }
+// wait returns when nothing runs any more; then no job can.
+func (s *slots) wait() {
+	close(s.jobs)
+	s.workers.Wait()
+}

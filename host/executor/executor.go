@@ -186,7 +186,7 @@ func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.
 	s := &scan{
 		p: p, task: t, sink: sink,
 		id:  fmt.Sprintf("%s/%d/%d", t.Job, t.Attempt, e.runs.Add(1)),
-		log: e.log.With("plugin", t.Plugin, "scan", t.Scan, "job", t.Job),
+		log: e.log,
 	}
 	returned := false // stays so when run panics
 	defer func() { k.release(p, s.broken || !returned) }()

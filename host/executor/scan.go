@@ -283,7 +283,7 @@ func (s *scan) lastWord() error {
 	select {
 	case <-t.C:
 		s.broken = true
-		s.log.Warn("plugin did not end the stream after Completed")
+		s.log.Warn("plugin did not end the stream after Completed", s.who()...)
 	case ev := <-s.events:
 		switch {
 		case ev.err == nil:
@@ -291,7 +291,7 @@ func (s *scan) lastWord() error {
 			return s.p.fault(host.CodePluginProtocol, false, "went on after Completed, which must be its last word")
 		case errors.Is(ev.err, io.EOF):
 		case s.p.dead():
-			s.log.Warn("plugin process ended right after Completed", "how", s.p.runner.exit("after the scan"))
+			s.log.Warn("plugin process ended right after Completed", s.who("how", s.p.runner.exit("after the scan"))...)
 		default:
 			return s.p.scanFault(ev.err)
 		}
@@ -311,7 +311,7 @@ func (s *scan) halt(ctx context.Context, why string) {
 	asked.Go(func() {
 		_, err := s.p.scanner.Cancel(call, &pluginv1.CancelRequest{RunId: s.id, Reason: why, Grace: durationpb.New(grace)})
 		if err != nil && call.Err() == nil {
-			s.log.Debug("plugin did not take Cancel", "error", err)
+			s.log.Debug("plugin did not take Cancel", s.who("error", err)...)
 		}
 	})
 	t := time.NewTimer(grace)
@@ -337,10 +337,15 @@ func (s *scan) note(level hclog.Level, text, path string) {
 		return
 	}
 	if path = clean.Line(path, maxLogLine); path != "" {
-		s.log.Log(level, text, "path", path)
+		s.log.Log(level, text, s.who("path", path)...)
 	} else {
-		s.log.Log(level, text)
+		s.log.Log(level, text, s.who()...)
 	}
+}
+
+// who names the scan in a log line.
+func (s *scan) who(more ...any) []any {
+	return append([]any{"plugin", s.task.Plugin, "scan", s.task.Scan, "job", s.task.Job}, more...)
 }
 
 func progress(p *pluginv1.Progress) host.Progress {
