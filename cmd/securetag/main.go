@@ -21,6 +21,7 @@ import (
 var version = "dev"
 
 func main() {
+	tuneGC()
 	redisstream.SilenceDriver()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for what the first one began

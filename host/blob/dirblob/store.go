@@ -66,7 +66,29 @@ func New(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
-	return &Store{root: root, durable: make(map[string]bool)}, nil
+	s := &Store{root: root, durable: make(map[string]bool)}
+	if err := s.findShards(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read blob directory: %w", err), root.Close())
+	}
+	return s, nil
+}
+
+// findShards notes the shards that are there, and sees to it that their names
+// are on disk, so that none has to be synced again one by one.
+func (s *Store) findShards() error {
+	d, err := s.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1) // at most 4096 and a few
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		s.durable[name] = true
+	}
+	return d.Sync()
 }
 
 // Close lets go of the directory. Blobs that are open stay readable.
