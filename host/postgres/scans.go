@@ -24,8 +24,8 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 // It returns the time.
 const accept = `
 with s as (
-    insert into scans (id, tenant_id, type, project, archive, url, options)
-    values ($1, $2, $3, $4, $5, $6, $7)
+    insert into scans (id, tenant_id, type, project, archive, url, options, archive_blob)
+    values ($1, $2, $3, $4, $5, $6, $7, $12)
     returning id, tenant_id, created_at
 ), j as (
     insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
@@ -51,7 +51,7 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, accept, string(scan.ID), string(scan.TenantID), scan.Type, scan.Project,
-			archive, url, options, id, plugin, attempts, timeout).Scan(at(&now))
+			archive, url, options, id, plugin, attempts, timeout, record.Blob(scan)).Scan(at(&now))
 	})
 	if err != nil {
 		return host.Scan{}, err

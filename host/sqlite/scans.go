@@ -20,9 +20,9 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	}
 	archive, target, options := record.Input(scan)
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, created_at)
-			values (?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, tx.now)
+		_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, archive_blob, created_at)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, record.Blob(scan), tx.now)
 		if err != nil {
 			return err
 		}
