@@ -34,6 +34,7 @@ var rules = []rule{
 	{"host/queuetest", []string{"host"}, "one suite, whatever it runs against"},
 	{"host/intake", []string{"host"}, "intake talks to ports"},
 	{"host/dispatch", []string{"host"}, "dispatch talks to ports"},
+	{"host/retention", []string{"host"}, "retention talks to ports"},
 	{"host/postgres", []string{"host", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
 	{"host/sqlite", []string{"host", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
 	{"host/internal", []string{"host"}, "what adapters share knows the domain and no adapter"},
