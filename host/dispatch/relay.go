@@ -23,6 +23,7 @@ type relay struct {
 	woken   chan struct{}
 	lost    atomic.Bool // the queue has forgotten what was rung
 	status  outage
+	meter   host.Meter
 	log     hclog.Logger
 }
 
@@ -32,6 +33,7 @@ func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *ga
 		window: cfg.Window, horizon: cfg.Horizon, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
+		meter:  cfg.Meter,
 		log:    log,
 	}
 }
@@ -84,6 +86,7 @@ func (r *relay) look(ctx context.Context) time.Duration {
 			return r.every
 		}
 		r.gate.report(ctx, nil)
+		r.meter.DoorbellsRung(len(out.Bells))
 	}
 	if out.Next > 0 {
 		return min(out.Next, r.every)

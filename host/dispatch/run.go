@@ -21,6 +21,8 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	defer d.heart.dismiss(c.Lease)
 
 	log.Info("job started")
+	var stored host.Outcome // what the meter hears of; nothing while the lease may be lost
+	defer d.meter(c, began, &stored)()
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
@@ -35,6 +37,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	case err != nil:
 		log.Error("job's result was not stored; it runs again when its lease ends", "error", err)
 	default:
+		stored = outcome
 		log.Info("job ended", "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds(), "error", message(outcome.Error))
 	}
 	if outcome.State == host.StateQueued {
