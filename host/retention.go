@@ -23,6 +23,9 @@ type RetentionStore interface {
 	DropArchives(ctx context.Context, age time.Duration, limit int) (Dropped, error)
 	// UnusedBlobs gives those of the keys that no scan needs, in their order.
 	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)
+	// Origin names the database: made with it, never changed, and the same in
+	// what is restored from its backups. At most 64 bytes.
+	Origin(ctx context.Context) (string, error)
 }
 
 // Dropped is what one call took out of the store.

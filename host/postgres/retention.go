@@ -138,3 +138,11 @@ func (s *Store) UnusedBlobs(ctx context.Context, keys []host.BlobKey) (unused []
 	})
 	return unused, err
 }
+
+// Origin implements host.RetentionStore.
+func (s *Store) Origin(ctx context.Context) (origin string, err error) {
+	err = s.do(ctx, "read the origin of the database", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `select id::text from origin`).Scan(&origin)
+	})
+	return origin, err
+}

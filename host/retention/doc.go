@@ -26,4 +26,11 @@
 // what keeps it, so the grace is also how far that may be off. Beside blobs it
 // runs what the caller gives it: sweeps that know by file locks what belongs to
 // a living host.
+//
+// # Whose blobs
+//
+// To a database that is new, or another installation's, all blobs would be
+// orphans: one wrong setting would remove every archive. The blob "origin" says
+// which database the others belong to. The first host that runs writes it, and
+// the sweep leaves alone what belongs to another.
 package retention

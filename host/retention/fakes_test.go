@@ -3,8 +3,10 @@ package retention_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,12 +59,21 @@ func (s *fakeStore) UnusedBlobs(_ context.Context, keys []host.BlobKey) ([]host.
 	return slices.DeleteFunc(slices.Clone(keys), func(k host.BlobKey) bool { return s.used[k] }), nil
 }
 
-// fakeBlobs keeps no content. It pages by two.
+func (s *fakeStore) Origin(context.Context) (string, error) {
+	if s.Err != nil {
+		return "", s.Err
+	}
+	return "this-database", nil
+}
+
+// fakeBlobs keeps no content but that of the blob "origin", which it never
+// lists. It pages by two.
 type fakeBlobs struct {
 	mu     sync.Mutex
 	blobs  map[host.BlobKey]host.BlobInfo
 	refuse map[host.BlobKey]bool // to delete
 	lists  int
+	origin string
 }
 
 func newFakeBlobs() *fakeBlobs {
@@ -80,6 +91,30 @@ func (b *fakeBlobs) keys() []host.BlobKey {
 	defer b.mu.Unlock()
 	return slices.Sorted(maps.Keys(b.blobs))
 }
+
+func (b *fakeBlobs) Put(_ context.Context, key host.BlobKey, r io.Reader) (int64, string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.origin != "" {
+		return 0, "", host.ErrConflict
+	}
+	text, err := io.ReadAll(r)
+	b.origin = string(text)
+	return 0, string(key), err
+}
+
+func (b *fakeBlobs) Open(context.Context, host.BlobKey) (host.Blob, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.origin == "" {
+		return nil, host.ErrNotFound
+	}
+	return text{strings.NewReader(b.origin)}, nil
+}
+
+type text struct{ *strings.Reader }
+
+func (text) Close() error { return nil }
 
 var errRefused = errors.New("the disk says no")
 

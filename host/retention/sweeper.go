@@ -59,13 +59,6 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Blobs is what a sweeper needs of the blob store.
-type Blobs interface {
-	// Delete and List are those of host.BlobStore.
-	Delete(ctx context.Context, key host.BlobKey) error
-	List(ctx context.Context, cursor string, limit int) ([]host.BlobInfo, string, error)
-}
-
 // Leftover removes what dead hosts left somewhere; it must know by itself what
 // belongs to a living one. It runs at the start and with every sweep for
 // orphans, one after the other.
@@ -77,14 +70,14 @@ type Leftover struct {
 // Sweeper removes what is no longer needed.
 type Sweeper struct {
 	store host.RetentionStore
-	blobs Blobs
+	blobs host.BlobStore
 	left  []Leftover
 	cfg   Config
 	log   hclog.Logger
 }
 
 // New makes a sweeper; Run starts it.
-func New(store host.RetentionStore, blobs Blobs, left []Leftover, cfg Config, log hclog.Logger) (*Sweeper, error) {
+func New(store host.RetentionStore, blobs host.BlobStore, left []Leftover, cfg Config, log hclog.Logger) (*Sweeper, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -196,6 +189,9 @@ func (s *Sweeper) removeUnused(ctx context.Context, keys []host.BlobKey, sizes m
 // from the first interval on.
 func (s *Sweeper) clean(ctx context.Context) {
 	s.leftovers(ctx)
+	if err := s.own(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("orphans among the blobs stay where they are", "error", err)
+	}
 	trouble := trouble{log: s.log, what: "remove all blobs that no scan needs"}
 	for sleep(ctx, jitter(s.cfg.Orphans)) {
 		s.leftovers(ctx)
@@ -222,6 +218,9 @@ func (s *Sweeper) leftovers(ctx context.Context) {
 
 // orphans goes through all blobs once.
 func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
+	if err := s.own(ctx); err != nil {
+		return done, err
+	}
 	for cursor := ""; ; {
 		page, next, lerr := s.blobs.List(ctx, cursor, 0)
 		if lerr != nil {
@@ -231,7 +230,7 @@ func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
 		sizes := map[host.BlobKey]int64{}
 		young := time.Now().Add(-s.cfg.Grace)
 		for _, b := range page {
-			if b.Modified.Before(young) {
+			if b.Key != originKey && b.Modified.Before(young) {
 				keys, sizes[b.Key] = append(keys, b.Key), b.Size
 			}
 		}

@@ -150,6 +150,32 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
+// TestAnothersBlobs: to a database that is not theirs all blobs look like
+// orphans, and stay.
+func TestAnothersBlobs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.blobs.put("archives/1")
+		b.blobs.origin = "another-database"
+		b.run(t, retention.Config{}, 24*time.Hour)
+		if len(b.blobs.keys()) != 1 {
+			t.Error("a blob of another database was removed")
+		}
+		if _, turns, failed := b.meter.total(host.SweepOrphans); turns == 0 || failed != turns {
+			t.Errorf("%d of %d turns failed", failed, turns)
+		}
+		if !strings.Contains(b.logs.String(), "belong to another database") {
+			t.Errorf("log: %s", b.logs.String())
+		}
+		b.blobs.origin = ""
+		b.run(t, retention.Config{}, 24*time.Hour)
+		if len(b.blobs.keys()) != 0 || b.blobs.origin != "this-database" {
+			t.Errorf("blobs left: %v; origin %q", b.blobs.keys(), b.blobs.origin)
+		}
+	})
+}
+
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

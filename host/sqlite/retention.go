@@ -114,3 +114,11 @@ func (s *Store) UnusedBlobs(ctx context.Context, keys []host.BlobKey) (unused []
 	}
 	return unused, nil
 }
+
+// Origin implements host.RetentionStore.
+func (s *Store) Origin(ctx context.Context) (origin string, err error) {
+	if err := s.readers.QueryRowContext(ctx, `select id from origin`).Scan(&origin); err != nil {
+		return "", translate(ctx, "read the origin of the database", err)
+	}
+	return origin, nil
+}

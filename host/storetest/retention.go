@@ -228,6 +228,16 @@ func testUnusedBlobs(s *suite) {
 	}
 }
 
+func testOrigin(s *suite) {
+	first, err := s.Origin(s.ctx())
+	s.check(err)
+	again, err := s.Origin(s.ctx())
+	s.check(err)
+	if first == "" || len(first) > 64 || again != first {
+		s.Errorf("origins %q and %q: want one name of at most 64 bytes", first, again)
+	}
+}
+
 // testSweepersSideBySide has hosts remove old scans and archives side by side
 // while others go on working: each scan goes once, and nothing else is touched.
 func testSweepersSideBySide(s *suite) {

@@ -97,6 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"drop archives":         testDropArchives,
 			"drop archives limit":   testDropArchivesLimit,
 			"unused blobs":          testUnusedBlobs,
+			"origin":                testOrigin,
 			"sweepers side by side": testSweepersSideBySide,
 		},
 		"concurrent": {

@@ -16,7 +16,13 @@ create index scans_finished_with_archive on scans (finished_at)
     where finished_at is not null and archive is not null and archive_removed_at is null;
 create index scans_by_blob on scans (archive_blob) where archive_blob is not null;
 
+-- One row that names this database. What removes files because no scan here
+-- needs them must know that they belong to this one and not to another.
+create table origin (id uuid not null);
+insert into origin values (gen_random_uuid());
+
 -- +goose Down
+drop table origin;
 drop index scans_by_blob;
 drop index scans_finished_with_archive;
 drop index scans_finished;
