@@ -91,6 +91,29 @@ limits {
   findings      = 25000    # of one job
 }
 
+# How long what has ended is kept, counted from its end. Nothing that has not
+# ended is ever removed.
+retention {
+  # Scans with their findings. "0s": for ever; findings are what people come
+  # back for, so they go only when you say so. Such as "8760h" for a year.
+  scans = "0s"
+
+  # Archives, while their scans and findings stay. They fill the disk, and hold
+  # other people's source code: nothing reads one again after its scan has
+  # ended. "0s": as long as the scan.
+  archives = "720h"
+
+  # How often this host looks for what is old enough to go.
+  sweep = "1m"
+}
+
+# What this host counts, for Prometheus.
+telemetry {
+  # Where GET /metrics is answered, to everybody who can reach it. Empty: nowhere.
+  # metrics_listen = "127.0.0.1:9464"
+  metrics_listen = ""
+}
+
 log {
   level  = "info" # trace, debug, info, warn, error
   format = "auto" # text on a terminal, json otherwise

@@ -31,12 +31,13 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all are required.
+// Deps are what the API talks to; all but Meter are required.
 type Deps struct {
 	Store  Store
 	Queue  Queue
 	Intake *intake.Intake
 	Log    hclog.Logger
+	Meter  host.Meter // is told of every answer; nil: nobody is
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -110,6 +111,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	if err := cfg.fill(); err != nil {
 		return nil, err
+	}
+	if deps.Meter == nil {
+		deps.Meter = host.NoMeter{}
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
 	// Cleaning paths would answer "//scans" with a redirect in HTML.

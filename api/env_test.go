@@ -107,6 +107,7 @@ type env struct {
 	store *faulty
 	queue *queue
 	log   *lockedBuffer
+	meter answers
 	blobs string // directory
 	keys  map[string]string
 	// tenants are those of the keys.
@@ -118,7 +119,7 @@ func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArc
 func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	t.Helper()
 	e := &env{
-		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{},
+		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
 		blobs: t.TempDir(), keys: map[string]string{}, tenants: map[string]host.TenantID{},
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: e.log, Level: hclog.Debug, JSONFormat: true})
@@ -135,7 +136,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.api, err = api.New(api.Deps{Store: e.store, Queue: e.queue, Intake: in, Log: log}, cfg); err != nil {
+	if e.api, err = api.New(api.Deps{Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter}, cfg); err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewUnstartedServer(nil)

@@ -66,7 +66,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.finish()
 		b.drain()
 	}
-	a.logRequest(r, out, rec, time.Since(start))
+	took := time.Since(start)
+	a.deps.Meter.Answered(rec.route, out.status, took)
+	a.logRequest(r, out, rec, took)
 	if aborted {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}

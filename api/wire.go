@@ -19,6 +19,7 @@ func wireScan(s host.Scan) client.Scan {
 		out.Archive = &client.Archive{
 			Filename: a.Filename, Format: a.Format, Size: a.Size, SHA256: a.SHA256,
 			Files: a.Files, UnpackedBytes: a.UnpackedBytes, Dropped: a.Dropped,
+			RemovedAt: wireTime(a.RemovedAt),
 		}
 	}
 	for _, j := range s.Jobs {

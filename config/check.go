@@ -30,6 +30,7 @@ func check(cfg *Config, w *walker, o *overlay) hcl.Diagnostics {
 	c.redis()
 	c.worker()
 	c.limits()
+	c.telemetry()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
 		c.scan(name, cfg.Scans[name])
 	}
@@ -172,6 +173,14 @@ func (c *checker) limits() {
 			path = "limits.unpacked_size"
 		}
 		c.bad(path, "Limits contradict each other", "limits.file_size is %s and limits.unpacked_size %s: one file cannot be larger than the whole archive.", l.FileSize, l.UnpackedSize)
+	}
+}
+
+func (c *checker) telemetry() {
+	if a := c.cfg.Telemetry.MetricsListen; c.ok("telemetry.metrics_listen") && a != "" {
+		if err := checkAddress(a, true); err != nil {
+			c.bad("telemetry.metrics_listen", "Invalid address", "telemetry.metrics_listen must be an address and a port, such as %q, or empty: %v.", "127.0.0.1:9464", err)
+		}
 	}
 }
 

@@ -22,6 +22,9 @@ type Config struct {
 	Limits   Limits   `koanf:"limits" doc:"What one scan may cost. These hold for every tenant."`
 	Log      Log      `koanf:"log" doc:"Log lines go to standard error."`
 
+	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed."`
+	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus."`
+
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting."`
 	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
 }
@@ -73,6 +76,18 @@ type Log struct {
 	Format string `koanf:"format" doc:"auto is text on a terminal and json otherwise." oneof:"auto,text,json"`
 }
 
+// Retention is how long what has ended is kept.
+type Retention struct {
+	Scans    time.Duration `koanf:"scans" doc:"How long a scan is kept after it ended, with its findings and its archive. 0s: for ever." min:"0s" max:"87600h"`
+	Archives time.Duration `koanf:"archives" doc:"How long the archive of a scan is kept after the scan ended; the scan and its findings stay. 0s: as long as the scan." min:"0s" max:"87600h"`
+	Sweep    time.Duration `koanf:"sweep" doc:"How often this host looks for what is old enough to go." min:"1s" max:"24h"`
+}
+
+// Telemetry is what this host counts.
+type Telemetry struct {
+	MetricsListen string `koanf:"metrics_listen" doc:"Address and port on which GET /metrics is answered, to everybody who asks. Empty: nothing is counted." example:"127.0.0.1:9464"`
+}
+
 // Scan is a scan type.
 type Scan struct {
 	Input    string        `koanf:"input" doc:"What it takes: an uploaded archive or a URL." oneof:"archive,url"`
@@ -109,8 +124,11 @@ func Default() Config {
 		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},
 		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000},
 		Log:      Log{Level: "info", Format: "auto"},
-		Scans:    map[string]Scan{"codeaudit": archive, "web": web},
-		Plugins:  map[string]Plugin{"secrets": defaultPlugin("secrets")},
+		// Findings are what people come back for, so nobody removes them unasked.
+		// An archive is needed until its scan has ended, and fills the disk.
+		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
+		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
+		Plugins:   map[string]Plugin{"secrets": defaultPlugin("secrets")},
 	}
 }
 

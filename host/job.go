@@ -52,6 +52,14 @@ const (
 	CodeInternal          ErrorCode = "internal"           // a fault of this host, logged there
 )
 
+// ErrorCodes lists every code.
+func ErrorCodes() []ErrorCode {
+	return []ErrorCode{
+		CodePluginUnavailable, CodePluginCrashed, CodePluginHung, CodePluginProtocol, CodePluginFailed, CodePluginRefused,
+		CodePartial, CodeInputUnusable, CodeTimedOut, CodeLeaseExpired, CodeInternal,
+	}
+}
+
 // JobError is why a job's last attempt failed, for people: Message is one line
 // that says what was tried and what was wrong.
 type JobError struct {

@@ -69,6 +69,10 @@ type Archive struct {
 	Files         int    // regular files that a plugin will see
 	UnpackedBytes int64
 	Dropped       int // links, devices and .git entries left out
+
+	// RemovedAt is when retention took the blob away; zero: it is there. The
+	// rest still says what was scanned.
+	RemovedAt time.Time `json:"-"` // a column of its own: the stored JSON never changes
 }
 
 // Counts is how many findings there are of each severity.

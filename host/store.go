@@ -15,6 +15,7 @@ type Store interface {
 	KeyStore
 	ScanStore
 	JobStore
+	RetentionStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.

@@ -117,7 +117,8 @@ func TestUpDownUp(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, d dialect, dsn string) {
 		p := d.open(t, dsn)
-		all := len(p.ListSources())
+		sources := p.ListSources() // by version; a number may be missing between two
+		all := len(sources)
 		up := func() string {
 			t.Helper()
 			applied, err := migrations.Up(t.Context(), p)
@@ -134,8 +135,8 @@ func TestUpDownUp(t *testing.T) {
 			t.Errorf("up again applied %v, %v", applied, err)
 		}
 		for n := all; n > 0; n-- {
-			if v, err := migrations.Down(t.Context(), p); err != nil || v != int64(n) {
-				t.Fatalf("down took back %d, %v; want %d", v, err, n)
+			if v, err := migrations.Down(t.Context(), p); err != nil || v != sources[n-1].Version {
+				t.Fatalf("down took back %d, %v; want %d", v, err, sources[n-1].Version)
 			}
 		}
 		if left := d.read(t, dsn); left != "" {

@@ -49,6 +49,8 @@ type Archive struct {
 	Files         int    `json:"files" doc:"Regular files that are scanned."`
 	UnpackedBytes int64  `json:"unpacked_bytes"`
 	Dropped       int    `json:"dropped" doc:"Links, devices and .git entries left out of the scan."`
+	// RemovedAt is set once the archive is gone and the scan stays.
+	RemovedAt *time.Time `json:"removed_at,omitempty" doc:"When the archive itself was removed, because of its age. What it held can no longer be scanned; the findings stay."`
 }
 
 // Job is one plugin's part of a scan.

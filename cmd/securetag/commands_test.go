@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,6 +213,25 @@ func scanned(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%d scans, want 1", n)
 		}
 		return string(page.Items[0].State) == args[2]
+	})
+}
+
+func fetched(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, len(args) == 2 || len(args) == 3, "fetched URL REGEXP [KEY]")
+	re, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	until(ts, args[1]+" at "+args[0], func() bool {
+		req, err := http.NewRequest(http.MethodGet, args[0], nil)
+		ts.Check(err)
+		if len(args) == 3 {
+			req.Header.Set("X-API-Key", args[2])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		ts.Check(err)
+		return re.Match(body)
 	})
 }
 

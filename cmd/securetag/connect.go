@@ -133,6 +133,8 @@ func forOneScan(cfg config.Config, dir string) config.Config {
 	cfg.Database, cfg.Redis = config.Default().Database, config.Default().Redis
 	cfg.Server.Listen = "127.0.0.1:0"
 	cfg.Limits.ArchiveSize = 64 * config.GiB
+	cfg.Retention.Scans, cfg.Retention.Archives = 0, 0 // all of it goes when the scan has ended
+	cfg.Telemetry = config.Default().Telemetry
 	return cfg
 }
 

@@ -4,7 +4,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
+	gometrics "runtime/metrics"
 )
 
 // Go collects garbage whenever the heap has doubled. A host's live heap is a few
@@ -17,13 +17,13 @@ const garbage = 32 << 20
 // tuneGC keeps it so, unless GOGC says otherwise. It is called once.
 func tuneGC() {
 	if os.Getenv("GOGC") == "" {
-		(&collection{live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}, percent: 100}).arm()
+		(&collection{live: []gometrics.Sample{{Name: "/gc/heap/live:bytes"}}, percent: 100}).arm()
 	}
 }
 
 // collection is told of every collection by its own finalizer.
 type collection struct {
-	live    []metrics.Sample
+	live    []gometrics.Sample
 	percent int
 }
 
@@ -40,8 +40,8 @@ func (c *collection) arm() {
 // adjust sets the goal of the next collection. To set it stops the world, so
 // small changes are left.
 func (c *collection) adjust() {
-	metrics.Read(c.live)
-	if c.live[0].Value.Kind() != metrics.KindUint64 {
+	gometrics.Read(c.live)
+	if c.live[0].Value.Kind() != gometrics.KindUint64 {
 		return
 	}
 	want := gcPercent(c.live[0].Value.Uint64())

@@ -26,6 +26,7 @@ import (
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
+	"github.com/securetaghq/securetag/host/retention"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -43,6 +44,9 @@ type node struct {
 	api        *api.API
 	dispatcher *dispatch.Dispatcher
 	executor   *executor.Executor
+	sweeper    *retention.Sweeper
+	meter      host.Meter
+	metrics    *metrics // nil: nobody asked for them
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
@@ -100,9 +104,16 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if slots == 0 {
 		slots = runtime.NumCPU()
 	}
+	if err := n.openMetrics(bells, slots, version); err != nil {
+		return nil, err
+	}
+	if n.sweeper, err = n.openSweeper(id); err != nil {
+		return nil, err
+	}
 	n.dispatcher, err = dispatch.New(n.store, bells, n.executor, n.workspaces, dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: cfg.Worker.Lease, Heartbeat: cfg.Worker.Heartbeat,
 		Grace: max(cfg.Server.ShutdownGrace-stopReserve(cfg), 0), Backoff: backoffs(cfg),
+		Meter: n.meter,
 	}, log)
 	if err != nil {
 		return nil, err
@@ -164,7 +175,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
-	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api")},
+	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter},
 		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
 		return err
@@ -280,28 +291,14 @@ func (n *node) run(ctx context.Context) error {
 	// A part that fails stops the others.
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.executor.Serve(plugins) })
-	group.Go(func() error { n.sweep(ctx); return nil })
+	group.Go(func() error { return n.sweeper.Run(ctx) })
 	group.Go(func() error {
 		defer stopPlugins()
 		return n.dispatcher.Run(ctx)
 	})
 	group.Go(func() error { return n.serveHTTP(ctx) })
+	group.Go(func() error { return n.metrics.serve(ctx, n.log) })
 	return group.Wait()
-}
-
-// sweep removes what a crash left on disk. The host serves meanwhile.
-func (n *node) sweep(ctx context.Context) {
-	for _, m := range []*workspace.Manager{n.workspaces.disk, n.workspaces.memory} {
-		if m == nil {
-			continue
-		}
-		if err := m.Sweep(ctx); err != nil && ctx.Err() == nil {
-			n.log.Warn("could not remove all that a dead host left", "error", err)
-		}
-	}
-	if _, err := n.blobs.Sweep(ctx); err != nil && ctx.Err() == nil {
-		n.log.Warn("could not remove all unfinished uploads", "error", err)
-	}
 }
 
 // serveHTTP serves until ctx ends and lets running requests end then.

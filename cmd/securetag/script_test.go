@@ -54,6 +54,7 @@ func (w withPlugins) Run() int {
 //	zip FILE DIR                  makes an archive
 //	json FILE PATH WANT           checks a value: path.to.0.it, len for a length
 //	scanned SERVER KEY STATE      waits until the tenant's one scan is in a state
+//	fetched URL REGEXP [KEY]      waits until a GET answers with a line
 //	[!] leftover DIR              fails when there is nothing in DIR
 //
 // $DEAD is the address of a server that is not there.
@@ -67,7 +68,7 @@ func TestScript(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exit, "start": start, "await": await, "signal": signalOne, "ended": ended,
-			"plant": plant, "zip": zipDir, "json": jsonValue, "scanned": scanned, "leftover": leftover,
+			"plant": plant, "zip": zipDir, "json": jsonValue, "scanned": scanned, "fetched": fetched, "leftover": leftover,
 		},
 	})
 }

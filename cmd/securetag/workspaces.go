@@ -46,6 +46,9 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 
 func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree, error) {
 	archive := scan.Input.Archive
+	if !archive.RemovedAt.IsZero() {
+		return nil, errArchiveRemoved
+	}
 	open := func(ctx context.Context) (host.Blob, error) {
 		if archive.Data != nil {
 			return inline{bytes.NewReader(archive.Data)}, nil
@@ -111,6 +114,8 @@ func openMemory(dir string, lim workspace.Limits, log hclog.Logger) *workspace.M
 	return m
 }
 
+var errArchiveRemoved = errors.New("retention removed the archive")
+
 // unusable tells an archive that will never unpack (it passed the check at
 // upload, so it has changed, or a limit has) from a fault of this machine.
 func unusable(err error) error {
@@ -118,6 +123,8 @@ func unusable(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return &host.Fault{Code: host.CodeInputUnusable, Message: "unpacking the archive: " + refused.Error(), Err: err}
+	case errors.Is(err, errArchiveRemoved):
+		return &host.Fault{Code: host.CodeInputUnusable, Message: "the archive was removed because of its age (retention.archives): upload it again", Err: err}
 	case errors.Is(err, host.ErrNotFound):
 		// Hosts that share a database and not the directory: one of them has it.
 		return &host.Fault{Code: host.CodeInputUnusable, Retryable: true, Err: err,

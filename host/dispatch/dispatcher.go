@@ -37,6 +37,8 @@ type Config struct {
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
 	Backoff func(scanType string) Backoff
+	// Meter is told what happens. Default: none.
+	Meter host.Meter
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -54,6 +56,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Backoff == nil {
 		c.Backoff = func(string) Backoff { return Backoff{Min: time.Second, Max: time.Minute} }
+	}
+	if c.Meter == nil {
+		c.Meter = host.NoMeter{}
 	}
 	switch {
 	case c.Owner == "":
@@ -149,6 +154,7 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 				break
 			}
 			if n > 0 {
+				d.cfg.Meter.LeasesExpired(n)
 				d.log.Warn("took jobs back whose host stopped renewing their lease", "jobs", n)
 				d.relay.wake()
 			}

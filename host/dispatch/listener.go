@@ -63,6 +63,7 @@ func (d *Dispatcher) hear(ctx context.Context, plugins []string, free int) []hos
 		return nil
 	}
 	d.gate.report(ctx, err)
+	d.cfg.Meter.DoorbellsHeard(len(heard))
 	return heard
 }
 

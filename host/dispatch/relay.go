@@ -27,6 +27,7 @@ type relay struct {
 	lost    atomic.Bool // the queue has forgotten what was rung
 	more    atomic.Bool // the window was full: jobs are ready
 	status  outage
+	meter   host.Meter
 	log     hclog.Logger
 }
 
@@ -36,6 +37,7 @@ func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *ga
 		window: cfg.Window, horizon: cfg.Horizon, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
+		meter:  cfg.Meter,
 		log:    log,
 	}
 }
@@ -103,6 +105,7 @@ func (r *relay) look(ctx context.Context) (next time.Duration, found bool) {
 			return r.every, false
 		}
 		r.gate.report(ctx, nil)
+		r.meter.DoorbellsRung(len(out.Bells))
 	}
 	if out.Next > 0 {
 		return min(out.Next, r.every), len(out.Bells) > 0

@@ -21,6 +21,8 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 
 	who := []any{"scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt}
 	d.log.Debug("job started", who...)
+	var stored host.Outcome // what the meter hears of; nothing while the lease may be lost
+	defer d.meter(c, began, &stored)()
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
@@ -35,6 +37,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	case err != nil:
 		d.log.Error("job's result was not stored; it runs again when its lease ends", append(who, "error", err)...)
 	default:
+		stored = outcome
 		who = append(who, "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds())
 		if outcome.Error != nil {
 			who = append(who, "error", string(outcome.Error.Code)+": "+outcome.Error.Message)

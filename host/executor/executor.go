@@ -105,19 +105,28 @@ func (e *Executor) Serve(ctx context.Context) error {
 // when its host was killed. Its plugins died with it, and the run directory is
 // no living executor's but this one's.
 func (e *Executor) sweep() {
-	entries, err := os.ReadDir(e.cfg.RunDir)
-	if err != nil {
-		e.log.Warn("run directory cannot be swept", "dir", e.cfg.RunDir, "error", err)
+	if err := removeRuns(e.cfg.RunDir, "p"+e.token+"-"); err != nil {
+		e.log.Warn("directories of a dead host's plugins are left behind", "error", err)
+	}
+}
+
+// RemoveRuns removes what an executor left in its run directory when its host
+// was killed. The caller knows that no living executor has that directory.
+func RemoveRuns(runDir string) error { return removeRuns(runDir, "") }
+
+// removeRuns leaves alone what begins with keep, unless that is "".
+func removeRuns(runDir, keep string) error {
+	entries, err := os.ReadDir(runDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
 	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), "p") || strings.HasPrefix(entry.Name(), "p"+e.token+"-") {
+		if !strings.HasPrefix(entry.Name(), "p") || keep != "" && strings.HasPrefix(entry.Name(), keep) {
 			continue
 		}
-		dir := filepath.Join(e.cfg.RunDir, entry.Name())
-		if err := removeDir(dir); err != nil {
-			e.log.Warn("directory of a dead host's plugin is left behind", "dir", dir, "error", err)
-		}
+		err = errors.Join(err, removeDir(filepath.Join(runDir, entry.Name())))
 	}
+	return err
 }
 
 // Plugins names the configured plugins, sorted. One that cannot be started is

@@ -5,3 +5,9 @@ package postgres
 var Fenced = map[string]string{
 	"claim": claim, "heartbeat": heartbeat, "finish": finish, "insertFindings": insertFindings,
 }
+
+// Retained are those of retention, which must find what is old by an index.
+var Retained = map[string]string{
+	"pickOldScans": pickOldScans, "pickOldArchives": pickOldArchives, "dropFindings": dropFindings,
+	"dropScans": dropScans, "dropArchives": dropArchives, "unusedBlobs": unusedBlobs,
+}

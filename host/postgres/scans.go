@@ -20,15 +20,16 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 	return r.Value()
 }
 
-// accept takes, as arrays, the scans' columns ($1-$8) and those of their jobs
-// ($9-$15). It returns the time.
+// accept takes, as arrays, the scans' columns ($1-$9) and those of their jobs
+// ($10-$16). It returns the time.
 const accept = `
 with s as (
-    insert into scans (id, tenant_id, type, project, archive, archive_data, url, options)
-    select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[])
+    insert into scans (id, tenant_id, type, project, archive, archive_blob, archive_data, url, options)
+    select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[],
+                         $8::text[], $9::text[])
 ), j as (
     insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
-    select * from unnest($9::text[]::uuid[], $10::text[]::uuid[], $11::text[]::uuid[], $12::int[], $13::text[], $14::int[], $15::bigint[])
+    select * from unnest($10::text[]::uuid[], $11::text[]::uuid[], $12::text[]::uuid[], $13::int[], $14::text[], $15::int[], $16::bigint[])
 )
 select now()`
 
@@ -36,6 +37,7 @@ select now()`
 type scanRows struct {
 	id, tenant, kind, project []string
 	archive, url, options     []*string
+	blob                      []*string
 	data                      [][]byte
 	jobs                      jobRows
 }
@@ -51,7 +53,7 @@ func (r *scanRows) add(s host.Scan) {
 	r.id, r.tenant = append(r.id, string(s.ID)), append(r.tenant, string(s.TenantID))
 	r.kind, r.project = append(r.kind, s.Type), append(r.project, s.Project)
 	r.archive, r.url, r.options = append(r.archive, archive), append(r.url, url), append(r.options, options)
-	r.data = append(r.data, record.ArchiveData(s))
+	r.blob, r.data = append(r.blob, record.Blob(s)), append(r.data, record.ArchiveData(s))
 	for i, j := range s.Jobs {
 		r.jobs.id, r.jobs.tenant, r.jobs.scan = append(r.jobs.id, string(j.ID)), append(r.jobs.tenant, string(s.TenantID)), append(r.jobs.scan, string(s.ID))
 		r.jobs.ordinal, r.jobs.plugin = append(r.jobs.ordinal, int32(i)), append(r.jobs.plugin, j.Plugin)
@@ -74,7 +76,7 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 	}
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.archive, r.data, r.url, r.options,
+		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.archive, r.blob, r.data, r.url, r.options,
 			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.ordinal, r.jobs.plugin, r.jobs.attempts, r.jobs.timeout).Scan(at(&now))
 	})
 	if err != nil {

@@ -17,5 +17,8 @@
 // been pending longer than Config.Idle. Consumer names are stable, so hosts
 // that come and go do not pile up consumers.
 //
+// Nothing grows without bound: a stream has a length at most, and a stream that
+// no host rings or listens to for a week goes, with its group.
+//
 // Only commands of Redis 7.0 are used.
 package redisstream

@@ -47,6 +47,7 @@ type Doorbells struct {
 
 	mu       sync.Mutex
 	reclaims map[string]time.Time // stream -> when to look for idle entries next; absent: never looked
+	kept     map[string]time.Time // stream -> when its time was extended
 }
 
 var _ host.Doorbells = (*Doorbells)(nil)
@@ -72,13 +73,17 @@ func New(client, reader redis.UniversalClient, cfg Config) (*Doorbells, error) {
 	case cfg.Block < 0 || cfg.Idle < 0:
 		return nil, fmt.Errorf("doorbells: block %v and idle %v must be positive: %w", cfg.Block, cfg.Idle, host.ErrInvalid)
 	}
-	return &Doorbells{cfg: cfg, client: client, reader: reader, reclaims: map[string]time.Time{}}, nil
+	return &Doorbells{cfg: cfg, client: client, reader: reader, reclaims: map[string]time.Time{}, kept: map[string]time.Time{}}, nil
 }
 
 func (d *Doorbells) Ring(ctx context.Context, bells []host.Doorbell) error {
 	_, err := d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, b := range bells {
-			p.XAdd(ctx, &redis.XAddArgs{Stream: d.stream(b.Plugin), MaxLen: maxLen, Approx: true, Values: []any{field, string(b.Job)}})
+			stream := d.stream(b.Plugin)
+			p.XAdd(ctx, &redis.XAddArgs{Stream: stream, MaxLen: maxLen, Approx: true, Values: []any{field, string(b.Job)}})
+			if d.keepDue(stream) {
+				p.Expire(ctx, stream, keepFor)
+			}
 		}
 		return nil
 	})
@@ -91,6 +96,9 @@ func (d *Doorbells) Listen(ctx context.Context, plugins []string, max int) ([]ho
 	}
 	if heard, err := d.reclaim(ctx, plugins, max); err != nil || len(heard) > 0 {
 		return heard, err
+	}
+	if err := d.keep(ctx, plugins); err != nil {
+		return nil, err
 	}
 	args := &redis.XReadGroupArgs{
 		Group: group, Consumer: d.cfg.Consumer, Count: int64(max), Block: d.cfg.Block,
@@ -237,6 +245,7 @@ func (d *Doorbells) createGroups(ctx context.Context, plugins []string) error {
 		if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
 			return translate("create consumer group", err)
 		}
+		d.unkept(d.stream(p))
 	}
 	return nil
 }

@@ -37,9 +37,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 
 func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	archive, target, options := record.Input(scan)
-	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, created_at)
-		values (?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, tx.now)
+	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, archive_blob, url, options, created_at)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, record.Blob(scan), target, options, tx.now)
 	if err != nil {
 		return err
 	}

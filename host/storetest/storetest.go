@@ -93,6 +93,16 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
 		},
+		"retention": {
+			"drop scans":            testDropScans,
+			"drop large scans":      testDropLargeScans,
+			"drop archives":         testDropArchives,
+			"drop archives limit":   testDropArchivesLimit,
+			"unused blobs":          testUnusedBlobs,
+			"shared blob":           testSharedBlob,
+			"origin":                testOrigin,
+			"sweepers side by side": testSweepersSideBySide,
+		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
 			"finish":          testConcurrentFinish,

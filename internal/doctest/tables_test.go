@@ -33,7 +33,7 @@ func table(t *testing.T, path, heading string) map[string]string {
 		if _, twice := out[m[1]]; twice {
 			t.Errorf("%s, %s: %q stands there twice", path, heading, m[1])
 		}
-		if m[1] != "code" && m[1] != "state" {
+		if m[1] != "code" && m[1] != "state" && m[1] != "metric" {
 			out[m[1]] = m[2]
 		}
 	}
@@ -111,6 +111,33 @@ func TestStates(t *testing.T) {
 		want[string(s)] = true
 	}
 	keys(t, "docs/api.md", "States", want)
+}
+
+// TestMetrics: each metric is on the page, and no other.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	want := map[string]bool{}
+	each(t, "host/telemetry", func(n ast.Node) {
+		if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 0 && strings.HasPrefix(text(call.Args[0]), "securetag_") {
+			want[text(call.Args[0])] = true
+		}
+	})
+	if len(want) < 20 {
+		t.Fatalf("the metrics are no longer where this test looks for them; found %v", want)
+	}
+	keys(t, "docs/operating.md", "Metrics", want)
+}
+
+// TestErrorCodesListed: host.ErrorCodes, from which metrics are made, has all.
+func TestErrorCodesListed(t *testing.T) {
+	t.Parallel()
+	listed := map[string]bool{}
+	for _, c := range host.ErrorCodes() {
+		listed[string(c)] = true
+	}
+	if diff := cmp.Diff(constants(t, "host", "ErrorCode"), listed); diff != "" {
+		t.Errorf("host.ErrorCodes (-constants +listed):\n%s", diff)
+	}
 }
 
 func TestExitCodes(t *testing.T) {

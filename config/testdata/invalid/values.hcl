@@ -35,6 +35,16 @@ log {
   format = "jsno"
 }
 
+retention {
+  scans    = "30 days"
+  archives = "-1h"
+  sweep    = "0s"
+}
+
+telemetry {
+  metrics_listen = ":metrics"
+}
+
 scan "codeaudit" {
   input    = "tarball"
   plugins  = "secrets"

@@ -36,3 +36,13 @@ log {
   level = null # the default
   format = "json"
 }
+
+retention {
+  scans    = "8760h"
+  archives = "36h"
+  sweep    = "10m"
+}
+
+telemetry {
+  metrics_listen = ":9464"
+}

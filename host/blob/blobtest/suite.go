@@ -31,6 +31,10 @@ func Run(t *testing.T, open func(t *testing.T) host.BlobStore) {
 		"Missing":          testMissing,
 		"DeletedWhileOpen": testDeletedWhileOpen,
 		"BadKeys":          testBadKeys,
+		"List":             testList,
+		"ListEmpty":        testListEmpty,
+		"ListWhileChanged": testListWhileChanged,
+		"ListRefuses":      testListRefuses,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,6 +41,7 @@ const (
 	tempPrefix = ".tmp-" // no key can make it: names never start with a dot
 	maxKey     = 200     // bytes; a key becomes one file name
 	copyBuffer = 128 << 10
+	shardLen   = 3 // hex digits: 4096 shards
 )
 
 // Store is a host.BlobStore on a directory. Safe for concurrent use, also by
@@ -282,7 +283,7 @@ func fileName(key host.BlobKey) (string, error) {
 		return "", fmt.Errorf("blob key %.64q is not segments of a-z, 0-9 and '-' joined by '/', at most %d bytes: %w", string(key), maxKey, host.ErrInvalid)
 	}
 	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:2])[:3] + "/" + strings.ReplaceAll(string(key), "/", "."), nil
+	return hex.EncodeToString(sum[:2])[:shardLen] + "/" + strings.ReplaceAll(string(key), "/", "."), nil
 }
 
 func ignoreMissing(err error) error {

@@ -15,7 +15,7 @@ import (
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	removed := 0
 	err := s.eachName(ctx, ".", func(shard string) error {
-		if len(shard) != 3 {
+		if len(shard) != shardLen {
 			return nil
 		}
 		return s.eachName(ctx, shard, func(name string) error {

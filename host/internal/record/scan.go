@@ -13,20 +13,21 @@ type AtFunc func(*time.Time) any
 
 // ScanColumns are those of scans s that Scan takes.
 const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.archive, s.url, s.options, s.state,
-	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at,
+	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at, s.archive_removed_at,
 	s.critical, s.high, s.medium, s.low, s.info, s.unknown`
 
 // Scan is a row of ScanColumns.
 type Scan struct {
 	scan                  host.Scan
 	archive, url, options *string
+	removed               time.Time // the archive
 }
 
 // Dest is where to scan the row.
 func (r *Scan) Dest(at AtFunc) []any {
 	s := &r.scan
 	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.archive, &r.url, &r.options, &s.State,
-		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt)}, counts(&s.Counts)...)
+		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, counts(&s.Counts)...)
 }
 
 // Value is what was scanned, without jobs.
@@ -38,7 +39,7 @@ func (r *Scan) Value() (host.Scan, error) {
 		r.scan.Options = json.RawMessage(*r.options)
 	}
 	if r.archive != nil {
-		r.scan.Input.Archive = &host.Archive{}
+		r.scan.Input.Archive = &host.Archive{RemovedAt: r.removed}
 	}
 	return r.scan, decode("archive", r.archive, r.scan.Input.Archive)
 }
@@ -58,6 +59,14 @@ func Input(s host.Scan) (archive, url, options *string) {
 		options = new(string(s.Options))
 	}
 	return archive, url, options
+}
+
+// Blob is the column of the blob that a scan needs; nil is null: it needs none.
+func Blob(s host.Scan) *string {
+	if a := s.Input.Archive; a != nil && a.Blob != "" {
+		return new(string(a.Blob))
+	}
+	return nil
 }
 
 // Accepted gives the scan as it will be read back, but for its times, and
@@ -84,7 +93,7 @@ func Accepted(in host.Scan) (host.Scan, error) {
 	if a != nil {
 		c := *a
 		c.Blob, c.Filename = host.BlobKey(Clean(string(a.Blob))), Clean(a.Filename)
-		c.Format, c.SHA256 = Clean(a.Format), Clean(a.SHA256)
+		c.Format, c.SHA256, c.RemovedAt = Clean(a.Format), Clean(a.SHA256), time.Time{}
 		out.Input.Archive = &c
 	}
 	for _, j := range in.Jobs {

@@ -1,0 +1,68 @@
+package record
+
+import "github.com/securetaghq/securetag/host"
+
+const (
+	// dropFindings is how many findings one transaction of retention removes at
+	// most, unless a single scan has more.
+	dropFindings = 10_000
+	// DropRows is how many one statement removes.
+	DropRows = 5_000
+)
+
+// OldColumns are those of scans s that Old takes.
+const OldColumns = `s.id, s.archive, s.archive_blob is not null,
+	s.critical + s.high + s.medium + s.low + s.info + s.unknown`
+
+// Old are the scans that one transaction of retention is about, oldest first.
+type Old struct {
+	IDs      []string
+	archives []host.Archive // zero where no blob is needed any more
+	findings []int
+}
+
+// OldRow is a row of OldColumns.
+type OldRow struct {
+	id       string
+	archive  *string
+	needed   bool
+	findings int
+}
+
+// Dest is where to scan the row.
+func (r *OldRow) Dest() []any { return []any{&r.id, &r.archive, &r.needed, &r.findings} }
+
+// Add takes a row that was scanned.
+func (o *Old) Add(r OldRow) error {
+	var a host.Archive
+	if r.needed {
+		if err := decode("archive", r.archive, &a); err != nil {
+			return err
+		}
+	}
+	o.IDs, o.archives, o.findings = append(o.IDs, r.id), append(o.archives, a), append(o.findings, r.findings)
+	return nil
+}
+
+// Fit leaves out those whose findings are too many for one transaction with the
+// scans before them, and says whether there were any.
+func (o *Old) Fit() (left bool) {
+	sum := 0
+	for i, n := range o.findings {
+		if sum += n; i > 0 && sum > dropFindings {
+			o.IDs, o.archives, o.findings = o.IDs[:i], o.archives[:i], o.findings[:i]
+			return true
+		}
+	}
+	return false
+}
+
+// Blobs are the archives whose blobs go with the scans.
+func (o *Old) Blobs() (out []host.Archive) {
+	for _, a := range o.archives {
+		if a.Blob != "" {
+			out = append(out, host.Archive{Blob: a.Blob, Size: a.Size})
+		}
+	}
+	return out
+}

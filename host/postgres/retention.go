@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
+)
+
+// pickOldScans takes an age in microseconds and a limit and locks scans that
+// ended before that. finished_at is set just as long as a scan is final, and is
+// looked at again once the lock is held. It skips what is locked: another host
+// removes it, or somebody tries its jobs again.
+const pickOldScans = `
+select ` + record.OldColumns + ` from scans s
+where s.finished_at < now() - $1 * interval '1 microsecond'
+order by s.finished_at limit $2 for update skip locked`
+
+// dropFindings takes scan ids and how many findings to remove. For each scan it
+// reads on in the primary key, in its order, so that the planner has no reason
+// to read the table instead.
+const dropFindings = `
+delete from findings where ctid = any (array(
+    select f.ctid from unnest($1::text[]::uuid[]) as s (id)
+    cross join lateral (
+        select ctid from findings where scan_id = s.id order by severity, id limit $2
+    ) f
+    limit $2
+))`
+
+// dropScans takes scan ids. Their jobs go with them.
+const dropScans = `delete from scans where id = any($1::text[]::uuid[])`
+
+// DropScans implements host.RetentionStore. Whatever changes a job holds its
+// scan's lock, or a lease, which no job of a final scan has.
+func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
+	err = s.do(ctx, "remove old scans", func(ctx context.Context) error {
+		out = host.Dropped{}
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			old, err := pickOld(ctx, tx, pickOldScans, age, limit)
+			if err != nil || len(old.IDs) == 0 {
+				return err
+			}
+			full := len(old.IDs) == limit
+			out.More = old.Fit() || full
+			for {
+				r, err := tx.Exec(ctx, dropFindings, old.IDs, record.DropRows)
+				if err != nil {
+					return err
+				}
+				out.Findings += int(r.RowsAffected())
+				if r.RowsAffected() < record.DropRows {
+					break
+				}
+			}
+			r, err := tx.Exec(ctx, dropScans, old.IDs)
+			out.Scans, out.Archives = int(r.RowsAffected()), old.Blobs()
+			return err
+		})
+	})
+	if err != nil {
+		return host.Dropped{}, err
+	}
+	return out, nil
+}
+
+// pickOld runs one of the picks.
+func pickOld(ctx context.Context, tx pgx.Tx, pick string, age time.Duration, limit int) (old record.Old, err error) {
+	rows, err := tx.Query(ctx, pick, record.Micros(age), max(limit, 0))
+	if err != nil {
+		return old, err
+	}
+	var r record.OldRow
+	_, err = pgx.ForEachRow(rows, r.Dest(), func() error { return old.Add(r) })
+	return old, err
+}
+
+// pickOldArchives is pickOldScans for the scans whose archive is still there.
+//
+// Dead letters: a scan with a job that an operator may still requeue keeps its
+// archive until the job is dropped or the scan itself goes. That condition on
+// its jobs belongs here, and in package sqlite.
+const pickOldArchives = `
+select ` + record.OldColumns + ` from scans s
+where s.finished_at < now() - $1 * interval '1 microsecond'
+  and s.archive is not null and s.archive_removed_at is null
+order by s.finished_at limit $2 for no key update skip locked`
+
+// dropArchives takes scan ids.
+const dropArchives = `update scans set archive_removed_at = now(), archive_blob = null, archive_data = null where id = any($1::text[]::uuid[])`
+
+// DropArchives implements host.RetentionStore.
+func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
+	err = s.do(ctx, "remove old archives", func(ctx context.Context) error {
+		out = host.Dropped{}
+		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			old, err := pickOld(ctx, tx, pickOldArchives, age, limit)
+			if err != nil || len(old.IDs) == 0 {
+				return err
+			}
+			out = host.Dropped{Scans: len(old.IDs), Archives: old.Blobs(), More: len(old.IDs) == limit}
+			_, err = tx.Exec(ctx, dropArchives, old.IDs)
+			return err
+		})
+	})
+	if err != nil {
+		return host.Dropped{}, err
+	}
+	return out, nil
+}
+
+// unusedBlobs takes keys and gives those that no scan needs, in their order.
+// The limit keeps the planner from joining with the whole table.
+const unusedBlobs = `
+select k.key from unnest($1::text[]) with ordinality as k (key, n)
+left join lateral (select 1 as one from scans s where s.archive_blob = k.key limit 1) used on true
+where used.one is null order by k.n`
+
+// UnusedBlobs implements host.RetentionStore.
+func (s *Store) UnusedBlobs(ctx context.Context, keys []host.BlobKey) (unused []host.BlobKey, err error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	list := make([]string, len(keys))
+	for i, k := range keys {
+		list[i] = record.Clean(string(k))
+	}
+	err = s.do(ctx, "look for blobs that no scan needs", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, unusedBlobs, list)
+		if err != nil {
+			return err
+		}
+		unused, err = pgx.CollectRows(rows, pgx.RowTo[host.BlobKey])
+		return err
+	})
+	return unused, err
+}
+
+// Origin implements host.RetentionStore.
+func (s *Store) Origin(ctx context.Context) (origin string, err error) {
+	err = s.do(ctx, "read the origin of the database", func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, `select id::text from origin`).Scan(&origin)
+	})
+	return origin, err
+}

@@ -1,0 +1,119 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/internal/testserver"
+)
+
+// TestRetentionPlansWithStaleStatistics asks the planner when it has counted
+// the scans while none was old and few had findings, and now most are and do.
+func TestRetentionPlansWithStaleStatistics(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	open(t, postgres.Config{URL: url})
+	execute(t, url, `
+alter table scans set (autovacuum_enabled = off);
+alter table jobs set (autovacuum_enabled = off);
+alter table findings set (autovacuum_enabled = off);
+insert into tenants (id, name) select gen_random_uuid(), 'tenant-' || n from generate_series(1, 20) n;
+insert into scans (id, tenant_id, type, archive, archive_blob)
+select gen_random_uuid(), id, 'codeaudit', '{"Blob":"b","Size":1}', 'archives/' || gen_random_uuid() from tenants, generate_series(1, 1000);
+insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
+select gen_random_uuid(), tenant_id, id, 0, 'p', 3, 1000 from scans;
+insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail)
+select gen_random_uuid(), tenant_id, scan_id, id, 1, n % 6, 'r', 'f', 't', 'm', '{}'
+from (select * from jobs limit 5) j, generate_series(1, 2000) n;
+analyze;
+update scans set state = 'succeeded', finished_at = now() - interval '1 year' where id in (select id from scans limit 15000);
+insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail)
+select gen_random_uuid(), tenant_id, scan_id, id, 1, n, 'r', 'f', 't', 'm', '{}'
+from jobs, generate_series(1, 5) n`)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	rows, err := conn.Query(t.Context(), `select id::text from scans where finished_at is not null limit 200`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scans, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make([]string, 1000)
+	for name, tt := range map[string]struct {
+		args  []any
+		index string
+	}{
+		"pickOldScans":    {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_finished"},
+		"pickOldArchives": {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_finished_with_archive"},
+		"dropFindings":    {[]any{scans, 5000}, "findings_pkey"},
+		"dropScans":       {[]any{scans}, "scans_pkey"},
+		"dropArchives":    {[]any{scans}, "scans_pkey"},
+		"unusedBlobs":     {[]any{keys}, "scans_by_blob"},
+	} {
+		rows, err := conn.Query(t.Context(), "explain "+postgres.Retained[name], tt.args...)
+		if err != nil {
+			t.Fatalf("explain %s: %v", name, err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("explain %s: %v", name, err)
+		}
+		plan := strings.Join(lines, "\n")
+		if !strings.Contains(plan, tt.index) || strings.Contains(plan, "Seq Scan on") {
+			t.Errorf("%s does not use %s, or reads a table:\n%s", name, tt.index, plan)
+		}
+	}
+}
+
+// TestRetentionLeavesWhatIsHeld has another transaction at a scan: whoever
+// requeues one of its jobs, or another host that removes it.
+func TestRetentionLeavesWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	s := open(t, postgres.Config{URL: url})
+	scan := accept(t, s)
+	if _, err := s.Cancel(t.Context(), scan.TenantID, scan.ID); err != nil {
+		t.Fatal(err)
+	}
+	age(t, url, 2*time.Hour)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	drop := func() host.Dropped {
+		t.Helper()
+		out, err := s.DropScans(t.Context(), time.Hour, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As every change of a job's state begins.
+	if _, err := tx.Exec(t.Context(), `select 1 from scans where id = $1 for no key update`, string(scan.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if got := drop(); got.Scans != 0 {
+		t.Errorf("dropped %+v, which somebody held", got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := drop(); got.Scans != 1 {
+		t.Errorf("dropped %+v, want the scan that nobody holds any more", got)
+	}
+}

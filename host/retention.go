@@ -1,0 +1,37 @@
+package host
+
+import (
+	"context"
+	"time"
+)
+
+// RetentionStore is what retention and the sweep for orphans need of the store.
+// Any number of hosts may call these side by side: each scan is removed, and
+// counted, by exactly one of them.
+//
+// Only scans that are final are ever touched. One that somebody else holds at
+// that moment is left for the next time. Ages are by the store's clock.
+type RetentionStore interface {
+	// DropScans removes scans that ended longer ago than age, the oldest
+	// first, with their jobs and findings: at most limit in one transaction,
+	// and fewer when they have many findings, so that a transaction is short or
+	// of one scan. The caller removes the blobs that it names.
+	DropScans(ctx context.Context, age time.Duration, limit int) (Dropped, error)
+	// DropArchives notes that the archives of at most limit scans that ended
+	// longer ago than age are gone, the oldest first. The scans stay, with
+	// Archive.RemovedAt set. The caller removes the blobs that it names.
+	DropArchives(ctx context.Context, age time.Duration, limit int) (Dropped, error)
+	// UnusedBlobs gives those of the keys that no scan needs, in their order.
+	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)
+	// Origin names the database: made with it, never changed, and the same in
+	// what is restored from its backups. At most 64 bytes.
+	Origin(ctx context.Context) (string, error)
+}
+
+// Dropped is what one call took out of the store.
+type Dropped struct {
+	Scans    int       // removed, or left without their archive
+	Findings int       // removed
+	Archives []Archive // whose blobs are to be removed; Blob and Size are set
+	More     bool      // the call ended at a limit: there may be more
+}

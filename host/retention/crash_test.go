@@ -1,0 +1,157 @@
+package retention_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/blob/dirblob"
+	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/sqlite"
+)
+
+// crashEnv makes the test binary a host on the directory that it names, which
+// dies between the rows of a batch and its blobs.
+const crashEnv = "SECURETAG_TEST_RETENTION"
+
+// diesAtBlobs is a blob store whose process is killed by its first Delete.
+type diesAtBlobs struct{ *dirblob.Store }
+
+func (diesAtBlobs) Delete(context.Context, host.BlobKey) error {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+func openBoth(ctx context.Context, dir string, ago time.Duration) (*sqlite.Store, *dirblob.Store, error) {
+	store, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(dir, "db"), Now: func() time.Time { return time.Now().Add(-ago) }})
+	if err != nil {
+		return nil, nil, err
+	}
+	blobs, err := dirblob.New(filepath.Join(dir, "blobs"))
+	return store, blobs, err
+}
+
+func crash(dir string) int {
+	store, blobs, err := openBoth(context.Background(), dir, 0)
+	if err == nil {
+		var s *retention.Sweeper
+		s, err = retention.New(store, diesAtBlobs{blobs}, nil, retention.Config{Scans: time.Hour, Every: time.Millisecond}, hclog.NewNullLogger())
+		if err == nil {
+			err = s.Run(context.Background())
+		}
+	}
+	fmt.Println("it did not die:", err)
+	return 1
+}
+
+// TestCrashBetweenRowsAndBlobs has a host killed when the rows of old scans are
+// gone and their blobs are not. The next one's sweep for orphans finds those,
+// and nothing else.
+func TestCrashBetweenRowsAndBlobs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, blobs, err := openBoth(t.Context(), dir, 2*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blobs.Close()
+	tenant := host.Tenant{ID: host.NewTenantID(), Name: "t"}
+	if err := old.CreateTenant(t.Context(), tenant); err != nil {
+		t.Fatal(err)
+	}
+	accept := func(n int) host.Scan {
+		t.Helper()
+		key := host.BlobKey(fmt.Sprintf("archives/%d", n))
+		if _, _, err := blobs.Put(t.Context(), key, strings.NewReader("archive")); err != nil {
+			t.Fatal(err)
+		}
+		scans, err := old.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "codeaudit",
+			Input: host.Input{Archive: &host.Archive{Blob: key, Size: 7}},
+			Jobs:  []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return scans[0]
+	}
+	waiting := accept(0)
+	for n := range 3 {
+		scan := accept(n + 1)
+		if _, err := old.Cancel(t.Context(), tenant.ID, scan.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("the host ended with %v: %s", err, out)
+	}
+	store, _, err := openBoth(t.Context(), dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if scans, err := store.Scans(t.Context(), tenant.ID, host.ScanQuery{}); err != nil || len(scans) != 1 {
+		t.Fatalf("scans left: %v, %v; want the one that waits", scans, err)
+	}
+	if n := count(t, blobs); n != 4 {
+		t.Fatalf("%d blobs are left after the crash, want all 4", n)
+	}
+
+	swept := make(chan host.Swept, 100)
+	s, err := retention.New(store, blobs, nil,
+		retention.Config{Orphans: time.Millisecond, Grace: time.Nanosecond, Meter: tells{swept: swept}}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	if got := <-swept; got.Blobs != 3 || got.Bytes != 21 || got.Failed {
+		t.Errorf("the sweep said %+v, want 3 blobs of 7 bytes", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	b, err := blobs.Open(t.Context(), waiting.Input.Archive.Blob)
+	if err != nil || count(t, blobs) != 1 {
+		t.Fatalf("the blob of the scan that waits: %v; %d archives", err, count(t, blobs))
+	}
+	b.Close()
+}
+
+// count counts the archives.
+func count(t *testing.T, s host.BlobStore) int {
+	t.Helper()
+	page, _, err := s.List(t.Context(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(slices.DeleteFunc(page, func(b host.BlobInfo) bool { return b.Key == "origin" }))
+}
+
+type tells struct {
+	host.NoMeter
+	swept chan<- host.Swept
+}
+
+func (m tells) Swept(s host.Swept) {
+	select {
+	case m.swept <- s:
+	default: // nobody reads any more
+	}
+}

@@ -1,0 +1,279 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// Config says what is kept and how long. Zero values are replaced by the
+// defaults given, unless zero has a meaning of its own.
+type Config struct {
+	// Scans is how long a scan is kept after its end. 0: for ever.
+	Scans time.Duration
+	// Archives is how long the archive of a scan is kept after the scan's end.
+	// 0: as long as the scan.
+	Archives time.Duration
+	// Every is the time between two looks for what is old. Default 1m.
+	Every time.Duration
+	// Batch is how many scans one transaction removes at most. Default 200.
+	Batch int
+	// Pause is the time between two batches. Default 100ms.
+	Pause time.Duration
+	// Orphans is the time between two sweeps for what a crash left. Default 1h.
+	Orphans time.Duration
+	// Grace is how old a blob must be before the lack of a scan makes it an
+	// orphan. It must be longer than an upload takes from its last byte to its
+	// 202. Default 1h.
+	Grace time.Duration
+	// Meter is told what was removed. Default: none.
+	Meter host.Meter
+}
+
+func (c Config) withDefaults() (Config, error) {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.Every, time.Minute)
+	def(&c.Pause, 100*time.Millisecond)
+	def(&c.Orphans, time.Hour)
+	def(&c.Grace, time.Hour)
+	if c.Batch == 0 {
+		c.Batch = 200
+	}
+	if c.Meter == nil {
+		c.Meter = host.NoMeter{}
+	}
+	if c.Scans < 0 || c.Archives < 0 || c.Every < 0 || c.Batch < 0 || c.Pause < 0 || c.Orphans < 0 || c.Grace < 0 {
+		return c, fmt.Errorf("retention: no setting may be negative: %w", host.ErrInvalid)
+	}
+	return c, nil
+}
+
+// Leftover removes what dead hosts left somewhere; it must know by itself what
+// belongs to a living one. It runs at the start and with every sweep for
+// orphans, one after the other.
+type Leftover struct {
+	What  string // for a log line: could not remove all of it
+	Sweep func(ctx context.Context) error
+}
+
+// Sweeper removes what is no longer needed.
+type Sweeper struct {
+	store host.RetentionStore
+	blobs host.BlobStore
+	left  []Leftover
+	cfg   Config
+	log   hclog.Logger
+}
+
+// New makes a sweeper; Run starts it.
+func New(store host.RetentionStore, blobs host.BlobStore, left []Leftover, cfg Config, log hclog.Logger) (*Sweeper, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Sweeper{store: store, blobs: blobs, left: left, cfg: cfg, log: log.Named("retention")}, nil
+}
+
+// Run sweeps until ctx ends. Nothing it started is left then.
+func (s *Sweeper) Run(ctx context.Context) error {
+	var loops errgroup.Group
+	loops.Go(func() error { s.retain(ctx); return nil })
+	loops.Go(func() error { s.clean(ctx); return nil })
+	return loops.Wait()
+}
+
+// retain removes what is old, turn by turn.
+func (s *Sweeper) retain(ctx context.Context) {
+	if s.cfg.Scans == 0 && s.cfg.Archives == 0 {
+		return
+	}
+	trouble := trouble{log: s.log, what: "remove all that is old"}
+	for sleep(ctx, jitter(s.cfg.Every)) {
+		done, err := s.turn(ctx)
+		if ctx.Err() != nil && err != nil {
+			err = nil // cut short, and done next time
+		}
+		done.Task, done.Failed = host.SweepRetention, err != nil
+		s.cfg.Meter.Swept(done)
+		trouble.report(err)
+		if done.Scans+done.Archives > 0 {
+			s.log.Info("removed what is old", "scans", done.Scans, "findings", done.Findings,
+				"archives", done.Archives, "blobs", done.Blobs, "bytes", done.Bytes)
+		}
+	}
+}
+
+// turn removes all that is old now.
+func (s *Sweeper) turn(ctx context.Context) (done host.Swept, err error) {
+	if s.cfg.Scans > 0 {
+		err = s.drop(ctx, s.store.DropScans, s.cfg.Scans, &done, &done.Scans)
+	}
+	if s.cfg.Archives > 0 {
+		err = errors.Join(err, s.drop(ctx, s.store.DropArchives, s.cfg.Archives, &done, &done.Archives))
+	}
+	return done, err
+}
+
+type dropFunc func(ctx context.Context, age time.Duration, limit int) (host.Dropped, error)
+
+// drop calls f until nothing is left, and removes the blobs of each batch after
+// its rows. count is what the scans of a batch are added to.
+func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done *host.Swept, count *int) error {
+	for {
+		out, err := f(ctx, age, s.cfg.Batch)
+		if err != nil {
+			return err
+		}
+		*count += out.Scans
+		done.Findings += out.Findings
+		if err := s.removeArchives(ctx, out.Archives, done); err != nil {
+			return err
+		}
+		if !out.More || !sleep(ctx, s.cfg.Pause) {
+			return nil
+		}
+	}
+}
+
+// removeTime is how long the blobs of one batch may take, also when ctx ends
+// meanwhile: what is not removed by then is an orphan, and the sweep for those
+// finds it.
+const removeTime = 10 * time.Second
+
+// removeArchives removes blobs whose scans are gone, unless another scan needs
+// the same one.
+func (s *Sweeper) removeArchives(ctx context.Context, archives []host.Archive, done *host.Swept) error {
+	if len(archives) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	sizes := make(map[host.BlobKey]int64, len(archives))
+	for _, a := range archives {
+		sizes[a.Blob] += a.Size // small archives share a blob
+	}
+	keys := slices.Sorted(maps.Keys(sizes))
+	return s.removeUnused(ctx, keys, sizes, done)
+}
+
+// removeUnused removes those of the blobs that no scan needs. One that cannot
+// be removed does not keep the others.
+func (s *Sweeper) removeUnused(ctx context.Context, keys []host.BlobKey, sizes map[host.BlobKey]int64, done *host.Swept) error {
+	unused, err := s.store.UnusedBlobs(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range unused {
+		if derr := s.blobs.Delete(ctx, key); derr != nil {
+			err = derr // the last one speaks for all
+			continue
+		}
+		done.Blobs++
+		done.Bytes += sizes[key]
+	}
+	return err
+}
+
+// clean removes what crashes left: on disk at once and then every time, blobs
+// from the first interval on.
+func (s *Sweeper) clean(ctx context.Context) {
+	s.leftovers(ctx)
+	if err := s.own(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("orphans among the blobs stay where they are", "error", err)
+	}
+	trouble := trouble{log: s.log, what: "remove all blobs that no scan needs"}
+	for sleep(ctx, jitter(s.cfg.Orphans)) {
+		s.leftovers(ctx)
+		done, err := s.orphans(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		done.Task, done.Failed = host.SweepOrphans, err != nil
+		s.cfg.Meter.Swept(done)
+		trouble.report(err)
+		if done.Blobs > 0 {
+			s.log.Info("removed blobs that no scan needs", "blobs", done.Blobs, "bytes", done.Bytes)
+		}
+	}
+}
+
+func (s *Sweeper) leftovers(ctx context.Context) {
+	for _, l := range s.left {
+		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("could not remove all "+l.What, "error", err)
+		}
+	}
+}
+
+// orphans goes through all blobs once.
+func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
+	if err := s.own(ctx); err != nil {
+		return done, err
+	}
+	for cursor := ""; ; {
+		page, next, lerr := s.blobs.List(ctx, cursor, 0)
+		if lerr != nil {
+			return done, errors.Join(err, lerr)
+		}
+		var keys []host.BlobKey
+		sizes := map[host.BlobKey]int64{}
+		young := time.Now().Add(-s.cfg.Grace)
+		for _, b := range page {
+			if b.Key != originKey && b.Modified.Before(young) {
+				keys, sizes[b.Key] = append(keys, b.Key), b.Size
+			}
+		}
+		if rerr := s.removeUnused(ctx, keys, sizes, &done); rerr != nil {
+			err = rerr
+		}
+		if cursor = next; cursor == "" || !sleep(ctx, s.cfg.Pause) {
+			return done, err
+		}
+	}
+}
+
+// trouble says once that something fails and once that it works again.
+type trouble struct {
+	log     hclog.Logger
+	what    string
+	failing bool
+}
+
+func (t *trouble) report(err error) {
+	switch {
+	case err != nil && !t.failing:
+		t.log.Error("cannot "+t.what+", trying again with every turn", "error", err)
+	case err == nil && t.failing:
+		t.log.Info("can " + t.what + " again")
+	}
+	t.failing = err != nil
+}
+
+// jitter spreads the turns of hosts that start together: between half of d and
+// one and a half.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
+
+// sleep waits and says whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}
