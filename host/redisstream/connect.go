@@ -36,6 +36,17 @@ func Connect(s Server) (client, reader redis.UniversalClient, err error) {
 	return newClient(s, opts), newClient(s, opts), nil
 }
 
+// ConnectReader makes the reader that NewEvents takes: reads is how many may
+// wait at once. As with Connect, it does not wait for the server.
+func ConnectReader(s Server, reads int) (redis.UniversalClient, error) {
+	opts, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	opts.PoolSize = reads
+	return newClient(s, opts), nil
+}
+
 // newClient picks Cluster for several plain addresses, Sentinel for a master
 // name, standalone otherwise. The dispatcher has its own backoff, and a
 // command sent again by the driver may ring twice, so the driver does not retry.
@@ -45,7 +56,9 @@ func newClient(s Server, opts redis.UniversalOptions) redis.UniversalClient {
 	opts.ReadTimeout = 3 * time.Second
 	opts.WriteTimeout = 3 * time.Second
 	opts.ContextTimeoutEnabled = true
-	opts.PoolSize = 8
+	if opts.PoolSize == 0 {
+		opts.PoolSize = 8
+	}
 	if s.SentinelMaster == "" && len(s.Addresses) > 0 {
 		return redis.NewClusterClient(opts.Cluster())
 	}
