@@ -17,12 +17,14 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	defer stop(nil)
 	ctx, stopTimer := context.WithTimeoutCause(ctx, c.Remaining, errDeadline)
 	defer stopTimer()
-	patient := d.heart.admit(c.Lease, began, stop)
+	patient := d.heart.admit(c, began, stop)
 	defer d.heart.dismiss(c.Lease)
 
 	log.Info("job started")
+	d.publisher.tell(eventOf(c, host.EventStarted))
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
+	patient.over.Store(true)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
 		// Another host has it, or will: whatever was found here is not the result.
 		log.Warn("job dropped: its lease was lost while it ran")
@@ -35,6 +37,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	case err != nil:
 		log.Error("job's result was not stored; it runs again when its lease ends", "error", err)
 	default:
+		d.publisher.tell(endOf(c, outcome, sink.total))
 		log.Info("job ended", "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds(), "error", message(outcome.Error))
 	}
 	if outcome.State == host.StateQueued {

@@ -75,6 +75,34 @@ func TestEventsLive(t *testing.T) {
 	}
 }
 
+// TestEmbeddedForgets: the server in the process removes events too.
+func TestEmbeddedForgets(t *testing.T) {
+	t.Parallel()
+	srv, err := redisstream.StartEmbeddedTick(time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	h := newHarness(t, srv.Server())
+	client, _ := h.clients(t)
+	e, err := redisstream.NewEvents(client, client, redisstream.EventsConfig{Ended: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, runs := host.NewScanID(), host.NewScanID()
+	if err := e.Publish(t.Context(), []host.Event{{Scan: ended, Kind: host.EventEnded}, {Scan: runs, Kind: host.EventStarted}}); err != nil {
+		t.Fatal(err)
+	}
+	for n := int64(2); n != 1; {
+		if n, err = h.admin.DBSize(t.Context()).Result(); err != nil || n == 0 {
+			t.Fatalf("%d keys, %v, want those of the scan that runs to stay", n, err)
+		}
+	}
+	if got, err := e.Read(t.Context(), runs, "", 10, 0); err != nil || len(got) != 1 {
+		t.Errorf("events of the scan that runs: %v, %v", got, err)
+	}
+}
+
 // TestEventsForeign: an entry that makes no sense here says that something
 // changed, and does not hold up what comes behind it.
 func TestEventsForeign(t *testing.T) {
