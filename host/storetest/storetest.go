@@ -69,6 +69,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"expire requeues":     testExpireRequeues,
 			"expire ends":         testExpireEnds,
 			"expire limit":        testExpireLimit,
+			"deadline is total":   testDeadlineTotal,
+			"deadline of each":    testDeadlineOfEach,
+			"cancel never tries":  testCancelNeverRetries,
 		},
 		"dispatch": {
 			"window":        testDispatchWindow,
