@@ -236,7 +236,6 @@ func (n *node) openQueue() (q queue, err error) {
 		server = e.Server()
 		cfg.Block = 250 * time.Millisecond // waking costs nothing here, and stopping waits for it
 		events.Block = cfg.Block
-		events.Ended = 15 * time.Second // it is this process's memory
 	}
 	client, reader, err := redisstream.Connect(server)
 	if err != nil {

@@ -25,10 +25,11 @@ type EventsConfig struct {
 	// Running is how long a scan's events are kept after one of them. Default 1h.
 	Running time.Duration
 	// Ended is the same after the end of a job, which may be the scan's last:
-	// whoever looked on has a moment to read it. The next event of another job
-	// sets Running again; should that come later than Ended, readers begin
-	// again from the store. At thousands of scans a second this is what bounds
-	// the memory that events take. Default 1m.
+	// whoever looked on has the time to connect again and read it. The next
+	// event of another job sets Running again; should that come later than
+	// Ended, readers begin again from the store. At thousands of scans a second
+	// this is what bounds the memory that events take: Redis gives every stream
+	// 4 KiB to begin with. Default 15s.
 	Ended time.Duration
 	// Block is how long one blocking read takes at most. go-redis cannot
 	// interrupt it, so Read notices this late that its context ended. Default 1s.
@@ -67,7 +68,7 @@ func NewEvents(client, reader redis.UniversalClient, cfg EventsConfig) (*Events,
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&cfg.Running, time.Hour}, {&cfg.Ended, time.Minute}, {&cfg.Block, time.Second}} {
+	}{{&cfg.Running, time.Hour}, {&cfg.Ended, 15 * time.Second}, {&cfg.Block, time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

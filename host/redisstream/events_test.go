@@ -52,9 +52,9 @@ func TestEventsLive(t *testing.T) {
 	}{
 		"started":                {[]host.Event{event(host.EventStarted, "")}, time.Hour},
 		"retry":                  {[]host.Event{event(host.EventStarted, ""), event(host.EventRetry, "")}, time.Hour},
-		"ended":                  {[]host.Event{event(host.EventStarted, ""), event(host.EventEnded, "")}, time.Minute},
+		"ended":                  {[]host.Event{event(host.EventStarted, ""), event(host.EventEnded, "")}, 15 * time.Second},
 		"another job goes on":    {[]host.Event{event(host.EventEnded, ""), event(host.EventProgress, "")}, time.Hour},
-		"canceled as a whole":    {[]host.Event{event(host.EventChanged, host.StateCanceled)}, time.Minute},
+		"canceled as a whole":    {[]host.Event{event(host.EventChanged, host.StateCanceled)}, 15 * time.Second},
 		"canceled, a job runs":   {[]host.Event{event(host.EventChanged, host.StateRunning)}, time.Hour},
 		"something else changed": {[]host.Event{event(host.EventChanged, "")}, time.Hour},
 	} {
@@ -69,7 +69,7 @@ func TestEventsLive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ttl > tt.ttl || ttl < tt.ttl*9/10 { // it runs down meanwhile
+		if ttl > tt.ttl || ttl < tt.ttl/2 { // it runs down meanwhile
 			t.Errorf("%s: kept for %v, want %v", name, ttl, tt.ttl)
 		}
 	}
