@@ -139,7 +139,7 @@ func TestEventsOfALostJob(t *testing.T) {
 func TestEventsAreGathered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const jobs = 3000
+		const jobs = 1000
 		events := &fakeEvents{}
 		store := newFakeStore()
 		for range jobs {
@@ -169,15 +169,21 @@ func TestEventsAreGathered(t *testing.T) {
 // are counted, and nothing else.
 func TestEventsNeverHoldUpJobs(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func(context.Context) error{
-		"hangs":   func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("fake: %w", host.ErrUnavailable) },
-		"refuses": func(context.Context) error { return fmt.Errorf("fake: %w", host.ErrUnavailable) },
+	for name, tt := range map[string]struct {
+		jobs int
+		fail func(context.Context) error
+	}{
+		"hangs": {4500, func(ctx context.Context) error { // more events than are kept waiting
+			<-ctx.Done()
+			return fmt.Errorf("fake: %w", host.ErrUnavailable)
+		}},
+		"refuses": {500, func(context.Context) error { return fmt.Errorf("fake: %w", host.ErrUnavailable) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const jobs = 10_000
-				events := &fakeEvents{PublishFunc: fail}
+				jobs := tt.jobs
+				events := &fakeEvents{PublishFunc: tt.fail}
 				store := newFakeStore()
 				store.finished = make(chan host.Outcome, jobs)
 				for range jobs {
@@ -196,7 +202,7 @@ func TestEventsNeverHoldUpJobs(t *testing.T) {
 				if took := time.Since(began); took > 5*time.Second {
 					t.Errorf("stopping waited %v for events", took)
 				}
-				if n := w.d.DroppedEvents(); n != 2*jobs {
+				if n := w.d.DroppedEvents(); n != int64(2*jobs) {
 					t.Errorf("%d events are counted as dropped, want all %d", n, 2*jobs)
 				}
 			})
