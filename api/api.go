@@ -114,13 +114,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}}
-	// Cleaning paths would answer "//scans" with a redirect in HTML.
-	a.router = mux.NewRouter().SkipClean(true)
-	a.router.NotFoundHandler = http.HandlerFunc(a.notFound)
-	a.router.MethodNotAllowedHandler = http.HandlerFunc(a.methodNotAllowed)
-	doc := humamux.New(a.router, a.humaConfig())
-	doc.UseMiddleware(a.protect)
-	a.registerHealth(doc)
+	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
 	if err := a.publish(doc); err != nil {
@@ -137,13 +131,20 @@ func NewHealth(deps Deps, cfg Config) (*API, error) {
 	}
 	deps.Intake = nil
 	a := &API{deps: deps, cfg: cfg, log: deps.Log}
+	a.route()
+	return a, nil
+}
+
+// route makes the router, with what every host answers.
+func (a *API) route() huma.API {
+	// Cleaning paths would answer "//scans" with a redirect in HTML.
 	a.router = mux.NewRouter().SkipClean(true)
 	a.router.NotFoundHandler = http.HandlerFunc(a.notFound)
 	a.router.MethodNotAllowedHandler = http.HandlerFunc(a.methodNotAllowed)
 	doc := humamux.New(a.router, a.humaConfig())
 	doc.UseMiddleware(a.protect)
 	a.registerHealth(doc)
-	return a, nil
+	return doc
 }
 
 // Drain makes the host unready and refuses new scans, while what is under way

@@ -71,7 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"expire limit":        testExpireLimit,
 			"deadline is total":   testDeadlineTotal,
 			"deadline of each":    testDeadlineOfEach,
-			"cancel never tries":  testCancelNeverRetries,
+			"canceled never runs": testCancelNeverRetries,
 		},
 		"dispatch": {
 			"window":        testDispatchWindow,
