@@ -28,6 +28,10 @@ data_dir = "./securetag-data"
 plugin_dir = ""
 
 server {
+  # api: takes requests, starts no plugins. worker: runs jobs, takes no requests.
+  # Both need database.url and a Redis, shared with hosts that do the rest.
+  role = "all"
+
   # Only this machine. Use ":8080" for every address.
   listen = "127.0.0.1:8080"
 

@@ -31,13 +31,16 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter are required.
+// Deps are what the API talks to; all but Meter and Canceled are required.
 type Deps struct {
 	Store  Store
 	Queue  Queue
 	Intake *intake.Intake
 	Log    hclog.Logger
 	Meter  host.Meter // is told of every answer; nil: nobody is
+	// Canceled is told of each scan whose cancel was stored, and how it stands
+	// since. It must not block. nil: running jobs hear of it later.
+	Canceled func(host.Scan)
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -116,6 +119,32 @@ func New(deps Deps, cfg Config) (*API, error) {
 		deps.Meter = host.NoMeter{}
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	doc := a.route()
+	a.registerScans(doc)
+	a.registerUploads(doc)
+	if err := a.publish(doc); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// NewHealth makes an API that answers /healthz and /readyz and nothing else, for
+// a host that only runs jobs. It needs no Intake.
+func NewHealth(deps Deps, cfg Config) (*API, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	deps.Intake = nil
+	if deps.Meter == nil {
+		deps.Meter = host.NoMeter{}
+	}
+	a := &API{deps: deps, cfg: cfg, log: deps.Log}
+	a.route()
+	return a, nil
+}
+
+// route makes the router, with what every host answers.
+func (a *API) route() huma.API {
 	// Cleaning paths would answer "//scans" with a redirect in HTML.
 	a.router = mux.NewRouter().SkipClean(true)
 	a.router.NotFoundHandler = http.HandlerFunc(a.notFound)
@@ -123,12 +152,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	doc := humamux.New(a.router, a.humaConfig())
 	doc.UseMiddleware(a.protect)
 	a.registerHealth(doc)
-	a.registerScans(doc)
-	a.registerUploads(doc)
-	if err := a.publish(doc); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return doc
 }
 
 // Drain makes the host unready and refuses new scans, while what is under way
@@ -178,13 +202,17 @@ func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	a.writeProblem(w, r, &problemError{Problem: kindNotFound().problem("There is nothing at this address. The routes are described in /openapi.json.")})
+	text := "There is nothing at this address. The routes are described in /openapi.json."
+	if a.deps.Intake == nil {
+		text = "This host only runs jobs: it answers /healthz and /readyz. Send requests to a host whose server.role is api or all."
+	}
+	a.writeProblem(w, r, &problemError{Problem: kindNotFound().problem(text)})
 }
 
 // unknownType explains a POST to where a scan type would be if it existed; nil
 // for any other request.
 func (a *API) unknownType(r *http.Request) error {
-	if r.Method != http.MethodPost {
+	if r.Method != http.MethodPost || a.deps.Intake == nil {
 		return nil
 	}
 	name, isURL := strings.CutPrefix(r.URL.Path, "/scans/")

@@ -172,10 +172,16 @@ func TestScanLife(t *testing.T) {
 	if !errors.As(err, &refused) || refused.StatusCode != http.StatusConflict || refused.Code != "conflict" {
 		t.Errorf("Cancel of a finished scan: %v, want 409", err)
 	}
+	if n := len(e.canceled); n != 0 {
+		t.Errorf("%d cancels were passed on that were not stored", n)
+	}
 	other := e.upload(t, client.UploadOptions{})
 	for range 2 {
 		if s, err := c.Cancel(t.Context(), other.ID); err != nil || s.State != client.StateCanceled {
 			t.Errorf("Cancel = %+v, %v", s, err)
+		}
+		if s := <-e.canceled; s.ID != host.ScanID(other.ID) || s.State != host.StateCanceled {
+			t.Errorf("passed on: scan %s, %s", s.ID, s.State)
 		}
 	}
 }

@@ -112,6 +112,8 @@ type env struct {
 	keys  map[string]string
 	// tenants are those of the keys.
 	tenants map[string]host.TenantID
+	// canceled are the scans whose cancel was passed on.
+	canceled chan host.Scan
 }
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
@@ -121,6 +123,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	e := &env{
 		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
 		blobs: t.TempDir(), keys: map[string]string{}, tenants: map[string]host.TenantID{},
+		canceled: make(chan host.Scan, 10),
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: e.log, Level: hclog.Debug, JSONFormat: true})
 	blobs, err := dirblob.New(e.blobs)
@@ -136,7 +139,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.api, err = api.New(api.Deps{Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter}, cfg); err != nil {
+	if e.api, err = api.New(api.Deps{Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Canceled: func(s host.Scan) { e.canceled <- s }}, cfg); err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewUnstartedServer(nil)

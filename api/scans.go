@@ -145,6 +145,9 @@ func (a *API) cancelScan(ctx context.Context, in *scanInput) (*scanOutput, error
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
+	if a.deps.Canceled != nil {
+		a.deps.Canceled(s)
+	}
 	return answerScan(s), nil
 }
 

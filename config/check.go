@@ -81,10 +81,31 @@ func (c *checker) paths() {
 }
 
 func (c *checker) server() {
+	c.role()
 	if c.ok("server.listen") {
 		if err := checkAddress(c.cfg.Server.Listen, true); err != nil {
 			c.bad("server.listen", "Invalid address", "server.listen must be an address and a port, such as %q or %q: %v.", "127.0.0.1:8080", ":8080", err)
 		}
+	}
+}
+
+// role checks that a host that does half the work shares the other half with
+// somebody: what is embedded is this process's alone.
+func (c *checker) role() {
+	role := c.cfg.Server.Role
+	if role == RoleAll || !c.ok("server.role", "database.url", "redis.url", "redis.addresses") {
+		return
+	}
+	var missing []string
+	if c.cfg.Database.URL.IsZero() {
+		missing = append(missing, "database.url")
+	}
+	if c.cfg.Redis.URL.IsZero() && len(c.cfg.Redis.Addresses) == 0 {
+		missing = append(missing, "redis.url or redis.addresses")
+	}
+	if len(missing) > 0 {
+		c.bad("server.role", "Role without company", "server.role is %q, so other hosts do the rest, and this one shares nothing with them: set %s, or role %q for one host that does everything.",
+			role, strings.Join(missing, " and "), RoleAll)
 	}
 }
 

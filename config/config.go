@@ -15,9 +15,9 @@ type Config struct {
 	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag"`
 	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins"`
 
-	Server   Server   `koanf:"server" doc:"The HTTP API."`
+	Server   Server   `koanf:"server" doc:"What this host does, and its HTTP API."`
 	Database Database `koanf:"database" doc:"Where scans, findings and keys are kept."`
-	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready. Without a url and addresses it runs inside the process, which is enough for one host."`
+	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready, that a scan is canceled, and how it goes. Without a url and addresses it runs inside the process, which is enough for one host."`
 	Worker   Worker   `koanf:"worker" doc:"How this host runs jobs."`
 	Limits   Limits   `koanf:"limits" doc:"What one scan may cost. These hold for every tenant."`
 	Log      Log      `koanf:"log" doc:"Log lines go to standard error."`
@@ -29,8 +29,16 @@ type Config struct {
 	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
 }
 
-// Server is the HTTP API.
+// Roles of a host.
+const (
+	RoleAll    = "all"
+	RoleAPI    = "api"
+	RoleWorker = "worker"
+)
+
+// Server is what a host does, and the HTTP API.
 type Server struct {
+	Role           string        `koanf:"role" doc:"api takes requests and starts no plugins; worker runs jobs and answers nothing but /healthz and /readyz; all does both. api and worker need database.url and a Redis, which they share with hosts that do the other half." oneof:"all,api,worker"`
 	Listen         string        `koanf:"listen" doc:"Address and port to listen on. An empty host means every address, port 0 any free port." example:"0.0.0.0:8080"`
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
@@ -42,7 +50,7 @@ type Database struct {
 	MaxConnections int    `koanf:"max_connections" doc:"How many connections to PostgreSQL this host opens at most." min:"2" max:"1000"`
 }
 
-// Redis carries doorbells between hosts.
+// Redis carries doorbells, cancels and events between hosts.
 type Redis struct {
 	URL            Secret   `koanf:"url" doc:"One server, as a redis:// or rediss:// (TLS) URL." example:"redis://localhost:6379/0"`
 	Addresses      []string `koanf:"addresses" doc:"The nodes of a Redis Cluster or, with sentinel_master, the Sentinels: host:port each. Use it instead of url." example:"[\"redis-1:6379\", \"redis-2:6379\"]"`
@@ -58,7 +66,7 @@ type Worker struct {
 	Slots     int           `koanf:"slots" doc:"How many jobs run at once on this host. 0: as many as it has CPUs." min:"0" max:"1024"`
 	Lease     time.Duration `koanf:"lease" doc:"How long after its last heartbeat a host is taken for dead and its jobs go to another." min:"3s" max:"10m"`
 	MemoryDir string        `koanf:"memory_dir" doc:"File system in memory (tmpfs) in which archives of at most 1 MiB are unpacked, one for each slot at most. Ignored when it is none. Empty: everything is unpacked below data_dir."`
-	Heartbeat time.Duration `koanf:"heartbeat" doc:"How often a host says that its jobs are alive, and hears that they are canceled. At most a third of lease, so that one lost heartbeat does no harm." min:"100ms" max:"1m"`
+	Heartbeat time.Duration `koanf:"heartbeat" doc:"How often a host says that its jobs are alive, and hears that they are canceled, should Redis not have told it sooner. At most a third of lease, so that one lost heartbeat does no harm." min:"100ms" max:"3m"`
 }
 
 // Limits is what one scan may cost.
@@ -118,7 +126,7 @@ func Default() Config {
 	web.Input = "url"
 	return Config{
 		DataDir:  "./securetag-data",
-		Server:   Server{Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second},
+		Server:   Server{Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second},
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
 		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},

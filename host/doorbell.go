@@ -30,6 +30,10 @@ type Doorbells interface {
 	// Silence removes doorbells for good: the job was claimed, or was not there
 	// to be claimed.
 	Silence(ctx context.Context, heard []Ringing) error
+	// Leave takes this host's name off those that the server keeps of hosts that
+	// listen, but where it heard doorbells that are not silenced: those still
+	// go to another host after the idle time. A later Listen brings it back.
+	Leave(ctx context.Context) error
 	// Ping reports whether the server answers.
 	Ping(ctx context.Context) error
 }

@@ -23,6 +23,9 @@ var (
 	// ErrQueueLost: the queue had forgotten all it held; what was rung before
 	// must be rung again. It works again when this is returned.
 	ErrQueueLost = errors.New("queue lost")
+	// ErrEventsGone: events behind the place that was asked for are no longer
+	// kept. The reader begins again from the store.
+	ErrEventsGone = errors.New("events gone")
 	// ErrUnavailable: a server this host needs does not answer; trying again helps.
 	ErrUnavailable = errors.New("unavailable")
 )

@@ -131,7 +131,7 @@ func checkScanType(scans map[string]config.Scan, kind string) error {
 func forOneScan(cfg config.Config, dir string) config.Config {
 	cfg.DataDir = dir
 	cfg.Database, cfg.Redis = config.Default().Database, config.Default().Redis
-	cfg.Server.Listen = "127.0.0.1:0"
+	cfg.Server.Role, cfg.Server.Listen = config.RoleAll, "127.0.0.1:0"
 	cfg.Limits.ArchiveSize = 64 * config.GiB
 	cfg.Retention.Scans, cfg.Retention.Archives = 0, 0 // all of it goes when the scan has ended
 	cfg.Telemetry = config.Default().Telemetry

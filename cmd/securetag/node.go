@@ -76,7 +76,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return nil, err
 	}
 	n.onClose(n.store.Close)
-	bells, err := n.openQueue()
+	q, err := n.openQueue()
 	if err != nil {
 		return nil, err
 	}
@@ -84,46 +84,69 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return nil, err
 	}
 	n.onClose(n.blobs.Close)
-	manager, err := workspace.New(filepath.Join(cfg.DataDir, "work"), limits, log.Named("workspace"))
-	if err != nil {
-		return nil, err
+	if n.runsJobs() {
+		if err := n.openPlugins(id, limits, version); err != nil {
+			return nil, err
+		}
 	}
-	n.onClose(manager.Close)
-	n.workspaces = workspaces{blobs: n.blobs, disk: manager, memory: openMemory(cfg.Worker.MemoryDir, limits, log.Named("workspace"))}
-	if m := n.workspaces.memory; m != nil {
-		n.onClose(m.Close)
-	}
-	run, err := runDir(cfg.DataDir, id)
-	if err != nil {
-		return nil, fmt.Errorf("find a place for plugin sockets: %w", err)
-	}
-	if n.executor, err = openExecutor(cfg, run, version, log); err != nil {
-		return nil, err
-	}
-	slots := cfg.Worker.Slots
-	if slots == 0 {
-		slots = runtime.NumCPU()
-	}
-	if err := n.openMetrics(bells, slots, version); err != nil {
+	if err := n.openDispatcher(q, version); err != nil {
 		return nil, err
 	}
 	if n.sweeper, err = n.openSweeper(id); err != nil {
 		return nil, err
 	}
-	n.dispatcher, err = dispatch.New(n.store, bells, n.executor, n.workspaces, dispatch.Config{
-		Owner: n.owner, Slots: slots, Lease: cfg.Worker.Lease, Heartbeat: cfg.Worker.Heartbeat,
-		Grace: max(cfg.Server.ShutdownGrace-stopReserve(cfg), 0), Backoff: backoffs(cfg),
-		Meter: n.meter,
-	}, log)
-	if err != nil {
-		return nil, err
+	if !n.takesRequests() {
+		return n, n.openHealth(q.bells, version)
 	}
 	in, err := intake.New(n.store, n.blobs, checkArchive(limits), scanTypes(cfg), n.dispatcher.Wake,
 		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize)}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
-	return n, n.openAPI(in, bells, version)
+	return n, n.openAPI(in, q.bells, version)
+}
+
+// openPlugins opens what running jobs takes.
+func (n *node) openPlugins(id *identity, limits workspace.Limits, version string) error {
+	manager, err := workspace.New(filepath.Join(n.cfg.DataDir, "work"), limits, n.log.Named("workspace"))
+	if err != nil {
+		return err
+	}
+	n.onClose(manager.Close)
+	n.workspaces = workspaces{blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, limits, n.log.Named("workspace"))}
+	if m := n.workspaces.memory; m != nil {
+		n.onClose(m.Close)
+	}
+	run, err := runDir(n.cfg.DataDir, id)
+	if err != nil {
+		return fmt.Errorf("find a place for plugin sockets: %w", err)
+	}
+	n.executor, err = openExecutor(n.cfg, run, version, n.log)
+	return err
+}
+
+func (n *node) openDispatcher(q queue, version string) (err error) {
+	slots := n.cfg.Worker.Slots
+	if slots == 0 {
+		slots = runtime.NumCPU()
+	}
+	if !n.runsJobs() {
+		slots = 0
+	}
+	if err := n.openMetrics(q.bells, slots, version); err != nil {
+		return err
+	}
+	cfg := dispatch.Config{
+		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
+		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg),
+		Events: q.events, Cancels: q.cancels, Meter: n.meter,
+	}
+	var runner host.Executor = n.executor
+	if !n.runsJobs() {
+		runner = elsewhere(slices.Sorted(maps.Keys(n.cfg.Plugins)))
+	}
+	n.dispatcher, err = dispatch.New(n.store, q.bells, runner, n.workspaces, cfg, n.log)
+	return err
 }
 
 // archiveLimits are those of archives that strangers upload.
@@ -175,11 +198,18 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
-	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter},
+	n.api, err = api.New(api.Deps{
+		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+	},
 		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
 		return err
 	}
+	return n.listen()
+}
+
+// listen makes the server and takes its port.
+func (n *node) listen() (err error) {
 	n.server = api.Server(n.api, n.log.Named("http"))
 	if n.listener, err = net.Listen("tcp", n.cfg.Server.Listen); err != nil {
 		return fmt.Errorf("listen for the API: %w", err)
@@ -193,10 +223,21 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	return nil
 }
 
+// queue is what hosts tell each other on one Redis.
+type queue struct {
+	bells   *redisstream.Doorbells
+	events  *redisstream.Events
+	cancels *redisstream.Cancels
+}
+
+// eventReaders is how many clients of this host may wait for events at once.
+const eventReaders = 256
+
 // openQueue connects to Redis, or starts one in this process.
-func (n *node) openQueue() (host.Doorbells, error) {
+func (n *node) openQueue() (q queue, err error) {
 	r := n.cfg.Redis
 	cfg := redisstream.Config{Prefix: r.KeyPrefix, Consumer: n.owner}
+	events := redisstream.EventsConfig{Prefix: r.KeyPrefix}
 	server := redisstream.Server{
 		URL: r.URL.Reveal(), Addresses: r.Addresses, SentinelMaster: r.SentinelMaster,
 		Username: r.Username, Password: r.Password.Reveal(), TLS: r.TLS,
@@ -204,19 +245,32 @@ func (n *node) openQueue() (host.Doorbells, error) {
 	if embeddedQueue(n.cfg) {
 		e, err := redisstream.StartEmbedded()
 		if err != nil {
-			return nil, err
+			return q, err
 		}
 		n.onClose(e.Close)
 		server = e.Server()
 		cfg.Block = 250 * time.Millisecond // waking costs nothing here, and stopping waits for it
+		events.Block = cfg.Block
 	}
 	client, reader, err := redisstream.Connect(server)
 	if err != nil {
-		return nil, err
+		return q, err
 	}
 	n.onClose(client.Close)
 	n.onClose(reader.Close)
-	return redisstream.New(client, reader, cfg)
+	if q.bells, err = redisstream.New(client, reader, cfg); err != nil {
+		return q, err
+	}
+	readers, err := redisstream.ConnectReader(server, eventReaders)
+	if err != nil {
+		return q, err
+	}
+	n.onClose(readers.Close)
+	if q.events, err = redisstream.NewEvents(client, readers, events); err != nil {
+		return q, err
+	}
+	q.cancels, err = redisstream.NewCancels(client, redisstream.CancelsConfig{Prefix: r.KeyPrefix})
+	return q, err
 }
 
 func embeddedQueue(cfg config.Config) bool {
@@ -290,7 +344,9 @@ func (n *node) run(ctx context.Context) error {
 	defer stopPlugins()
 	// A part that fails stops the others.
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.executor.Serve(plugins) })
+	if n.runsJobs() {
+		group.Go(func() error { return n.executor.Serve(plugins) })
+	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	group.Go(func() error {
 		defer stopPlugins()

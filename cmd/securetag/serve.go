@@ -21,7 +21,11 @@ more scans, lets running jobs end within server.shutdown_grace, and gives the
 others back.
 
 With no database configured it keeps everything below data_dir; the first time
-it makes a tenant and prints a key for it, once.`,
+it makes a tenant and prints a key for it, once.
+
+With --role api it takes requests and starts no plugins, with --role worker it
+runs jobs and answers nothing but /healthz and /readyz. Both need the same
+PostgreSQL and Redis as the hosts that do the rest.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := p.load(cmd)
@@ -31,6 +35,7 @@ it makes a tenant and prints a key for it, once.`,
 			return p.serve(cmd.Context(), loaded.Config)
 		},
 	}
+	config.AddFlag(cmd.Flags(), "role", "server.role")
 	config.AddFlag(cmd.Flags(), "listen", "server.listen")
 	config.AddFlag(cmd.Flags(), "data-dir", "data_dir")
 	config.AddFlag(cmd.Flags(), "log-level", "log.level")
@@ -49,7 +54,7 @@ func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
 			return err
 		}
 	}
-	log.Info("serving", "version", p.version, "url", n.url(), "host", n.owner,
+	log.Info("serving", "version", p.version, "url", n.url(), "host", n.owner, "role", cfg.Server.Role,
 		"database", kind(embeddedStore(cfg), "sqlite", "postgres"), "queue", kind(embeddedQueue(cfg), "in process", "redis"))
 	err = n.run(ctx)
 	log.Info("stopped")

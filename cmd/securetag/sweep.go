@@ -19,7 +19,6 @@ import (
 // database and on disk. The host serves meanwhile.
 func (n *node) openSweeper(id *identity) (*retention.Sweeper, error) {
 	left := []retention.Leftover{
-		{What: "workspaces of dead hosts", Sweep: n.workspaces.disk.Sweep},
 		{What: "unfinished uploads", Sweep: func(ctx context.Context) error {
 			_, err := n.blobs.Sweep(ctx)
 			return err
@@ -27,6 +26,9 @@ func (n *node) openSweeper(id *identity) (*retention.Sweeper, error) {
 		{What: "directories of dead hosts' plugins", Sweep: func(ctx context.Context) error {
 			return sweepRunDirs(ctx, n.cfg.DataDir, id.slot)
 		}},
+	}
+	if m := n.workspaces.disk; m != nil { // a host that runs jobs
+		left = append(left, retention.Leftover{What: "workspaces of dead hosts", Sweep: m.Sweep})
 	}
 	if m := n.workspaces.memory; m != nil {
 		left = append(left, retention.Leftover{What: "workspaces of dead hosts in memory", Sweep: m.Sweep})

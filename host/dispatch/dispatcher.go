@@ -39,6 +39,11 @@ type Config struct {
 	Backoff func(scanType string) Backoff
 	// Meter is told what happens. Default: none.
 	Meter host.Meter
+	// Events is told what becomes of jobs. Default: nobody is.
+	Events host.Events
+	// Cancels makes cancels heard at once on every host. Default: with their
+	// next heartbeat, but on the host where they are asked for.
+	Cancels host.Cancels
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -80,11 +85,13 @@ type Dispatcher struct {
 	workspaces host.Workspaces
 	log        hclog.Logger
 
-	gate     *gate
-	relay    *relay
-	heart    *heart
-	finisher *finisher
-	slots    *slots
+	gate      *gate
+	relay     *relay
+	heart     *heart
+	finisher  *finisher
+	publisher *publisher
+	canceler  *canceler
+	slots     *slots
 }
 
 // New makes a dispatcher; Run starts it.
@@ -100,13 +107,28 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 		slots: newSlots(cfg.Slots),
 	}
 	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
-	d.heart = newHeart(store, cfg, log)
+	d.publisher = newPublisher(cfg.Events, d.gate, log)
+	d.heart = newHeart(store, d.publisher.tell, cfg, log)
 	d.finisher = newFinisher(store, d.heart.running, log)
+	d.canceler = newCanceler(cfg.Cancels, d.gate, d.heart, log)
 	return d, nil
 }
 
 // Wake says that a job may have become ready. It never blocks.
 func (d *Dispatcher) Wake() { d.relay.wake() }
+
+// Canceled says that the cancel of a scan was stored, and how the scan stands
+// since. It never blocks.
+func (d *Dispatcher) Canceled(s host.Scan) {
+	d.publisher.tell(host.Event{Kind: host.EventChanged, Scan: s.ID, ScanState: s.State})
+	if !s.State.Final() {
+		d.canceler.pass(s.ID)
+	}
+}
+
+// DroppedEvents is how many live events were dropped since the start, because
+// Redis was down or slower than the jobs.
+func (d *Dispatcher) DroppedEvents() int64 { return d.publisher.dropped.Load() }
 
 // Run works jobs until ctx ends, then stops claiming, gives running jobs their
 // grace, releases what is left for another host, and returns. Nothing it
@@ -119,6 +141,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	var keepers errgroup.Group
 	keepers.Go(func() error { d.heart.run(stores); return nil })
 	keepers.Go(func() error { d.finisher.run(stores); return nil })
+	keepers.Go(func() error { d.publisher.run(stores); return nil })
+	if d.cfg.Cancels != nil {
+		keepers.Go(func() error { d.canceler.publish(stores); return nil })
+	}
+	if d.cfg.Cancels != nil && d.cfg.Slots > 0 {
+		keepers.Go(func() error { d.canceler.listen(stores); return nil })
+	}
 
 	jobs, stopJobs := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopJobs(nil)
@@ -138,8 +167,21 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	grace := time.AfterFunc(d.cfg.Grace, func() { stopJobs(errStopping) })
 	defer grace.Stop()
 	d.slots.wait()
+	d.leave(stores)
 	stopStores()
 	return keepers.Wait()
+}
+
+// leave takes this host off the listeners, if Redis answers.
+func (d *Dispatcher) leave(ctx context.Context) {
+	if d.cfg.Slots == 0 || d.gate.down() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := d.bells.Leave(ctx); err != nil {
+		d.log.Debug("this host stays among the listeners until another removes it", "error", err)
+	}
 }
 
 // sweep takes jobs from hosts that died.

@@ -12,6 +12,18 @@
 // statement, which also brings cancels) and the sweeper (store.Expire: jobs of
 // hosts that died).
 //
+// Two more parts make it quicker or visible, and nothing depends on them. The
+// canceler tells other hosts of cancels that were stored here and hears of
+// theirs; a message makes the heart beat at once for the leases concerned, and
+// only the store's answer stops a run, so a forged one costs a statement. The
+// publisher tells how jobs go: two events for one that succeeds, and one a beat
+// while there is news. It never blocks: with Redis down or too slow it drops
+// events and counts them. It does not say how a scan stands, which is derived
+// in the store: whoever reads that a job ended asks there.
+//
+// With Slots 0 a dispatcher rings and sweeps and runs nothing, as on a host
+// that only takes requests.
+//
 // Who holds the truth: the store. A job is this host's to write to while it
 // holds the lease, and every write says which lease it is. The host stops a
 // plugin when it could not renew for so long that the lease may have run out,

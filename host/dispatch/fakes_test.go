@@ -159,6 +159,7 @@ type fakeBells struct {
 	rung     chan host.Doorbell
 	silenced []host.Ringing
 	pings    int
+	left     int
 }
 
 var _ host.Doorbells = (*fakeBells)(nil)
@@ -228,6 +229,13 @@ func (b *fakeBells) Silence(_ context.Context, heard []host.Ringing) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.silenced = append(b.silenced, heard...)
+	return nil
+}
+
+func (b *fakeBells) Leave(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left++
 	return nil
 }
 

@@ -39,7 +39,7 @@ func (d *Dispatcher) listen(ctx, jobs context.Context) {
 			// or the relay rings again.
 			d.slots.give(n)
 			heard = nil
-			if !sleep(ctx, d.cfg.Heartbeat) {
+			if !sleep(ctx, min(d.cfg.Heartbeat, time.Second)) {
 				return
 			}
 			continue

@@ -89,6 +89,13 @@ func (g *gate) pass(ctx context.Context) bool {
 	}
 }
 
+// down says whether Redis is known not to answer.
+func (g *gate) down() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pause > 0
+}
+
 // turn says whether Redis is down, and then whether the caller is the one to
 // probe it now or how long to wait before asking again.
 func (g *gate) turn() (down, probe bool, wait time.Duration) {

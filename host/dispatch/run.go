@@ -16,15 +16,17 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	defer stop(nil)
 	ctx, stopTimer := context.WithTimeoutCause(ctx, c.Remaining, errDeadline)
 	defer stopTimer()
-	patient := d.heart.admit(c.Lease, began, stop)
+	patient := d.heart.admit(c, began, stop)
 	defer d.heart.dismiss(c.Lease)
 
 	who := []any{"scan", c.Scan.ID, "job", c.Job.ID, "plugin", c.Job.Plugin, "attempt", c.Job.Attempt}
 	d.log.Debug("job started", who...)
 	var stored host.Outcome // what the meter hears of; nothing while the lease may be lost
 	defer d.meter(c, began, &stored)()
+	d.publisher.tell(eventOf(c, host.EventStarted))
 	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
+	patient.over.Store(true)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
 		// Another host has it, or will: whatever was found here is not the result.
 		d.log.Warn("job dropped: its lease was lost while it ran", who...)
@@ -37,6 +39,7 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	case err != nil:
 		d.log.Error("job's result was not stored; it runs again when its lease ends", append(who, "error", err)...)
 	default:
+		d.publisher.tell(endOf(c, outcome, sink.total))
 		stored = outcome
 		who = append(who, "state", outcome.State, "findings", sink.total, "ms", time.Since(began).Milliseconds())
 		if outcome.Error != nil {

@@ -24,6 +24,7 @@ func (s *sink) Progress(p host.Progress) { s.patient.progress.Store(&p) }
 func (s *sink) Findings(ctx context.Context, batch []host.Finding) error {
 	s.tail = append(s.tail, batch...)
 	s.total += len(batch)
+	s.patient.findings.Store(int64(s.total))
 	if len(s.tail) < spill {
 		return nil
 	}
@@ -34,9 +35,4 @@ func (s *sink) Findings(ctx context.Context, batch []host.Finding) error {
 	return nil
 }
 
-func (s *sink) last() host.Progress {
-	if p := s.patient.progress.Load(); p != nil {
-		return *p
-	}
-	return host.Progress{}
-}
+func (s *sink) last() host.Progress { return s.patient.news().progress }

@@ -1,4 +1,5 @@
-// Package queuetest is the conformance suite of the host.Doorbells port. Every
+// Package queuetest is the conformance suite of the ports that hosts talk to
+// each other through: host.Doorbells, host.Events and host.Cancels. Every
 // implementation, and every server that one runs against, passes it.
 package queuetest
 
@@ -37,6 +38,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Harness) {
 		{"silenced is gone", testSilenced},
 		{"unsilenced goes to another host", testTakeover},
 		{"restarted host", testRestarted},
+		{"leaving loses nothing", testLeave},
 		{"doubled doorbells", testDoubled},
 		{"wiped", testWiped},
 		{"wiped under a blocked listener", testWipedBlocked},
@@ -151,6 +153,40 @@ func testRestarted(t *testing.T, h Harness) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a host that is restarted hears what it had not silenced (-want +got):\n%s", diff)
 	}
+}
+
+// testLeave: a host that leaves with something unsilenced takes nothing with it,
+// and one that left can come back.
+func testLeave(t *testing.T, h Harness) {
+	a, b := h.Listener(t, "a"), h.Listener(t, "b")
+	leave := func() {
+		t.Helper()
+		if err := a.Leave(t.Context()); err != nil {
+			t.Fatalf("leave: %v", err)
+		}
+	}
+	leave() // before it ever listened
+	want := bells("p", 3)
+	ring(t, a, want...)
+	heard := hear(t, a, []string{"p"}, 3)
+	leave()
+	h.Idle(t)
+	got := hear(t, b, []string{"p"}, 3)
+	if diff := cmp.Diff(want, doorbells(got)); diff != "" {
+		t.Errorf("what the host that left had heard goes to another (-want +got):\n%s", diff)
+	}
+	if err := b.Silence(t.Context(), append(got, heard...)); err != nil {
+		t.Fatalf("silence: %v", err)
+	}
+	leave()
+	leave()
+	again := bells("p", 1)
+	ring(t, b, again...)
+	if diff := cmp.Diff(again, doorbells(hear(t, a, []string{"p"}, 1))); diff != "" {
+		t.Errorf("it hears again (-want +got):\n%s", diff)
+	}
+	h.Wipe(t)
+	leave() // of a server that knows nothing any more
 }
 
 func testDoubled(t *testing.T, h Harness) {

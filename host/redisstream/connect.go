@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -36,6 +37,17 @@ func Connect(s Server) (client, reader redis.UniversalClient, err error) {
 	return newClient(s, opts), newClient(s, opts), nil
 }
 
+// ConnectReader makes the reader that NewEvents takes: reads is how many may
+// wait at once. As with Connect, it does not wait for the server.
+func ConnectReader(s Server, reads int) (redis.UniversalClient, error) {
+	opts, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	opts.PoolSize = reads
+	return newClient(s, opts), nil
+}
+
 // newClient picks Cluster for several plain addresses, Sentinel for a master
 // name, standalone otherwise. The dispatcher has its own backoff, and a
 // command sent again by the driver may ring twice, so the driver does not retry.
@@ -45,7 +57,9 @@ func newClient(s Server, opts redis.UniversalOptions) redis.UniversalClient {
 	opts.ReadTimeout = 3 * time.Second
 	opts.WriteTimeout = 3 * time.Second
 	opts.ContextTimeoutEnabled = true
-	opts.PoolSize = 8
+	if opts.PoolSize == 0 {
+		opts.PoolSize = 8
+	}
 	if s.SentinelMaster == "" && len(s.Addresses) > 0 {
 		return redis.NewClusterClient(opts.Cluster())
 	}
@@ -79,20 +93,45 @@ func (s Server) options() (redis.UniversalOptions, error) {
 type Embedded struct {
 	m        *miniredis.Miniredis
 	password string
+	stop     chan struct{}
+	aging    sync.WaitGroup
+	once     sync.Once
 }
+
+// embeddedTick is how often the embedded server removes what is over its time
+// to live. By itself it would look through all its keys at every command, which
+// with an event stream for each scan would be most of what it does.
+const embeddedTick = 5 * time.Second
 
 // StartEmbedded starts one. It speaks TCP and not an in-memory pipe, because
 // pipelines dead-lock on the latter, and a random password keeps other users
 // of the machine out.
-func StartEmbedded() (*Embedded, error) {
-	password := rand.Text()
-	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	m.RequireAuth(password)
-	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+func StartEmbedded() (*Embedded, error) { return startEmbedded(embeddedTick) }
+
+func startEmbedded(tick time.Duration) (*Embedded, error) {
+	e := &Embedded{m: miniredis.NewMiniRedis(), password: rand.Text(), stop: make(chan struct{})}
+	e.m.RequireAuth(e.password)
+	if err := e.m.StartAddr("127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("start in-process redis: %w", err)
 	}
-	return &Embedded{m: m, password: password}, nil
+	e.aging.Go(func() { e.age(tick) })
+	return e, nil
+}
+
+// age lets time pass for what has a time to live.
+func (e *Embedded) age(tick time.Duration) {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-e.stop:
+			return
+		case <-t.C:
+			now := time.Now()
+			e.m.FastForward(now.Sub(last))
+			last = now
+		}
+	}
 }
 
 // Server is how to reach it.
@@ -100,8 +139,10 @@ func (e *Embedded) Server() Server {
 	return Server{URL: "redis://:" + e.password + "@" + e.m.Addr()}
 }
 
-// Close ends it.
+// Close ends it. Idempotent.
 func (e *Embedded) Close() error {
+	e.once.Do(func() { close(e.stop) })
+	e.aging.Wait()
 	e.m.Close()
 	return nil
 }

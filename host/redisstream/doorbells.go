@@ -37,6 +37,9 @@ type Config struct {
 	// Idle is how long a doorbell may be heard but not silenced before another
 	// listener takes it over. Default 30s.
 	Idle time.Duration
+	// Absent is how long a host must not have listened before its name is
+	// removed from those that Redis keeps. Far longer than Block. Default 1h.
+	Absent time.Duration
 }
 
 // Doorbells is the [host.Doorbells] on Redis Streams.
@@ -48,6 +51,7 @@ type Doorbells struct {
 	mu       sync.Mutex
 	reclaims map[string]time.Time // stream -> when to look for idle entries next; absent: never looked
 	kept     map[string]time.Time // stream -> when its time was extended
+	reapAt   time.Time            // when to look for absent hosts next
 }
 
 var _ host.Doorbells = (*Doorbells)(nil)
@@ -56,8 +60,9 @@ var _ host.Doorbells = (*Doorbells)(nil)
 // must be another client of the same server, for reads that block. It does not
 // connect, and Close of both stays with the caller.
 func New(client, reader redis.UniversalClient, cfg Config) (*Doorbells, error) {
-	if cfg.Prefix == "" {
-		cfg.Prefix = "securetag"
+	var err error
+	if cfg.Prefix, err = prefix(cfg.Prefix); err != nil {
+		return nil, fmt.Errorf("doorbells: %w", err)
 	}
 	if cfg.Block == 0 {
 		cfg.Block = time.Second
@@ -65,15 +70,31 @@ func New(client, reader redis.UniversalClient, cfg Config) (*Doorbells, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = 30 * time.Second
 	}
+	if cfg.Absent == 0 {
+		cfg.Absent = time.Hour
+	}
 	switch {
 	case cfg.Consumer == "":
 		return nil, fmt.Errorf("doorbells: a consumer name is required: %w", host.ErrInvalid)
-	case strings.ContainsAny(cfg.Prefix, "{}"):
-		return nil, fmt.Errorf("doorbells: prefix %q must not contain { or }: %w", cfg.Prefix, host.ErrInvalid)
-	case cfg.Block < 0 || cfg.Idle < 0:
-		return nil, fmt.Errorf("doorbells: block %v and idle %v must be positive: %w", cfg.Block, cfg.Idle, host.ErrInvalid)
+	case cfg.Block < 0 || cfg.Idle < 0 || cfg.Absent < 0:
+		return nil, fmt.Errorf("doorbells: block %v, idle %v and absent %v must be positive: %w", cfg.Block, cfg.Idle, cfg.Absent, host.ErrInvalid)
 	}
-	return &Doorbells{cfg: cfg, client: client, reader: reader, reclaims: map[string]time.Time{}, kept: map[string]time.Time{}}, nil
+	return &Doorbells{
+		cfg: cfg, client: client, reader: reader,
+		reclaims: map[string]time.Time{}, kept: map[string]time.Time{},
+		reapAt: time.Now().Add(cfg.Absent), // one that starts has other things to do
+	}, nil
+}
+
+// prefix checks what starts every key, or gives the default.
+func prefix(p string) (string, error) {
+	if p == "" {
+		return "securetag", nil
+	}
+	if strings.ContainsAny(p, "{}") {
+		return "", fmt.Errorf("prefix %q must not contain { or }: %w", p, host.ErrInvalid)
+	}
+	return p, nil
 }
 
 func (d *Doorbells) Ring(ctx context.Context, bells []host.Doorbell) error {
@@ -98,6 +119,9 @@ func (d *Doorbells) Listen(ctx context.Context, plugins []string, max int) ([]ho
 		return heard, err
 	}
 	if err := d.keep(ctx, plugins); err != nil {
+		return nil, err
+	}
+	if err := d.reap(ctx, plugins); err != nil {
 		return nil, err
 	}
 	args := &redis.XReadGroupArgs{

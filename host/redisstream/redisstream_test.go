@@ -23,14 +23,7 @@ func TestMain(m *testing.M) {
 
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	queuetest.Run(t, func(t *testing.T) queuetest.Harness {
-		e, err := redisstream.StartEmbedded()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { e.Close() })
-		return newHarness(t, e.Server())
-	})
+	queuetest.Run(t, func(t *testing.T) queuetest.Harness { return newHarness(t, embedded(t)) })
 }
 
 func TestRedis(t *testing.T) {
@@ -126,16 +119,31 @@ func newHarness(t *testing.T, s redisstream.Server) *harness {
 
 func (h *harness) Listener(t *testing.T, consumer string) host.Doorbells {
 	t.Helper()
+	return h.listener(t, redisstream.Config{Consumer: consumer})
+}
+
+func (h *harness) listener(t *testing.T, cfg redisstream.Config) host.Doorbells {
+	t.Helper()
+	cfg.Idle = time.Minute
+	if cfg.Block == 0 {
+		cfg.Block = 50 * time.Millisecond
+	}
+	client, reader := h.clients(t)
+	d, err := redisstream.New(client, reader, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (h *harness) clients(t *testing.T) (client, reader redis.UniversalClient) {
+	t.Helper()
 	client, reader, err := redisstream.Connect(h.server)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close(); reader.Close() })
-	d, err := redisstream.New(client, reader, redisstream.Config{Consumer: consumer, Block: 50 * time.Millisecond, Idle: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return client, reader
 }
 
 func (h *harness) Wipe(t *testing.T) {

@@ -71,6 +71,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"expire requeues":     testExpireRequeues,
 			"expire ends":         testExpireEnds,
 			"expire limit":        testExpireLimit,
+			"deadline is total":   testDeadlineTotal,
+			"deadline of each":    testDeadlineOfEach,
+			"canceled never runs": testCancelNeverRetries,
 		},
 		"dispatch": {
 			"window":        testDispatchWindow,

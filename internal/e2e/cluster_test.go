@@ -85,6 +85,9 @@ type settings struct {
 	archiveSize string
 	plainBinary bool
 	grace       string
+	lease       string
+	heartbeat   string
+	roles       []string // of the hosts in turn; nil: all
 }
 
 // start starts the hosts of a place with two tenants, "a" and "b".
@@ -108,9 +111,12 @@ func start(t *testing.T, p place, s settings) *cluster {
 	if s.plainBinary {
 		binary = bin.plain
 	}
-	for range p.hosts {
+	for i := range p.hosts {
 		// A data race ends the host with a code of its own, which fails the test.
 		h := &testhost.Process{Binary: binary, Config: c.config, Listen: testhost.FreeAddress(t), Env: []string{"GORACE=halt_on_error=1 exitcode=66"}}
+		if len(s.roles) > 0 {
+			h.Args = []string{"--role", s.roles[i]}
+		}
 		h.Start(t)
 		c.hosts = append(c.hosts, h)
 	}
@@ -138,6 +144,10 @@ func (c *cluster) hcl(s settings) string {
 	if s.grace != "" {
 		grace = s.grace
 	}
+	lease, heartbeat := "3s", "200ms"
+	if s.lease != "" {
+		lease, heartbeat = s.lease, s.heartbeat
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "data_dir = %q\n", filepath.Join(c.dir, "data"))
 	if c.place.real {
@@ -147,8 +157,8 @@ func (c *cluster) hcl(s settings) string {
 server { shutdown_grace = %q }
 worker {
   slots     = %d
-  lease     = "3s"
-  heartbeat = "200ms"
+  lease     = %q
+  heartbeat = %q
 }
 limits {
   archive_size  = %q
@@ -216,7 +226,7 @@ scan "two" {
   plugins  = ["hostile", "secrets"]
   attempts = 1
 }
-`, grace, slots, size, bin.secrets, bin.gate, c.dir, c.gateFile, bin.noop, bin.hostile, c.dir, bin.hostile, c.dir)
+`, grace, slots, lease, heartbeat, size, bin.secrets, bin.gate, c.dir, c.gateFile, bin.noop, bin.hostile, c.dir, bin.hostile, c.dir)
 	return b.String()
 }
 

@@ -57,6 +57,7 @@ type Process struct {
 	Binary string
 	Config string   // path of securetag.hcl
 	Listen string   // address of the API
+	Args   []string // further ones of serve
 	Env    []string // beside the test's own
 
 	cmd    *exec.Cmd
@@ -68,7 +69,7 @@ type Process struct {
 // Start starts it and returns when it serves.
 func (p *Process) Start(t testing.TB) {
 	t.Helper()
-	p.cmd = exec.Command(p.Binary, "--config", p.Config, "serve", "--listen", p.Listen)
+	p.cmd = exec.Command(p.Binary, append([]string{"--config", p.Config, "serve", "--listen", p.Listen}, p.Args...)...)
 	p.cmd.Env = append(os.Environ(), p.Env...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -1,6 +1,7 @@
 data_dir = ""
 
 server {
+  role            = "leader"
   listen          = "localhost"
   request_timeout = 30
   shutdown_grace  = "25 seconds"

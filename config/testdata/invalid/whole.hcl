@@ -1,4 +1,5 @@
 server {
+  role   = "api"
   listen = "127.0.0.1:99999"
 }
 

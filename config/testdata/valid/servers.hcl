@@ -3,6 +3,7 @@ data_dir   = "/var/lib/securetag"
 plugin_dir = "plugins"
 
 server {
+  role           = "worker"
   listen         = ":${8000 + 80}"
   shutdown_grace = "1m"
 }
