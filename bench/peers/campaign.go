@@ -13,7 +13,8 @@ import (
 )
 
 // campaign measures every system once in every round. Each round begins with
-// another, so that none always has the machine at its warmest.
+// another, so that none always has the machine at its warmest. A system that
+// fails does not take the others' numbers with it: they come with its error.
 func (b *bench) campaign(ctx context.Context) (*report.Run, error) {
 	facts, err := b.facts(ctx)
 	if err != nil {
@@ -23,19 +24,25 @@ func (b *bench) campaign(ctx context.Context) (*report.Run, error) {
 	for _, c := range b.cells {
 		run.Cells = append(run.Cells, c.Cell)
 	}
+	var failed []error
 	for round := range b.rounds {
 		for i := range b.cells {
 			c := b.cells[(i+round)%len(b.cells)]
 			began := time.Now()
 			r, err := b.measure(ctx, c, round+1)
 			if err != nil {
-				return nil, fmt.Errorf("%s, round %d: %w", c.Name, round+1, err)
+				err = fmt.Errorf("%s, round %d: %w", c.Name, round+1, err)
+				if ctx.Err() != nil {
+					return nil, err
+				}
+				fmt.Println(err)
+				failed = append(failed, err)
 			}
 			run.Results = append(run.Results, r)
 			fmt.Printf("%s  round %d  %-14s %3.0f s  %s\n", began.Format(time.TimeOnly), round+1, c.Name, time.Since(began).Seconds(), brief(r))
 		}
 	}
-	return run, nil
+	return run, errors.Join(failed...)
 }
 
 // brief is a result on a line.

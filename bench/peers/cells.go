@@ -21,40 +21,7 @@ type cell struct {
 	server, worker []string
 	env            []string
 	ready          string // what each prints once it serves
-	tables         tables
-	// setUp makes what the system needs for one round, nil for nothing.
-	setUp func(context.Context, *bench, *subject) error
-}
-
-// tables are the statements that ask a system what became of its uploads.
-type tables struct {
-	clear string // forget them all
-	all   string // how many there are
-	done  string // how many ended well; how many ended otherwise
-	ends  string // the first start and the last end
-	times string // id, start and end of each
-}
-
-func peerTables() tables {
-	return tables{
-		clear: `truncate tasks`,
-		all:   `select count(*) from tasks`,
-		done:  `select count(*), 0 from tasks where status = 'completed'`,
-		ends:  `select min(started_at), max(completed_at) from tasks`,
-		times: `select id::text, started_at, completed_at from tasks`,
-	}
-}
-
-// ownTables ask SecureTag's database. A scan ends when its last job does.
-func ownTables() tables {
-	return tables{
-		clear: `truncate scans cascade`,
-		all:   `select count(*) from scans`,
-		done: `select count(*) filter (where state = 'succeeded'), count(*) filter (where state <> 'succeeded')
-			from scans where finished_at is not null`,
-		ends:  `select min(started_at), max(finished_at) from scans`,
-		times: `select s.id::text, j.started_at, s.finished_at from scans s join jobs j on j.scan_id = s.id and j.ordinal = 0`,
-	}
+	embedded       bool   // SecureTag without PostgreSQL and Redis
 }
 
 // allCells are the systems in the order of the tables. Tuned ones have the one
@@ -67,7 +34,7 @@ func (b *bench) allCells() []cell {
 	)
 	peer := func(kind report.Kind, name, title string, server, worker []string, env ...string) cell {
 		return cell{Cell: report.Cell{Name: name, Title: title, Kind: kind}, server: server, worker: worker, env: env,
-			ready: "ready\n", tables: peerTables()}
+			ready: "ready\n"}
 	}
 	node := func(name, title string, env ...string) cell {
 		env = append(env, "NODE_ENV=production")
@@ -78,11 +45,13 @@ func (b *bench) allCells() []cell {
 		return peer(report.Go, name, title, []string{bin, "server"}, []string{bin, "worker"}, env...)
 	}
 	securetag := func(name, title string, server, worker []string) cell {
-		return cell{Cell: report.Cell{Name: name, Title: title, Kind: report.SecureTag}, server: server, worker: worker,
-			ready: `"serving"`, tables: ownTables(), setUp: setUpOwn}
+		return cell{Cell: report.Cell{Name: name, Title: title, Kind: report.SecureTag}, server: server, worker: worker, ready: `"serving"`}
 	}
+	embedded := securetag("securetag-embedded", "SecureTag, embedded default (SQLite, nothing to install)", own, nil)
+	embedded.embedded = true
 	return []cell{
 		securetag(report.Ours, "SecureTag", own, nil),
+		embedded,
 		securetag("securetag-split", "SecureTag, API and worker apart", slices.Concat(own, []string{"--role", "api"}), slices.Concat(own, []string{"--role", "worker"})),
 		node("express", "Express + BullMQ"),
 		node("express-tuned", "Express + BullMQ, removes finished jobs", "BULL_KEEP=0"),

@@ -3,6 +3,7 @@ module github.com/securetaghq/securetag/bench/peers
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/hibiken/asynq v0.26.0
 	github.com/jackc/pgx/v5 v5.12.0
@@ -10,6 +11,7 @@ require (
 	github.com/riverqueue/river v0.51.1
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.1
 	github.com/securetaghq/securetag v0.0.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/time v0.16.0
 )
 

@@ -81,21 +81,22 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	result, err := b.campaign(ctx)
-	if err := errors.Join(err, b.close(ctx)); err != nil {
+	err = errors.Join(err, b.close(ctx))
+	if result == nil {
 		return err
 	}
 	fmt.Print("\n", result.Tables())
 	if o.results != "" {
-		raw, err := json.MarshalIndent(result, "", " ")
-		if err != nil {
-			return fmt.Errorf("encode the results: %w", err)
+		raw, eerr := json.MarshalIndent(result, "", " ")
+		if eerr != nil {
+			return errors.Join(err, fmt.Errorf("encode the results: %w", eerr))
 		}
-		if err := os.WriteFile(o.results, raw, 0o644); err != nil {
-			return fmt.Errorf("keep the results: %w", err)
+		if werr := os.WriteFile(o.results, raw, 0o644); werr != nil {
+			return errors.Join(err, fmt.Errorf("keep the results: %w", werr))
 		}
 	}
-	if o.page == "" {
-		return nil
+	if o.page == "" || err != nil {
+		return err
 	}
 	if o.cells != "all" || o.phases != "all" || o.rounds < 3 {
 		fmt.Printf("%s stays as it is: only three rounds or more of everything write it\n", o.page)

@@ -25,6 +25,9 @@ func (s *subject) warmUp(ctx context.Context) error {
 	if err := s.startServer(ctx); err != nil {
 		return err
 	}
+	if err := s.ledger.clear(ctx); err != nil {
+		return err
+	}
 	if err := s.startWorker(ctx); err != nil {
 		return err
 	}
@@ -46,7 +49,7 @@ func (s *subject) during(jobs int, f func() error) (report.Common, error) {
 
 // live uploads as fast as the server takes it while the worker works.
 func (s *subject) live(ctx context.Context, r *report.Result) (*report.Common, error) {
-	if err := s.clear(ctx); err != nil {
+	if err := s.ledger.clear(ctx); err != nil {
 		return nil, err
 	}
 	p, n := &report.Live{}, s.bench.uploads
@@ -60,10 +63,11 @@ func (s *subject) live(ctx context.Context, r *report.Result) (*report.Common, e
 	if err != nil {
 		return nil, err
 	}
-	var first, last time.Time
-	if err := s.db.QueryRow(ctx, s.tables.ends).Scan(&first, &last); err != nil {
-		return nil, fmt.Errorf("ask for the last end: %w", err)
+	spans, err := s.ledger.spans(ctx)
+	if err != nil {
+		return nil, err
 	}
+	_, last := bounds(spans)
 	p.EndPerSec = float64(n) / last.Sub(p.Burst.Began).Seconds()
 	r.Live = p
 	return &p.Common, nil
@@ -71,7 +75,7 @@ func (s *subject) live(ctx context.Context, r *report.Result) (*report.Common, e
 
 // idle uploads so slowly that no job waits for another.
 func (s *subject) idle(ctx context.Context, r *report.Result) (*report.Common, error) {
-	if err := s.clear(ctx); err != nil {
+	if err := s.ledger.clear(ctx); err != nil {
 		return nil, err
 	}
 	p := &report.Idle{}
@@ -88,7 +92,7 @@ func (s *subject) idle(ctx context.Context, r *report.Result) (*report.Common, e
 	if err != nil {
 		return nil, err
 	}
-	spans, err := s.spans(ctx)
+	spans, err := s.ledger.spans(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +151,11 @@ func (s *subject) backlog(ctx context.Context, r *report.Result) (*report.Common
 	if err != nil {
 		return nil, err
 	}
-	var first, last time.Time
-	if err := s.db.QueryRow(ctx, s.tables.ends).Scan(&first, &last); err != nil {
-		return nil, fmt.Errorf("ask for the first start and the last end: %w", err)
+	spans, err := s.ledger.spans(ctx)
+	if err != nil {
+		return nil, err
 	}
+	first, last := bounds(spans)
 	p.PerSec = float64(n) / last.Sub(first).Seconds()
 	r.Backlog = p
 	return &p.Common, nil
@@ -159,9 +164,9 @@ func (s *subject) backlog(ctx context.Context, r *report.Result) (*report.Common
 // empty leaves a server with an empty queue and no worker. A queue does not
 // forget its jobs with their rows: they are worked off.
 func (s *subject) empty(ctx context.Context) error {
-	var queued int
-	if err := s.db.QueryRow(ctx, s.tables.all).Scan(&queued); err != nil {
-		return fmt.Errorf("count uploads: %w", err)
+	queued, _, err := s.ledger.count(ctx)
+	if err != nil {
+		return err
 	}
 	if err := s.startWorker(ctx); err != nil {
 		return err
@@ -172,5 +177,5 @@ func (s *subject) empty(ctx context.Context) error {
 	if err := s.stopWorker(); err != nil {
 		return err
 	}
-	return s.clear(ctx)
+	return s.ledger.clear(ctx)
 }

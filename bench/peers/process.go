@@ -45,7 +45,7 @@ func start(ctx context.Context, argv, env []string, log, ready string) (*process
 	err = poll(ctx, startTimeout, pollEvery/10, func() (bool, error) {
 		select {
 		case <-p.exited:
-			return false, fmt.Errorf("it ended: %v", p.err)
+			return false, errors.Join(errors.New("it ended"), p.err)
 		default:
 		}
 		b, err := os.ReadFile(log)

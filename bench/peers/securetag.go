@@ -21,8 +21,8 @@ import (
 	"github.com/securetaghq/securetag/bench/peers/stats"
 )
 
-// ownConfig takes data directory, database, Redis, slots and the plugin's
-// executable. Everything else has its default.
+// ownConfig takes data directory, database and Redis, "" for the embedded ones,
+// slots and the plugin's executable. Everything else has its default.
 const ownConfig = `
 data_dir = %q
 database { url = %q }
@@ -36,9 +36,11 @@ plugin "noop" {
 `
 
 // setUpOwn gives SecureTag a database, a tenant and a key.
-func setUpOwn(ctx context.Context, b *bench, s *subject) (err error) {
-	if s.database, err = b.newDatabase(ctx, ""); err != nil {
-		return err
+func (s *subject) setUpOwn(ctx context.Context) (err error) {
+	if !s.embedded {
+		if s.database, err = s.bench.newDatabase(ctx, ""); err != nil {
+			return err
+		}
 	}
 	if err := s.configure(filepath.Join(s.dir, "data")); err != nil {
 		return err
@@ -55,7 +57,11 @@ func (s *subject) configure(data string) error {
 	b := s.bench
 	path := filepath.Join(s.dir, "securetag.hcl")
 	s.args = []string{"--config", path}
-	text := fmt.Sprintf(ownConfig, data, b.databaseURL(s.database), "redis://"+b.servers.RedisAddr(), peer.Slots,
+	database, redis := b.databaseURL(s.database), "redis://"+b.servers.RedisAddr()
+	if s.embedded {
+		database, redis = "", ""
+	}
+	text := fmt.Sprintf(ownConfig, data, database, redis, peer.Slots,
 		filepath.Join(b.root, "bin", "plugins", "noop"))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
@@ -173,8 +179,8 @@ func (b *bench) drain(ctx context.Context, c cell, jobs, until int, name string)
 	if err := s.configure(from.data); err != nil {
 		return nil, err
 	}
-	if s.db, err = pgx.Connect(ctx, b.databaseURL(s.database)); err != nil {
-		return nil, fmt.Errorf("connect to the system's database: %w", err)
+	if err := s.openLedger(ctx); err != nil {
+		return nil, err
 	}
 	defer func() {
 		_, derr := b.admin.Exec(ctx, "drop database "+s.database+" with (force)")
@@ -193,23 +199,29 @@ func (b *bench) drain(ctx context.Context, c cell, jobs, until int, name string)
 		if jobs > smallBacklog {
 			every = 5 * time.Second // counting reads the whole table
 		}
-		return s.awaitEvery(ctx, until, longest, every)
+		return s.awaitEvery(ctx, until, 4*longest, every)
 	})
 	if err != nil {
 		return nil, err
 	}
-	ends, err := s.ends(ctx, report.LaterTo+1)
+	ends, err := b.ends(ctx, s.database)
 	if err != nil {
 		return nil, err
 	}
+	d.Jobs = len(ends)
 	d.PerSec = stats.Rate(ends, report.WindowFrom, report.WindowTo)
 	d.Later = stats.Rate(ends, report.WindowFrom, report.LaterTo)
-	return d, s.db.QueryRow(ctx, `select count(*) from scans where finished_at is not null`).Scan(&d.Jobs)
+	return d, nil
 }
 
-// ends are the times of the first n ends, in order.
-func (s *subject) ends(ctx context.Context, n int) ([]time.Time, error) {
-	rows, err := s.db.Query(ctx, `select finished_at from scans where finished_at is not null order by finished_at limit $1`, n)
+// ends are the times of all ends, in order.
+func (b *bench) ends(ctx context.Context, name string) ([]time.Time, error) {
+	conn, err := pgx.Connect(ctx, b.databaseURL(name))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the system's database: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, `select finished_at from scans where finished_at is not null order by finished_at`)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the ends: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/bench/peers/load"
 	"github.com/securetaghq/securetag/bench/peers/meter"
 	"github.com/securetaghq/securetag/bench/peers/report"
@@ -27,11 +28,19 @@ type subject struct {
 	args     []string // behind the server's and the worker's command line
 	key      string   // API key, "" when none is asked for
 	request  []byte
-	db       *pgx.Conn
+	ledger   ledger
 	host     *process
 	work     *process
 	queued   bool // jobs wait for the worker, which does not run
 }
+
+// forgetPeers leaves nothing of the peer that ran before. Only Go peers make
+// River's table.
+const forgetPeers = `
+truncate tasks;
+do $$ begin
+    if to_regclass('river_job') is not null then truncate river_job; end if;
+end $$`
 
 // newSubject sets up a system and starts nothing.
 func (b *bench) newSubject(ctx context.Context, c cell, round int) (_ *subject, err error) {
@@ -42,24 +51,42 @@ func (b *bench) newSubject(ctx context.Context, c cell, round int) (_ *subject, 
 	if s.addr, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if c.setUp != nil {
-		if err := c.setUp(ctx, b, s); err != nil {
-			return nil, err
-		}
+	if c.Kind == report.SecureTag {
+		err = s.setUpOwn(ctx)
+	} else {
+		err = b.inDatabase(ctx, s.database, forgetPeers)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if s.request, err = load.Request(s.addr, s.key, b.archive); err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
-	if s.db, err = pgx.Connect(ctx, b.databaseURL(s.database)); err != nil {
-		return nil, fmt.Errorf("connect to the system's database: %w", err)
+	return s, s.openLedger(ctx)
+}
+
+func (s *subject) openLedger(ctx context.Context) error {
+	if s.embedded {
+		api, err := client.New("http://"+s.addr, s.key, client.Options{})
+		s.ledger = &apiLedger{client: api}
+		return err
 	}
-	return s, s.clear(ctx)
+	conn, err := pgx.Connect(ctx, s.bench.databaseURL(s.database))
+	if err != nil {
+		return fmt.Errorf("connect to the system's database: %w", err)
+	}
+	d := &database{Conn: conn, tables: peerTables()}
+	if s.Kind == report.SecureTag {
+		d.tables = ownTables()
+	}
+	s.ledger = d
+	return nil
 }
 
 func (s *subject) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	return errors.Join(s.work.stop(), s.host.stop(), s.db.Close(ctx))
+	return errors.Join(s.work.stop(), s.host.stop(), s.ledger.close(ctx))
 }
 
 func (s *subject) startServer(ctx context.Context) (err error) {
@@ -123,14 +150,6 @@ func (s *subject) peaks() map[string]float64 {
 	return all
 }
 
-// clear forgets the uploads of the phase before.
-func (s *subject) clear(ctx context.Context) error {
-	if _, err := s.db.Exec(ctx, s.tables.clear); err != nil {
-		return fmt.Errorf("forget uploads: %w", err)
-	}
-	return nil
-}
-
 // await waits until n uploads have ended well.
 func (s *subject) await(ctx context.Context, n int, longest time.Duration) error {
 	return s.awaitEvery(ctx, n, longest, pollEvery)
@@ -138,41 +157,13 @@ func (s *subject) await(ctx context.Context, n int, longest time.Duration) error
 
 // awaitEvery is for tables where counting takes long.
 func (s *subject) awaitEvery(ctx context.Context, n int, longest, every time.Duration) error {
-	done, failed := 0, 0
-	err := poll(ctx, longest, every, func() (bool, error) {
-		if err := s.db.QueryRow(ctx, s.tables.done).Scan(&done, &failed); err != nil {
-			return false, err
-		}
-		if failed > 0 {
-			return false, fmt.Errorf("%d jobs did not succeed", failed)
-		}
-		return done >= n, nil
+	done := 0
+	err := poll(ctx, longest, every, func() (_ bool, err error) {
+		_, done, err = s.ledger.count(ctx)
+		return done >= n, err
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %d jobs, of which %d are done: %w", n, done, err)
 	}
 	return nil
-}
-
-// span is the life of one upload behind its 202.
-type span struct{ started, completed time.Time }
-
-func (s *subject) spans(ctx context.Context) (map[string]span, error) {
-	rows, err := s.db.Query(ctx, s.tables.times)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the times: %w", err)
-	}
-	all := map[string]span{}
-	var (
-		id string
-		t  span
-	)
-	_, err = pgx.ForEachRow(rows, []any{&id, &t.started, &t.completed}, func() error {
-		all[id] = t
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("ask for the times: %w", err)
-	}
-	return all, nil
 }

@@ -59,3 +59,11 @@ func table(b *strings.Builder, head []string, rows [][]string) {
 	}
 	b.WriteByte('\n')
 }
+
+// section leaves itself out when nothing was measured for it.
+func section(b *strings.Builder, title, text string, head []string, rows [][]string) {
+	if len(rows) > 0 {
+		fmt.Fprintf(b, "## %s\n\n%s\n\n", title, text)
+		table(b, head, rows)
+	}
+}

@@ -65,8 +65,6 @@ func (r *Run) targetTable(b *strings.Builder) {
 }
 
 func (r *Run) liveTable(b *strings.Builder) {
-	fmt.Fprintf(b, "## Under load\n\n%s uploads from 32 clients, each sending one after the other, while jobs run. "+
-		"End to end is from the first upload sent to the last job's end. Ours / theirs: how many times as fast SecureTag is, end to end.\n\n", thousands(r.Uploads))
 	ours := r.values(Ours, live(endPerSec))
 	var rows [][]string
 	for _, c := range r.Cells {
@@ -81,12 +79,12 @@ func (r *Run) liveTable(b *strings.Builder) {
 			spread(end), times(stats.Ratio(ours, end)),
 			spread(r.values(c.Name, api(acceptedAlone)))})
 	}
-	table(b, []string{"", "accepted/s", "202 p50 ms", "p99 ms", "end to end jobs/s", "ours / theirs", "accepted/s with no worker"}, rows)
+	section(b, "Under load", thousands(r.Uploads)+" uploads from 32 clients, each sending one after the other, while jobs run. "+
+		"End to end is from the first upload sent to the last job's end. Ours / theirs: how many times as fast SecureTag is, end to end.",
+		[]string{"", "accepted/s", "202 p50 ms", "p99 ms", "end to end jobs/s", "ours / theirs", "accepted/s with no worker"}, rows)
 }
 
 func (r *Run) idleTable(b *strings.Builder) {
-	b.WriteString("## Idle\n\n200 uploads, 20 a second, in ms. Started is when the worker took the job, completed when its end was stored. " +
-		"A pick-up below 0 began before the client had read its 202.\n\n")
 	ours := r.values(Ours, idle(completedP50))
 	var rows [][]string
 	for _, c := range r.Cells {
@@ -101,13 +99,12 @@ func (r *Run) idleTable(b *strings.Builder) {
 			get(func(p *Idle) float64 { return p.Started.P50 }),
 			get(completedP50), get(completedP99), times(stats.Ratio(ours, done))})
 	}
-	table(b, []string{"", "sent to 202 p50", "202 to started p50", "p99", "sent to started p50", "sent to completed p50", "p99", "ours / theirs, p50"}, rows)
+	section(b, "Idle", "200 uploads, 20 a second, in ms. Started is when the worker took the job, completed when its end was stored. "+
+		"A pick-up below 0 began before the client had read its 202. Ours / theirs: what part of their time SecureTag takes.",
+		[]string{"", "sent to 202 p50", "202 to started p50", "p99", "sent to started p50", "sent to completed p50", "p99", "ours / theirs, p50"}, rows)
 }
 
 func (r *Run) drainTable(b *strings.Builder) {
-	fmt.Fprintf(b, "## Backlog\n\nJobs a second once a worker starts on what is queued. The peers have %s jobs queued through their API. "+
-		"SecureTag's are of 1,000 tenants, put into its database, and its rate is that between the %sth and the %sth end, whatever the size, and for the large one also up to the %sth.\n\n",
-		thousands(r.Uploads), thousands(WindowFrom), thousands(WindowTo), thousands(LaterTo))
 	var rows [][]string
 	add := func(title string, queued, rate, later stats.Spread) {
 		if queued.N > 0 {
@@ -119,11 +116,13 @@ func (r *Run) drainTable(b *strings.Builder) {
 		add(c.Title, r.values(c.Name, backlog(count)), r.values(c.Name, backlog(drainPerSec)), stats.Spread{})
 		add(c.Title, r.values(c.Name, large(count)), r.values(c.Name, large(drainPerSec)), r.values(c.Name, large(laterPerSec)))
 	}
-	table(b, []string{"", "queued", "jobs/s", "over more jobs"}, rows)
+	section(b, "Backlog", fmt.Sprintf("Jobs a second once a worker starts on what is queued. The peers have %s jobs queued through their API. "+
+		"SecureTag's are of 1,000 tenants, put into its database, and its rate is that between the %sth and the %sth end, whatever the size, and for the large one also up to the %sth.",
+		thousands(r.Uploads), thousands(WindowFrom), thousands(WindowTo), thousands(LaterTo)),
+		[]string{"", "queued", "jobs/s", "over more jobs"}, rows)
 }
 
 func (r *Run) costTables(b *strings.Builder) {
-	b.WriteString("## Where the time goes\n\nProcessor time for each job in µs, median.\n\n")
 	phases := []struct {
 		title string
 		of    func(Result) *Common
@@ -150,8 +149,8 @@ func (r *Run) costTables(b *strings.Builder) {
 			rows = append(rows, append(row, number(kernel.Median), number(sum.Median), number(disk.Median)))
 		}
 	}
-	table(b, slices.Concat([]string{"", "phase"}, []string{"server", "worker", "plugin", "PostgreSQL", "Redis", "load generator"},
-		[]string{"kernel threads", "sum", "disk busy %"}), rows)
+	section(b, "Where the time goes", "Processor time for each job in µs, median.",
+		[]string{"", "phase", "server", "worker", "plugin", "PostgreSQL", "Redis", "load generator", "kernel threads", "sum", "disk busy %"}, rows)
 }
 
 func common[P any](p *P, get func(*P) *Common) *Common {
@@ -170,7 +169,6 @@ func total(c *Common) float64 {
 }
 
 func (r *Run) memoryTable(b *strings.Builder) {
-	b.WriteString("## Memory\n\nPeak resident memory of each process, MiB, the largest of all rounds.\n\n")
 	var rows [][]string
 	for _, c := range r.Cells {
 		peaks := map[string]float64{}
@@ -193,7 +191,7 @@ func (r *Run) memoryTable(b *strings.Builder) {
 		}
 		rows = append(rows, []string{c.Title, strings.Join(all, ", ")})
 	}
-	table(b, []string{"", "MiB"}, rows)
+	section(b, "Memory", "Peak resident memory of each process, the largest of all rounds.", []string{"", "MiB"}, rows)
 }
 
 // processName is what a group is called on the page.
