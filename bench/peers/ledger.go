@@ -139,7 +139,7 @@ func (l *apiLedger) count(ctx context.Context) (all, done int, err error) {
 
 func (l *apiLedger) spans(ctx context.Context) (map[string]span, error) {
 	all := map[string]span{}
-	for s, err := range l.client.AllScans(ctx, client.ScansQuery{Limit: 500}) {
+	for s, err := range l.client.AllScans(ctx, client.ScansQuery{Limit: 200}) {
 		switch {
 		case err != nil:
 			return nil, err

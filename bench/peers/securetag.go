@@ -183,6 +183,11 @@ func (b *bench) drain(ctx context.Context, c cell, jobs, until int, name string)
 		return nil, err
 	}
 	defer func() {
+		// Copies of a large backlog would fill the disk. An interrupted run has no
+		// use for the rest either.
+		if ctx.Err() != nil {
+			return
+		}
 		_, derr := b.admin.Exec(ctx, "drop database "+s.database+" with (force)")
 		err = errors.Join(err, derr)
 	}()
