@@ -7,10 +7,13 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 # Plugins in modules of their own, so that their engines stay out of the host.
 PLUGIN_MODULES := plugins/secrets
-# Where the packages of this module are; plugin modules are tested apart.
+# And those of the benchmark's peers. `make build` does not need them.
+OTHER_MODULES := bench/peers
+MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)
+# Where the packages of this module are; the other modules are tested apart.
 PACKAGES := ./...
 
-.PHONY: all build demo test test-go test-plugins check fmt vet lint generate generate-check bench chaos clean help
+.PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check bench bench-quick chaos clean help
 
 all: build
 
@@ -30,13 +33,13 @@ demo: build ## scan a project with planted secrets: the main job, nothing to ins
 
 test: ## run every test; installs or starts what they need
 	@sh scripts/test-deps.sh
-	@$(MAKE) --no-print-directory build test-go test-plugins
+	@$(MAKE) --no-print-directory build test-go test-modules
 
 test-go:
 	$(GO) run ./internal/testserver/cmd/testserver -- $(GO) test -race -timeout 9m $(PACKAGES)
 
-test-plugins:
-	@set -e; for m in $(PLUGIN_MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race ./...); done
+test-modules:
+	@set -e; for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race ./...); done
 
 check: fmt vet lint generate-check test ## everything that a change must pass
 
@@ -45,11 +48,11 @@ fmt:
 
 vet:
 	$(GO) vet $(PACKAGES)
-	@set -e; for m in $(PLUGIN_MODULES); do (cd $$m && $(GO) vet ./...); done
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) vet ./...); done
 
 lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 	$(TOOL) golangci-lint run $(PACKAGES)
-	@set -e; for m in $(PLUGIN_MODULES); do (cd $$m && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...); done
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...); done
 	$(TOOL) buf lint
 
 generate: ## regenerate what is generated and committed
@@ -59,8 +62,21 @@ generate: ## regenerate what is generated and committed
 generate-check: generate
 	@test -z "$$(git status --porcelain -- sdk/proto docs)" || { git status --short -- sdk/proto docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
-bench: build ## accepted/s, completed/s and send-to-start latency, on both stores
-	$(GO) test -run '^$$' -bench . -benchtime 3000x -timeout 30m ./bench
+# Three rounds or more of all systems and phases write docs/benchmarks.md, fewer
+# are only printed. bench/peers/main.go says what there is to choose from.
+ROUNDS  ?= 3
+CELLS   ?= all
+PHASES  ?= all
+UPLOADS ?= 5000
+SETTLE  ?= 15s
+DIR     ?=
+bench: build ## ours beside Express + BullMQ, asynq and River, in turns; ROUNDS= CELLS= PHASES=
+	@sh scripts/test-deps.sh
+	cd bench/peers && $(GO) build -o ../../bin/bench .
+	bin/bench -rounds $(ROUNDS) -cells '$(CELLS)' -phases '$(PHASES)' -uploads $(UPLOADS) -settle $(SETTLE) -dir '$(DIR)' -page docs/benchmarks.md -results bin/bench.json
+
+bench-quick: ## ours alone, once, in under a minute
+	@$(MAKE) --no-print-directory bench ROUNDS=1 CELLS=securetag PHASES=live,idle,backlog SETTLE=2s
 
 # A long storm and the mutants; the short one is among the tests. A seed repeats
 # what is done, not when the machine gets to it.

@@ -69,12 +69,19 @@ type Servers struct {
 }
 
 // Start starts the servers to share.
-func Start(ctx context.Context) (*Servers, error) {
-	p, err := newPostgres(ctx, false)
+func Start(ctx context.Context) (*Servers, error) { return startServers(ctx, false) }
+
+// StartDurable starts servers that keep what they confirm, as in production:
+// PostgreSQL with its defaults, Redis with an append-only file synced every
+// second. Benchmarks run on them.
+func StartDurable(ctx context.Context) (*Servers, error) { return startServers(ctx, true) }
+
+func startServers(ctx context.Context, durable bool) (*Servers, error) {
+	p, err := newPostgres(ctx, durable)
 	if err != nil {
 		return nil, fmt.Errorf("start postgresql: %w", err)
 	}
-	r, err := newRedis(ctx, false)
+	r, err := newRedis(ctx, durable)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start redis: %w", err), p.remove())
 	}
@@ -85,6 +92,15 @@ func Start(ctx context.Context) (*Servers, error) {
 func (s *Servers) Env() []string {
 	return []string{PostgresEnv + "=" + s.p.url("postgres"), RedisEnv + "=" + s.r.addr()}
 }
+
+// PostgresURL is of an administrator, in an empty database.
+func (s *Servers) PostgresURL() string { return s.p.url("postgres") }
+
+// RedisAddr is host:port.
+func (s *Servers) RedisAddr() string { return s.r.addr() }
+
+// PIDs are the process ids of the two servers.
+func (s *Servers) PIDs() (postgres, redis int) { return s.p.proc.pid, s.r.proc.pid }
 
 // Stop stops both and removes their data.
 func (s *Servers) Stop() error { return errors.Join(s.p.remove(), s.r.remove()) }
