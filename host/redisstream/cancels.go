@@ -86,7 +86,7 @@ func (c *Cancels) Subscribe(ctx context.Context, heard func(host.ScanID)) error 
 		}
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it broke because it was told to end
+		return nil // it broke because it was told to end
 	}
 	return translate("listen for cancels", err)
 }
