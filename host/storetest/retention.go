@@ -114,7 +114,7 @@ func testDropScans(s *suite) {
 // and for one statement.
 func testDropLargeScans(s *suite) {
 	t := s.tenant()
-	const each = 6_000
+	const each = 3_000
 	for range 2 {
 		scan := s.accept(newScan(t, "p"))
 		l := s.claimAll(scan)[0].Lease

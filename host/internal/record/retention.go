@@ -5,9 +5,9 @@ import "github.com/securetaghq/securetag/host"
 const (
 	// dropFindings is how many findings one transaction of retention removes at
 	// most, unless a single scan has more.
-	dropFindings = 10_000
+	dropFindings = 5_000
 	// DropRows is how many one statement removes.
-	DropRows = 5_000
+	DropRows = 2_500
 )
 
 // OldColumns are those of scans s that Old takes.
