@@ -15,6 +15,7 @@ type Store interface {
 	KeyStore
 	ScanStore
 	JobStore
+	QueueStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
@@ -95,12 +96,14 @@ type JobStore interface {
 	// their doorbells: at most window minus those of them already out and
 	// unclaimed, so that jobs which no host can run hold up nobody. A job out for longer
 	// than horizon is handed out again, so a lost doorbell costs at most that.
-	// Queued jobs over their deadline become timed_out here.
+	// Queued jobs over their deadline become timed_out here. What is paused
+	// ([QueueStore]) is not handed out.
 	Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (Dispatched, error)
 	// Undispatch takes the mark back from jobs whose doorbell could not be rung.
 	Undispatch(ctx context.Context, ids []JobID) error
 	// Claim takes the queued ones among ids for owner until ttl from now:
-	// attempt and epoch grow by one, the lease id is new. Others are left out.
+	// attempt and epoch grow by one, the lease id is new. Others are left out,
+	// and so is what is paused.
 	Claim(ctx context.Context, owner string, ids []JobID, ttl time.Duration) ([]Claim, error)
 	// Heartbeat extends the leases and stores progress; a lease that is lost or
 	// expired gets no pulse.

@@ -22,9 +22,11 @@ const dispatchLock = `select pg_advisory_xact_lock(hashtext('securetag dispatch'
 // scan of jobs_ready, one step each), takes the oldest of each, and deals them
 // out in turns that begin behind what the tenant already has running or out.
 // A tenant with a thousand jobs waits behind its own, not before others.
-// Doorbells older than the horizon go first: they have had their turn.
+// Doorbells older than the horizon go first: they have had their turn. What is
+// paused takes no part; its doorbells are not out, Pause takes them back.
 const dispatch = `
-with recursive tenant (id) as (
+with recursive plugin (name) as (` + unpausedPlugins + `
+), tenant (id) as (
     (select tenant_id from jobs where state = 'queued' and dispatched_at is null order by tenant_id limit 1)
     union all
     select (select j.tenant_id from jobs j
@@ -38,7 +40,8 @@ with recursive tenant (id) as (
 ), ready as (
     select id, 0 as turn, dispatched_at as since from jobs
     where state = 'queued' and dispatched_at is not null and dispatched_at <= now() - $2 * interval '1 microsecond'
-      and plugin = any($3::text[]) and (deadline_at is null or deadline_at > now())
+      and plugin in (select name from plugin) and ` + typeUnpaused + `
+      and (deadline_at is null or deadline_at > now())
     union all
     select r.id, b.busy + r.n, r.run_at
     from tenant t
@@ -48,9 +51,9 @@ with recursive tenant (id) as (
     ) b
     cross join lateral (
         select o.id, o.run_at, row_number() over (order by o.run_at, o.id) as n from (
-            select k.id, k.run_at from unnest($3::text[]) as p (plugin) cross join lateral (
+            select k.id, k.run_at from plugin p cross join lateral (
                 select j.id, j.run_at from jobs j
-                where j.tenant_id = t.id and j.plugin = p.plugin
+                where j.tenant_id = t.id and j.plugin = p.name and ` + typeUnpaused + `
                   and j.state = 'queued' and j.dispatched_at is null and j.run_at <= now()
                   and (j.deadline_at is null or j.deadline_at > now())
                 order by j.run_at, j.id limit (select n from room)
@@ -76,9 +79,9 @@ returning j.id, j.plugin`
 const afterDispatch = `
 with edge as (select now() - $1 * interval '1 microsecond' as horizon)
 select exists (select from jobs where state = 'queued' and dispatched_at is null and run_at <= now()
-               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now()))
+               and plugin = any($2::text[]) and ` + unpaused + ` and (deadline_at is null or deadline_at > now()))
     or exists (select from jobs, edge where state = 'queued' and dispatched_at is not null and dispatched_at <= edge.horizon
-               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now())),
+               and plugin = any($2::text[]) and ` + unpaused + ` and (deadline_at is null or deadline_at > now())),
     exists (select from jobs where state = 'queued' and deadline_at is not null and deadline_at <= now()),
     coalesce((extract(epoch from least(
         (select min(run_at) from jobs where state = 'queued' and dispatched_at is null and run_at > now()) - now(),

@@ -24,13 +24,13 @@ const claim = `
 with picked as (
     select id from jobs
     where id = any($1::text[]::uuid[]) and state = 'queued' and run_at <= now()
-      and (deadline_at is null or deadline_at > now())
+      and (deadline_at is null or deadline_at > now()) and ` + unpaused + `
     order by id for no key update
 ), claimed as (
     update jobs j set state = 'running', attempt = j.attempt + 1, progress = '{}',
         lease_epoch = j.lease_epoch + 1, lease_id = gen_random_uuid(), lease_owner = $2,
         lease_expires_at = now() + $3 * interval '1 microsecond', dispatched_at = null,
-        started_at = coalesce(j.started_at, now()),
+        started_at = coalesce(j.started_at, now()), claimed_at = now(),
         deadline_at = coalesce(j.deadline_at, now() + j.timeout_us * interval '1 microsecond')
     from picked where j.id = picked.id
     returning j.*

@@ -26,10 +26,10 @@ const accept = `
 with s as (
     insert into scans (id, tenant_id, type, project, archive, url, options)
     values ($1, $2, $3, $4, $5, $6, $7)
-    returning id, tenant_id, created_at
+    returning id, tenant_id, type, created_at
 ), j as (
-    insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
-    select j.id, s.tenant_id, s.id, j.n - 1, j.plugin, j.max_attempts, j.timeout_us
+    insert into jobs (id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us)
+    select j.id, s.tenant_id, s.id, s.type, j.n - 1, j.plugin, j.max_attempts, j.timeout_us
     from s, unnest($8::text[]::uuid[], $9::text[], $10::int[], $11::bigint[])
         with ordinality as j (id, plugin, max_attempts, timeout_us, n)
 )

@@ -28,9 +28,14 @@ func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, hori
 		if err := tx.endOverdue(ctx); err != nil {
 			return err
 		}
+		// PAUSES: none of the plugins that are paused; typeUnpaused does the rest.
+		plugins, err := tx.unpausedPlugins(ctx, plugins)
+		if err != nil {
+			return err
+		}
 		edge := tx.now - record.Micros(horizon)
 		var busy int
-		err := tx.QueryRowContext(ctx, `select count(*) from jobs
+		err = tx.QueryRowContext(ctx, `select count(*) from jobs
 			where state = 'queued' and dispatched_at is not null and dispatched_at > ?
 			  and plugin in (select value from json_each(?))`, edge, list(plugins)).Scan(&busy)
 		if err != nil {
@@ -67,7 +72,7 @@ func (tx tx) ready(ctx context.Context, plugins []string, edge int64, room int) 
 		return err
 	}, `select id, plugin, dispatched_at from jobs
 		where state = 'queued' and dispatched_at is not null and dispatched_at <= ?
-		  and plugin in (select value from json_each(?)) order by dispatched_at, id limit ?`, edge, list(plugins), room)
+		  and plugin in (select value from json_each(?)) and `+typeUnpaused+` order by dispatched_at, id limit ?`, edge, list(plugins), room)
 	for tenant := ""; err == nil; {
 		// A loose scan: one step for each tenant, whatever its backlog.
 		err = tx.QueryRowContext(ctx, `select tenant_id from jobs
@@ -100,7 +105,7 @@ func (tx tx) readyOf(ctx context.Context, tenant string, plugins []string, room 
 		return err
 	}, `select id, plugin, run_at from jobs
 		where tenant_id = ? and plugin in (select value from json_each(?))
-		  and state = 'queued' and dispatched_at is null and run_at <= ?
+		  and state = 'queued' and dispatched_at is null and run_at <= ? and `+typeUnpaused+`
 		order by run_at, id limit ?`, tenant, list(plugins), tx.now, room)
 	return all, err
 }
@@ -111,9 +116,9 @@ func (tx tx) afterDispatch(ctx context.Context, plugins []string, edge int64, ou
 	var next *int64
 	err := tx.QueryRowContext(ctx, `
 select exists (select 1 from jobs where state = 'queued' and dispatched_at is null and run_at <= ?1
-               and plugin in (select value from json_each(?3)))
+               and plugin in (select value from json_each(?3)) and `+typeUnpaused+`)
     or exists (select 1 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at <= ?2
-               and plugin in (select value from json_each(?3))),
+               and plugin in (select value from json_each(?3)) and `+typeUnpaused+`),
     (select min(t) from (
         select min(run_at) - ?1 as t from jobs where state = 'queued' and dispatched_at is null and run_at > ?1
         union all

@@ -30,9 +30,9 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 		for i := range scan.Jobs {
 			j := &scan.Jobs[i]
 			_, err := tx.ExecContext(ctx, `insert into jobs
-				(id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
-				values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				string(j.ID), string(j.TenantID), string(j.ScanID), i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
+				(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
+				values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				string(j.ID), string(j.TenantID), string(j.ScanID), scan.Type, i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
 			if err != nil {
 				return err
 			}

@@ -80,6 +80,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"fair":          testDispatchFair,
 			"several hosts": testDispatchConcurrent,
 		},
+		"pauses": {
+			"list":         testPauses,
+			"dispatch":     testPauseDispatch,
+			"window":       testPauseWindow,
+			"claim":        testPauseClaim,
+			"leaves alone": testPauseLeaves,
+		},
 		"findings": {
 			"round trip":        testFindingRoundTrip,
 			"hidden":            testFindingsHidden,
