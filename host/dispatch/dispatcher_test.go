@@ -342,8 +342,8 @@ func TestQueueLost(t *testing.T) {
 		c := claim()
 		store.claims[c.Job.ID] = c // rung before, and forgotten by the queue
 		first := true
-		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
-			if horizon >= time.Second || first {
+		store.DispatchFunc = func(q host.DispatchQuery) (host.Dispatched, error) {
+			if !q.Again || first {
 				first = false
 				return host.Dispatched{}, nil // not lost yet, for all the store knows
 			}
@@ -369,8 +369,8 @@ func TestStartRingsForWhatWasMarked(t *testing.T) {
 		store := newFakeStore()
 		c := claim()
 		store.claims[c.Job.ID] = c // marked by a host that died before it rang
-		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
-			if horizon >= time.Second {
+		store.DispatchFunc = func(q host.DispatchQuery) (host.Dispatched, error) {
+			if !q.Again {
 				return host.Dispatched{}, nil
 			}
 			return host.Dispatched{Bells: []host.Doorbell{{Plugin: "p", Job: c.Job.ID}}}, nil

@@ -15,6 +15,7 @@ import (
 // nobody.
 type finisher struct {
 	store  host.JobStore
+	freed  func() // a job has ended
 	in     chan finish
 	status outage
 	log    hclog.Logger
@@ -33,9 +34,9 @@ const (
 	commitTimeout = 5 * time.Second
 )
 
-func newFinisher(store host.JobStore, log hclog.Logger) *finisher {
+func newFinisher(store host.JobStore, freed func(), log hclog.Logger) *finisher {
 	return &finisher{
-		store: store, in: make(chan finish),
+		store: store, freed: freed, in: make(chan finish),
 		status: outage{log: log, what: "store the results of finished jobs"},
 		log:    log,
 	}
@@ -83,6 +84,7 @@ func (f *finisher) commit(ctx context.Context, batch []finish) []finish {
 	lost, err := f.store.Finish(sctx, outcomes)
 	cancel()
 	if f.status.report(ctx, err) {
+		f.freed()
 		gone := make(map[host.Lease]bool, len(lost))
 		for _, l := range lost {
 			gone[l] = true

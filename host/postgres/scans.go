@@ -24,15 +24,16 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 // It returns the time.
 const accept = `
 with s as (
-    insert into scans (id, tenant_id, type, project, archive, url, options)
-    values ($1, $2, $3, $4, $5, $6, $7)
-    returning id, tenant_id, type, created_at
+    insert into scans (id, tenant_id, type, project, archive, url, options, priority)
+    values ($1, $2, $3, $4, $5, $6, $7, $12)
+    returning id, tenant_id, type, created_at, priority
 ), j as (
-    insert into jobs (id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us)
-    select j.id, s.tenant_id, s.id, s.type, j.n - 1, j.plugin, j.max_attempts, j.timeout_us
+    insert into jobs (id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, priority)
+    select j.id, s.tenant_id, s.id, s.type, j.n - 1, j.plugin, j.max_attempts, j.timeout_us, s.priority
     from s, unnest($8::text[]::uuid[], $9::text[], $10::int[], $11::bigint[])
         with ordinality as j (id, plugin, max_attempts, timeout_us, n)
-)
+    returning tenant_id, plugin, scan_type, priority
+), ` + keepLanes + `
 select created_at from s`
 
 // Accept implements host.ScanStore.
@@ -51,7 +52,7 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, accept, string(scan.ID), string(scan.TenantID), scan.Type, scan.Project,
-			archive, url, options, id, plugin, attempts, timeout).Scan(at(&now))
+			archive, url, options, id, plugin, attempts, timeout, scan.Priority.Rank()).Scan(at(&now))
 	})
 	if err != nil {
 		return host.Scan{}, err

@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,6 +60,9 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	pool *pgxpool.Pool
 	cfg  Config
+
+	mending sync.Mutex
+	mended  laneKey // where MendLanes was last
 }
 
 // Open connects, waiting a while for a server that is still starting, and

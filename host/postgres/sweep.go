@@ -10,11 +10,11 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// pickExpired takes a limit and locks jobs whose lease ran out, with their
+// pickExpired (of what jobs_busy holds) takes a limit and locks jobs whose lease ran out, with their
 // scans. It skips what is locked: somebody else is at it.
 const pickExpired = `
 select j.id from jobs j join scans s on s.id = j.scan_id
-where j.lease_expires_at < now()
+where (j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null)) and j.lease_expires_at < now()
 order by j.lease_expires_at limit $1 for no key update of j, s skip locked`
 
 // expire takes job ids that pickExpired locked. The host that ran them counts
@@ -106,6 +106,11 @@ from (
 ) n
 where j.id = n.id and j.lease_owner = $2`
 
+// releasable takes an owner; it reads what jobs_busy holds.
+const releasable = `
+select id from jobs where (state = 'running' or (state = 'queued' and dispatched_at is not null)) and lease_owner = $1
+order by id`
+
 // ReleaseOwner implements host.JobStore. What others hold locked is waited for:
 // the owner is dead, and this must find all of it.
 func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
@@ -114,7 +119,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 	var jobs []string
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx,
-			`select id from jobs where lease_owner = $1 and lease_expires_at is not null order by id`, owner)
+			releasable, owner)
 		if err != nil {
 			return err
 		}

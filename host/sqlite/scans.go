@@ -20,9 +20,9 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 	}
 	archive, target, options := record.Input(scan)
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, created_at)
-			values (?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, tx.now)
+		_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, url, options, priority, created_at)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, target, options, scan.Priority.Rank(), tx.now)
 		if err != nil {
 			return err
 		}
@@ -30,9 +30,14 @@ func (s *Store) Accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
 		for i := range scan.Jobs {
 			j := &scan.Jobs[i]
 			_, err := tx.ExecContext(ctx, `insert into jobs
-				(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
-				values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				string(j.ID), string(j.TenantID), string(j.ScanID), scan.Type, i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
+				(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, priority, created_at, run_at)
+				values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				string(j.ID), string(j.TenantID), string(j.ScanID), scan.Type, i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), scan.Priority.Rank(), tx.now, tx.now)
+			if err != nil {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, `insert into lanes (tenant_id, plugin, scan_type, priority, since) values (?, ?, ?, ?, ?)
+				on conflict do update set wake_at = 0 where wake_at > 0`, string(j.TenantID), j.Plugin, scan.Type, scan.Priority.Rank(), tx.now)
 			if err != nil {
 				return err
 			}

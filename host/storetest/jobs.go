@@ -45,7 +45,7 @@ func testTransitions(s *suite) {
 			}
 		}, nil},
 		"dispatch": {func(host.Scan, host.Lease) {
-			_, err := s.Dispatch(s.ctx(), everyPlugin(), 1000, time.Hour)
+			_, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 1000, Horizon: time.Hour})
 			s.check(err)
 		}, nil},
 		"expire too early": {func(host.Scan, host.Lease) {

@@ -80,6 +80,18 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"fair":          testDispatchFair,
 			"several hosts": testDispatchConcurrent,
 		},
+		"fairness": {
+			"shares":          testShares,
+			"newcomer":        testFairNewcomer,
+			"burst":           testFairBurst,
+			"weights":         testFairWeights,
+			"priorities":      testFairPriorities,
+			"tenant cap":      testCapTenant,
+			"plugin and type": testCapPluginAndType,
+			"plugin is gone":  testCapGone,
+			"lanes rest":      testLanesRest,
+			"lanes cancel":    testLanesCancel,
+		},
 		"pauses": {
 			"list":         testPauses,
 			"dispatch":     testPauseDispatch,
