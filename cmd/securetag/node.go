@@ -102,7 +102,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	n.dispatcher, err = dispatch.New(n.store, bells, n.executor, n.workspaces, dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: cfg.Worker.Lease, Heartbeat: cfg.Worker.Heartbeat,
-		Grace: max(cfg.Server.ShutdownGrace-stopReserve(cfg), 0), Backoff: backoffs(cfg),
+		Grace: max(cfg.Server.ShutdownGrace-stopReserve(cfg), 0), Backoff: backoffs(cfg), Caps: caps(cfg),
 	}, log)
 	if err != nil {
 		return nil, err
