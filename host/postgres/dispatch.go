@@ -136,7 +136,7 @@ with busy as materialized (
 ), change as materialized (
     -- An accept that is under way holds the row: it has something for it.
     select l.tenant_id, l.plugin, l.scan_type, l.priority, s.more,
-           s.ready = 0 and l.empty_at < now() - interval '2 seconds' as gone
+           s.ready = 0 and coalesce(l.empty_at < now() - interval '2 seconds', false) as gone
     from seen s join lanes l on l.tenant_id = s.tenant_id and l.plugin = s.plugin and l.scan_type = s.scan_type
         and l.priority = s.priority and l.wake_at = '-infinity'
     where case when s.more then l.empty_at is not null

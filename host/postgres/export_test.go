@@ -5,3 +5,15 @@ package postgres
 var Fenced = map[string]string{
 	"claim": claim, "heartbeat": heartbeat, "finish": finish, "insertFindings": insertFindings,
 }
+
+// The statements that look for work, for the same test, and what Accept does for
+// lanes.
+const (
+	DispatchStatement = dispatch
+	DispatchSettings  = dispatchSettings
+	PickExpired       = pickExpired
+	PickOverdue       = pickOverdue
+	Releasable        = releasable
+	MendLanes         = mendLanes
+	KeepLanes         = keepLanes
+)
