@@ -38,6 +38,9 @@ type modelJob struct {
 	early    int           // findings added under the lease
 	result   int
 	faulty   bool // has an error
+	plugin   string
+	dead     bool
+	past     int // attempts that delivered nothing
 }
 
 type modelScan struct {
@@ -54,6 +57,7 @@ type machine struct {
 	scans  []*modelScan
 	jobs   []*modelJob
 	leases []host.Lease // every one that was ever given
+	pauses []host.Pause
 }
 
 // testModel draws sequences of operations and compares the store with the
@@ -67,6 +71,7 @@ func testModel(s *suite) {
 			"accept": m.accept, "claim": m.claim, "beat": m.beat, "add": m.add, "finish": m.finish,
 			"cancel": m.cancel, "expire": m.expire, "release": m.release, "dispatch": m.dispatch,
 			"undispatch": m.undispatch, "advance": m.step, "": m.compare,
+			"pause": m.pause, "resume": m.resume, "requeue": m.requeue, "drop": m.drop,
 		})
 	})
 }
@@ -83,6 +88,7 @@ func (m *machine) settle(t *rapid.T) {
 			t.Fatal(err)
 		}
 	}
+	m.settleQueue(t)
 }
 
 func must[T any](v T, err error) func(*rapid.T) T {
@@ -102,7 +108,7 @@ func (m *machine) accept(t *rapid.T) {
 	for i := range scan.Jobs {
 		scan.Jobs[i].MaxAttempts = rapid.IntRange(1, 4).Draw(t, "attempts")
 		scan.Jobs[i].Timeout = modelTimeout
-		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, state: host.StateQueued,
+		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, plugin: scan.Jobs[i].Plugin, state: host.StateQueued,
 			attempts: scan.Jobs[i].MaxAttempts, runAt: m.now, deadline: never, out: never})
 	}
 	sc.scan = must(m.Accept(m.ctx(), scan))(t)
@@ -125,7 +131,7 @@ func (m *machine) claim(t *rapid.T) {
 	want := map[host.JobID]*modelJob{}
 	for _, j := range picked {
 		ids = append(ids, j.id)
-		if j.state == host.StateQueued && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
+		if j.state == host.StateQueued && !m.paused(j) && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
 			want[j.id] = j
 		}
 	}
@@ -208,7 +214,7 @@ func (m *machine) finish(t *rapid.T) {
 		o := end(l, rapid.SampledFrom([]host.State{host.StateSucceeded, host.StatePartial, host.StateFailed,
 			host.StateTimedOut, host.StateCanceled, host.StateQueued, host.StateQueued}).Draw(t, "state"))
 		o.Findings = newFindings(rapid.IntRange(0, 2).Draw(t, "findings"), host.SeverityHigh)
-		o.Crashed = rapid.Bool().Draw(t, "crashed")
+		o.Crashed, o.Dead = rapid.Bool().Draw(t, "crashed"), rapid.Bool().Draw(t, "dead")
 		if o.State == host.StateQueued {
 			o.RetryAfter = modelRetry
 			o.Release = !o.Crashed && rapid.Bool().Draw(t, "release")
@@ -253,6 +259,7 @@ func (m *machine) ended(j *modelJob, o host.Outcome) {
 		j.result = j.early + len(o.Findings)
 	}
 	j.state, j.lease = to, host.Lease{}
+	j.die(o.Dead || o.State == host.StateQueued)
 }
 
 func (m *machine) cancel(t *rapid.T) {
@@ -282,6 +289,7 @@ func (m *machine) expire(t *rapid.T) {
 		want++
 		j.crashes++
 		j.lease = host.Lease{}
+		j.past++
 		switch {
 		case j.scan.canceled:
 			j.state = host.StateCanceled
@@ -289,7 +297,7 @@ func (m *machine) expire(t *rapid.T) {
 		case j.deadline <= m.now:
 			j.state = host.StateTimedOut
 		case j.attempt >= j.attempts || j.crashes >= 3:
-			j.state = host.StateFailed
+			j.state, j.dead = host.StateFailed, true
 		default:
 			j.state, j.runAt = host.StateQueued, m.now
 		}
@@ -325,6 +333,7 @@ func (m *machine) release(t *rapid.T) {
 		case j.crashes >= 3:
 			j.state, j.faulty = host.StateFailed, true
 		}
+		j.die(true)
 		if j.state != host.StateFailed {
 			j.giveBack(j.state)
 		}
@@ -343,6 +352,7 @@ func (m *machine) dispatch(t *rapid.T) {
 		case j.state != host.StateQueued:
 		case j.deadline != never && j.deadline <= m.now:
 			j.state, j.out, j.faulty = host.StateTimedOut, never, true
+		case m.paused(j):
 		case j.out != never && m.now-j.out < modelHorizon:
 			room--
 		case j.out != never || j.runAt <= m.now:
@@ -434,4 +444,5 @@ func (m *machine) compare(t *rapid.T) {
 			}
 		}
 	}
+	m.compareQueue(t)
 }
