@@ -27,7 +27,7 @@ from (
     select plugin, scan_type, 0, 0, 0, count(*), 0, 0 from jobs where lease_expires_at is not null group by plugin, scan_type
     union all
     select plugin, scan_type, 0, 0, 0, 0, count(*), 0 from jobs where dead_at is not null group by plugin, scan_type
-) part group by plugin, scan_type order by plugin, scan_type`
+) part group by plugin, scan_type order by plugin collate "C", scan_type collate "C"`
 
 // QueueStats implements host.QueueStore.
 func (s *Store) QueueStats(ctx context.Context) (out host.QueueStats, err error) {

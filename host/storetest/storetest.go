@@ -87,6 +87,11 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"claim":        testPauseClaim,
 			"leaves alone": testPauseLeaves,
 		},
+		"operators": {
+			"keys":     testOperatorKeys,
+			"keys end": testOperatorKeysEnd,
+			"apart":    testOperatorKeysApart,
+		},
 		"dead letters": {
 			"which":              testDeadWhich,
 			"list":               testDeadList,
