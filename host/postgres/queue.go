@@ -120,24 +120,24 @@ func (s *Store) DeadLetter(ctx context.Context, id host.JobID) (d host.DeadLette
 }
 
 // requeue takes job ids whose scans are locked and returns those that are dead
-// letters, and whether their scan was canceled, which leaves them as they are.
+// letters, and why they are refused, which leaves them as they are.
 const requeue = `
 with picked as (
-    select j.id, s.cancel_requested_at is not null as canceled from jobs j join scans s on s.id = j.scan_id
+    select j.id, case when s.cancel_requested_at is not null then 'canceled' else '' end as refused from jobs j join scans s on s.id = j.scan_id
     where j.id = any($1::text[]::uuid[]) and j.dead_at is not null order by j.id for no key update of j
 ), back as (
     update jobs j set state = 'queued', attempt = 0, crashes = 0, progress = '{}', run_at = now(),
         started_at = null, deadline_at = null, finished_at = null, dead_at = null
-    from picked where j.id = picked.id and not picked.canceled
+    from picked where j.id = picked.id and picked.refused = ''
 )
-select id, canceled from picked`
+select id, refused from picked`
 
 // drop takes job ids and returns those that were dead letters.
 const drop = `
 with picked as (
     select id from jobs where id = any($1::text[]::uuid[]) and dead_at is not null order by id for no key update
 )
-update jobs j set dead_at = null from picked where j.id = picked.id returning j.id, false`
+update jobs j set dead_at = null from picked where j.id = picked.id returning j.id, ''`
 
 // Requeue implements host.QueueStore.
 func (s *Store) Requeue(ctx context.Context, jobs []host.JobID) ([]host.Refusal, error) {
@@ -157,14 +157,8 @@ func (s *Store) settleDead(ctx context.Context, verb, statement string, jobs []h
 			b.Queue(lockScans, list)
 			b.Queue(statement, list).Query(func(rows pgx.Rows) error {
 				var id host.JobID
-				var canceled bool
-				_, err := pgx.ForEachRow(rows, []any{&id, &canceled}, func() error {
-					found[id] = ""
-					if canceled {
-						found[id] = host.RefusedCanceled
-					}
-					return nil
-				})
+				var refused host.RefusalReason
+				_, err := pgx.ForEachRow(rows, []any{&id, &refused}, func() error { found[id] = refused; return nil })
 				return err
 			})
 			queueSettle(b, list)
