@@ -37,9 +37,7 @@ func wireJob(j host.Job) client.Job {
 		p := client.Progress(j.Progress)
 		out.Progress = &p
 	}
-	if j.Error != nil {
-		out.Error = &client.JobError{Code: string(j.Error.Code), Message: j.Error.Message, Attempt: j.Error.Attempt}
-	}
+	out.Error = wireError(j.Error)
 	// Before the first attempt a job is ready from the start.
 	if j.State == host.StateQueued && j.Attempt > 0 {
 		out.RunAt = wireTime(j.RunAt)

@@ -16,6 +16,7 @@ type Store interface {
 	ScanStore
 	JobStore
 	QueueStore
+	OperatorStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.

@@ -22,6 +22,7 @@ import (
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/blob/dirblob"
+	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
@@ -164,7 +165,8 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
-	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api")},
+	n.api, err = api.New(api.Deps{Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"),
+		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake}},
 		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
 		return err

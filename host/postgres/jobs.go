@@ -81,15 +81,14 @@ func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
 }
 
 // heartbeat takes leases ($1-$3), progress ($4) and the length in microseconds.
-// It returns the jobs whose lease is held and has not run out. The coalesce
-// keeps the planner from the index on lease_expires_at: with statistics from
-// an idle time it would read every running job there, for every lease.
+// It returns the jobs whose lease is held and has not run out. No index holds
+// what it writes.
 const heartbeat = `
 with held as (
     select j.id, l.progress, s.cancel_requested_at is not null as cancel
     from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[]) as l (job, epoch, lease, progress)
     join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease
-        and coalesce(j.lease_expires_at, '-infinity') > now()
+        and j.lease_expires_at > now()
     join scans s on s.id = j.scan_id
     order by j.id for no key update of j
 )

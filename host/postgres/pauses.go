@@ -65,7 +65,7 @@ func (s *Store) Resume(ctx context.Context, kind host.PauseKind, name string) er
 }
 
 // pauses has 'all' first by the alphabet.
-const pauses = `select kind, name, reason, created_at from pauses order by kind, name`
+const pauses = `select kind, name, reason, created_at from pauses order by kind, name collate "C"`
 
 // Pauses implements host.QueueStore.
 func (s *Store) Pauses(ctx context.Context) (all []host.Pause, err error) {

@@ -47,7 +47,9 @@ func fencedPlans(t *testing.T, conn *pgx.Conn) {
 		"claim":     {jobs, "owner", int64(1)},
 		"heartbeat": {jobs, epochs, leases, []string{"{}"}, int64(1)},
 		"finish": {jobs, epochs, leases, []string{"succeeded"}, none, []bool{false}, []string{"{}"},
-			[]int64{0}, []bool{false}},
+			[]int64{0}, []bool{false}, []bool{false}},
+		"finishNoting": {jobs, epochs, leases, []string{"queued"}, none, []bool{false}, []string{"{}"},
+			[]int64{0}, []bool{false}, []bool{true}},
 		"insertFindings": {jobs, epochs, leases, []int32{1}, []string{job}, []int16{1}, []string{"r"}, []string{"f"},
 			[]string{"t"}, []string{"m"}, []string{"{}"}},
 	}
@@ -114,4 +116,41 @@ func explain(t *testing.T, conn *pgx.Conn, statement string, args ...any) string
 		t.Fatalf("explain: %v\n%s", err, statement)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// TestPlansOfOverviews: among many jobs that have ended, what operators look at
+// is found by index, or a look would cost more with every scan ever made.
+func TestPlansOfOverviews(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	open(t, postgres.Config{URL: url})
+	execute(t, url, `
+alter table jobs set (autovacuum_enabled = off);
+insert into tenants (id, name) select gen_random_uuid(), 'tenant-' || n from generate_series(1, 20) n;
+insert into scans (id, tenant_id, type, url)
+select gen_random_uuid(), id, 'web', 'u' from tenants, generate_series(1, 1000);
+insert into jobs (id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, lease_epoch, result_epoch, state, finished_at)
+select gen_random_uuid(), tenant_id, id, type, 0, 'p', 3, 1000, 1, 1, 'succeeded', now() from scans;
+update jobs set state = 'queued', result_epoch = null, finished_at = null where id in (select id from jobs limit 100);
+update jobs set state = 'failed', result_epoch = null, error = '{}', dead_at = now()
+where id in (select id from jobs where state = 'succeeded' limit 100);
+analyze`)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	for statement, args := range postgres.Overviews {
+		rows, err := conn.Query(t.Context(), "explain "+statement, args...)
+		if err != nil {
+			t.Fatalf("explain %s: %v", statement, err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("explain %s: %v", statement, err)
+		}
+		if plan := strings.Join(lines, "\n"); strings.Contains(plan, "Seq Scan on jobs") || !strings.Contains(plan, "jobs_dead") {
+			t.Errorf("it reads every job:\n%s\n%s", statement, plan)
+		}
+	}
 }

@@ -19,7 +19,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 		}
 		n = len(jobs)
 		return tx.endAll(ctx, jobs, func(j leased) change {
-			c := change{state: host.StateQueued, crashed: true}
+			c := change{state: host.StateQueued, crashed: true, dead: true}
 			e := host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
 				Message: "the host that ran it stopped or was cut off"}
 			switch {
@@ -52,7 +52,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 		}
 		n = len(jobs)
 		return tx.endAll(ctx, jobs, func(j leased) change {
-			c := change{state: host.StateQueued, release: true, crashed: true, keepErr: true}
+			c := change{state: host.StateQueued, release: true, crashed: true, keepErr: true, dead: true}
 			switch {
 			case j.cancel:
 				c.state = host.StateCanceled

@@ -39,6 +39,8 @@ type modelJob struct {
 	early    int           // findings added under the lease
 	result   int
 	faulty   bool // has an error
+	dead     bool
+	past     int // attempts that delivered nothing
 }
 
 type modelScan struct {
@@ -56,6 +58,7 @@ type machine struct {
 	scans  []*modelScan
 	jobs   []*modelJob
 	leases []host.Lease // every one that was ever given
+	pauses []host.Pause
 }
 
 // testModel draws sequences of operations and compares the store with the
@@ -69,6 +72,7 @@ func testModel(s *suite) {
 			"accept": m.accept, "claim": m.claim, "beat": m.beat, "add": m.add, "finish": m.finish,
 			"cancel": m.cancel, "expire": m.expire, "release": m.release, "dispatch": m.dispatch,
 			"undispatch": m.undispatch, "advance": m.step, "": m.compare,
+			"pause": m.pause, "resume": m.resume, "requeue": m.requeue, "drop": m.drop,
 		})
 	})
 }
@@ -85,6 +89,7 @@ func (m *machine) settle(t *rapid.T) {
 			t.Fatal(err)
 		}
 	}
+	m.settleQueue(t)
 }
 
 func must[T any](v T, err error) func(*rapid.T) T {
@@ -128,7 +133,7 @@ func (m *machine) claim(t *rapid.T) {
 	want := map[host.JobID]*modelJob{}
 	for _, j := range picked {
 		ids = append(ids, j.id)
-		if j.state == host.StateQueued && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
+		if j.state == host.StateQueued && !m.paused(j) && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
 			want[j.id] = j
 		}
 	}
@@ -211,7 +216,7 @@ func (m *machine) finish(t *rapid.T) {
 		o := end(l, rapid.SampledFrom([]host.State{host.StateSucceeded, host.StatePartial, host.StateFailed,
 			host.StateTimedOut, host.StateCanceled, host.StateQueued, host.StateQueued}).Draw(t, "state"))
 		o.Findings = newFindings(rapid.IntRange(0, 2).Draw(t, "findings"), host.SeverityHigh)
-		o.Crashed = rapid.Bool().Draw(t, "crashed")
+		o.Crashed, o.Dead = rapid.Bool().Draw(t, "crashed"), rapid.Bool().Draw(t, "dead")
 		if o.State == host.StateQueued {
 			o.RetryAfter = modelRetry
 			o.Release = !o.Crashed && rapid.Bool().Draw(t, "release")
@@ -256,6 +261,7 @@ func (m *machine) ended(j *modelJob, o host.Outcome) {
 		j.result = j.early + len(o.Findings)
 	}
 	j.state, j.lease = to, host.Lease{}
+	j.die(o.Dead || o.State == host.StateQueued)
 }
 
 func (m *machine) cancel(t *rapid.T) {
@@ -285,6 +291,7 @@ func (m *machine) expire(t *rapid.T) {
 		want++
 		j.crashes++
 		j.lease = host.Lease{}
+		j.past++
 		switch {
 		case j.scan.canceled:
 			j.state = host.StateCanceled
@@ -292,7 +299,7 @@ func (m *machine) expire(t *rapid.T) {
 		case j.deadline <= m.now:
 			j.state = host.StateTimedOut
 		case j.attempt >= j.attempts || j.crashes >= 3:
-			j.state = host.StateFailed
+			j.state, j.dead = host.StateFailed, true
 		default:
 			j.state, j.runAt = host.StateQueued, m.now
 		}
@@ -328,6 +335,7 @@ func (m *machine) release(t *rapid.T) {
 		case j.crashes >= 3:
 			j.state, j.faulty = host.StateFailed, true
 		}
+		j.die(true)
 		if j.state != host.StateFailed {
 			j.giveBack(j.state)
 		}
@@ -350,6 +358,7 @@ func (m *machine) dispatch(t *rapid.T) {
 		switch {
 		case j.state == host.StateQueued && j.deadline != never && j.deadline <= m.now:
 			j.state, j.out, j.faulty = host.StateTimedOut, never, true
+		case m.paused(j):
 		case j.state == host.StateQueued && j.out != never && m.now-j.out < modelHorizon:
 			room--
 		case j.state == host.StateQueued && j.out != never:
@@ -442,7 +451,7 @@ func (m *machine) next() (least time.Duration) {
 		}
 		if j.out != never {
 			sooner(j.out + modelHorizon - m.now)
-		} else {
+		} else if !m.paused(j) {
 			sooner(j.runAt - m.now)
 		}
 	}
@@ -494,4 +503,5 @@ func (m *machine) compare(t *rapid.T) {
 			}
 		}
 	}
+	m.compareQueue(t)
 }

@@ -76,7 +76,16 @@ func testPauses(s *suite) {
 // now is the store's time.
 func (s *suite) now() time.Time {
 	s.Helper()
-	return s.one().CreatedAt
+	id := s.tenant()
+	all, err := s.Tenants(s.ctx())
+	s.check(err)
+	for _, t := range all {
+		if t.ID == id {
+			return t.CreatedAt
+		}
+	}
+	s.Fatal("the tenant is not there")
+	return time.Time{}
 }
 
 // testPauseDispatch: nothing of what is paused is handed out, everything else

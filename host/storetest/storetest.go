@@ -99,6 +99,28 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"claim":        testPauseClaim,
 			"leaves alone": testPauseLeaves,
 		},
+		"operators": {
+			"keys":     testOperatorKeys,
+			"keys end": testOperatorKeysEnd,
+			"apart":    testOperatorKeysApart,
+		},
+		"dead letters": {
+			"which":              testDeadWhich,
+			"list":               testDeadList,
+			"pages":              testDeadPages,
+			"history":            testHistory,
+			"history of a host":  testHistoryOfHost,
+			"history is bounded": testHistoryBounded,
+			"requeue":            testRequeue,
+			"requeue refuses":    testRequeueRefuses,
+			"requeue some":       testRequeueSome,
+			"requeue at once":    testRequeueConcurrent,
+			"drop":               testDrop,
+		},
+		"stats": {
+			"parts":                            testStatsParts,
+			"queue stats agrees with the rows": testStatsAgree,
+		},
 		"findings": {
 			"round trip":        testFindingRoundTrip,
 			"hidden":            testFindingsHidden,
