@@ -85,14 +85,19 @@ worker {
   memory_dir = "/dev/shm"
 }
 
-# What one scan may cost, whoever asks for it. What each tenant may use of this
-# host (plans and quotas) will stand beside this block.
+# What one scan may cost, whoever asks for it, and a tenant at once. More of what
+# each tenant may use (plans and quotas) will stand beside this block.
 limits {
   archive_size  = "50MiB"  # as uploaded
   unpacked_size = "1GiB"   # everything in it
   file_size     = "256MiB" # one file in it
   entries       = 100000   # files and directories in it
   findings      = 25000    # of one job
+
+  # Jobs of one tenant that run at once, over all hosts, unless the tenant has a
+  # cap of its own: securetag tenant update NAME --concurrency N. 0: any number.
+  # Tenants share what there is in any case, by their weights.
+  tenant_concurrency = 0
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not
@@ -136,6 +141,9 @@ scan "codeaudit" {
   # from the first of these to the last.
   attempts = 3
   backoff  = "1s..1m"
+
+  # Its jobs that run at once, over all hosts. 0: any number.
+  concurrency = 0
 }
 
 # POST /scans/web takes a URL. Name a plugin to switch it on.
@@ -145,6 +153,8 @@ scan "web" {
   timeout  = "10m"
   attempts = 3
   backoff  = "1s..1m"
+
+  concurrency = 0
 }
 
 # A plugin is an executable. This one comes with SecureTag and finds passwords,
@@ -167,6 +177,10 @@ plugin "secrets" {
   start_timeout = "10s" # to start and take its configuration
   max_silence   = "1m"  # without a sign of life during a scan: killed
   cancel_grace  = "5s"  # to stop by itself when a scan is canceled
+
+  # Its jobs that run at once, over all hosts: for a plugin that shares a
+  # licence or a target. 0: any number.
+  concurrency = 0
 
   # The plugin's own settings: its README says what it takes.
   config {

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
 )
 
@@ -23,6 +24,8 @@ type Store interface {
 	host.ScanStore
 	// UseKey is that of host.KeyStore.
 	UseKey(ctx context.Context, hash [32]byte) (host.Key, error)
+	// UseOperatorKey is that of host.OperatorStore.
+	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	Ping(ctx context.Context) error
 }
 
@@ -33,11 +36,12 @@ type Queue interface {
 
 // Deps are what the API talks to; all but Meter and Canceled are required.
 type Deps struct {
-	Store  Store
-	Queue  Queue
-	Intake *intake.Intake
-	Log    hclog.Logger
-	Meter  host.Meter // is told of every answer; nil: nobody is
+	Store   Store
+	Queue   Queue
+	Control control.Queue
+	Intake  *intake.Intake
+	Log     hclog.Logger
+	Meter   host.Meter // is told of every answer; nil: nobody is
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
@@ -109,8 +113,8 @@ type API struct {
 
 // New builds the routes and the OpenAPI document. It starts nothing.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Queue == nil || deps.Intake == nil || deps.Log == nil {
-		return nil, errors.New("api: store, queue, intake and log are required")
+	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Intake == nil || deps.Log == nil {
+		return nil, errors.New("api: store, queue, control, intake and log are required")
 	}
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -122,6 +126,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
+	a.registerAdmin(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}
@@ -184,12 +189,10 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	}
 	if len(op.Security) > 0 {
 		r, w := humamux.Unwrap(ctx)
-		key, err := a.authenticate(ctx.Context(), r)
-		if err != nil {
+		if err := a.identify(ctx.Context(), r, op, rec); err != nil {
 			a.writeProblem(w, r, err)
 			return
 		}
-		rec.tenant = key.TenantID
 	}
 	next(ctx)
 }

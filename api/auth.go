@@ -7,9 +7,47 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
 )
+
+// identify finds out who asks: a tenant, or below /admin an operator.
+func (a *API) identify(ctx context.Context, r *http.Request, op *huma.Operation, rec *record) error {
+	if op.Metadata[forOperators] != nil {
+		key, err := a.authenticateOperator(ctx, r)
+		rec.operator = key.ID
+		return err
+	}
+	key, err := a.authenticate(ctx, r)
+	rec.tenant = key.TenantID
+	return err
+}
+
+// authenticateOperator finds the operator's key that a request carries. A
+// tenant's key, whether it exists or not, is as wrong as any other text.
+func (a *API) authenticateOperator(ctx context.Context, r *http.Request) (host.OperatorKey, error) {
+	secret, _ := secretOf(r.Header)
+	hash, ok := apikey.ParseOperator(secret)
+	if !ok {
+		return host.OperatorKey{}, noOperator()
+	}
+	key, err := a.deps.Store.UseOperatorKey(ctx, hash)
+	if errors.Is(err, host.ErrNotFound) {
+		return host.OperatorKey{}, noOperator()
+	}
+	if err != nil {
+		return host.OperatorKey{}, fmt.Errorf("look up operator key: %w", err)
+	}
+	return key, nil
+}
+
+func noOperator() error {
+	p := problemOf(host.ErrUnauthorized, nil)
+	p.Detail = "A valid operator key is required, as X-API-Key or as Authorization: Bearer. A tenant's key is none."
+	return p
+}
 
 // authenticate finds the key that a request carries. Whatever is wrong with it
 // gives host.ErrUnauthorized and the same answer.

@@ -16,6 +16,12 @@ func security() []map[string][]string {
 	return []map[string][]string{{"apiKey": {}}, {"bearer": {}}}
 }
 
+// operatorSecurity is the same with an operator's key, for everything below
+// /admin.
+func operatorSecurity() []map[string][]string {
+	return []map[string][]string{{"operatorKey": {}}, {"operatorBearer": {}}}
+}
+
 // humaConfig is huma's without its defaults that reach out: its documentation
 // page loads scripts from a CDN, and its answers link to schemas.
 func (a *API) humaConfig() huma.Config {
@@ -32,8 +38,10 @@ func (a *API) humaConfig() huma.Config {
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{a.transform}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"apiKey": {Type: "apiKey", In: "header", Name: "X-API-Key"},
-		"bearer": {Type: "http", Scheme: "bearer"},
+		"apiKey":         {Type: "apiKey", In: "header", Name: "X-API-Key"},
+		"bearer":         {Type: "http", Scheme: "bearer"},
+		"operatorKey":    {Type: "apiKey", In: "header", Name: "X-API-Key", Description: "An operator's key."},
+		"operatorBearer": {Type: "http", Scheme: "bearer", Description: "An operator's key."},
 	}
 	return cfg
 }
@@ -45,7 +53,7 @@ func (a *API) publish(doc huma.API) error {
 	registry := spec.Components.Schemas
 	problem := registry.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
 	for _, item := range spec.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
 			if op != nil {
 				documentProblems(op, problem)
 			}

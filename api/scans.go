@@ -90,9 +90,10 @@ func (o object) MarshalJSON() ([]byte, error) { return o, nil }
 
 type startInput struct {
 	Body struct {
-		URL     string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
-		Project string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
-		Options object `json:"options,omitempty" doc:"By plugin name, an object for that plugin: at most 16 KiB, nested at most 8 deep."`
+		URL      string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
+		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
+		Priority string `json:"priority,omitempty" enum:"high,normal,low" doc:"Which of your own scans go first. Default: normal."`
+		Options  object `json:"options,omitempty" doc:"By plugin name, an object for that plugin: at most 16 KiB, nested at most 8 deep."`
 	}
 }
 
@@ -103,7 +104,7 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 		}
 		req := intake.Request{
 			Tenant: recordOf(ctx).tenant, Type: name,
-			Project: in.Body.Project, Options: json.RawMessage(in.Body.Options),
+			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
 		}
 		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)
 		if err != nil {

@@ -24,8 +24,10 @@ type record struct {
 	id     string
 	route  string // the path template; "" when no route matched
 	tenant host.TenantID
-	code   string // of the problem, if it is one
-	cause  error  // of a 5xx
+	// operator is who asks below /admin.
+	operator host.KeyID
+	code     string // of the problem, if it is one
+	cause    error  // of a 5xx
 }
 
 func (r *record) note(p *problemError) {
@@ -113,6 +115,9 @@ func (a *API) logRequest(r *http.Request, w *response, rec *record, took time.Du
 	}
 	if rec.tenant != "" {
 		args = append(args, "tenant", rec.tenant)
+	}
+	if rec.operator != "" {
+		args = append(args, "operator", rec.operator)
 	}
 	if rec.code != "" {
 		args = append(args, "problem", rec.code)

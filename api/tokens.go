@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -44,7 +45,7 @@ func (t tokens) mac(scope []string, cursor []byte) []byte {
 	return h.Sum(nil)[:macSize]
 }
 
-// scanCursor and findingCursor are the last item of a page in bytes. The ids
+// scanCursor and the others below are the last item of a page in bytes. The ids
 // come from the store, which keeps nothing but UUIDs.
 func scanCursor(id host.ScanID) []byte {
 	u := uuid.MustParse(string(id))
@@ -67,4 +68,20 @@ func readFindingCursor(b []byte) (*host.FindingCursor, bool) {
 	}
 	u, err := uuid.FromBytes(b[1:])
 	return &host.FindingCursor{Rank: int(b[0]), ID: host.FindingID(u.String())}, err == nil
+}
+
+func deadCursor(c host.DeadCursor) []byte {
+	u := uuid.MustParse(string(c.ID))
+	return append(binary.BigEndian.AppendUint64(nil, uint64(c.DeadAt.UnixMicro())), u[:]...)
+}
+
+func readDeadCursor(b []byte) *host.DeadCursor {
+	if len(b) < 8 {
+		return nil
+	}
+	u, err := uuid.FromBytes(b[8:])
+	if err != nil {
+		return nil
+	}
+	return &host.DeadCursor{DeadAt: time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC(), ID: host.JobID(u.String())}
 }

@@ -19,10 +19,11 @@ import (
 
 // What an upload may hold beside the archive.
 const (
-	maxParts      = 3         // file, project, options
+	maxParts      = 4         // file, project, priority, options
 	maxOverhead   = 128 << 10 // bytes: fields, part headers, boundaries
 	maxEpilogue   = 4 << 10   // bytes behind the last boundary
 	maxProjectLen = 64
+	maxPriority   = 16 // bytes
 )
 
 // uploadInput takes the raw request: huma would read the body into memory or
@@ -61,9 +62,10 @@ func uploadBody(maxArchive int64) *huma.RequestBody {
 			Schema: &huma.Schema{
 				Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
 				Properties: map[string]*huma.Schema{
-					"file":    {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
-					"project": {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
-					"options": {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
+					"file":     {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
+					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
+					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
+					"options":  {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
 				},
 			},
 			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},
@@ -84,7 +86,7 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: recordOf(ctx).tenant, Type: name, Project: f.project, Options: f.options}
+		req := intake.Request{Tenant: recordOf(ctx).tenant, Type: name, Project: f.project, Priority: f.priority, Options: f.options}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
 		if err != nil {
 			return nil, problemOf(err, inForm)
@@ -95,10 +97,11 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 
 // form is what an upload says.
 type form struct {
-	staged  *intake.Staged
-	project string
-	options json.RawMessage
-	seen    map[string]bool
+	staged   *intake.Staged
+	project  string
+	priority host.Priority
+	options  json.RawMessage
+	seen     map[string]bool
 }
 
 // readForm reads the parts in whatever order they come. The form is returned
@@ -173,6 +176,13 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 			return err
 		}
 		return intake.CheckProject(f.project)
+	case "priority":
+		raw, err := readField(part, name, maxPriority)
+		if err != nil {
+			return err
+		}
+		f.priority = host.Priority(raw)
+		return intake.CheckPriority(f.priority)
 	case "options":
 		var raw string
 		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
@@ -181,7 +191,7 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		f.options, err = intake.ParseOptions(json.RawMessage(raw))
 		return err
 	default:
-		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project and options.", name))
+		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority and options.", name))
 	}
 }
 

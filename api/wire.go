@@ -10,7 +10,7 @@ import (
 // wireScan and the functions below turn the domain into what the API shows.
 func wireScan(s host.Scan) client.Scan {
 	out := client.Scan{
-		ID: string(s.ID), Type: s.Type, Project: s.Project, State: client.State(s.State),
+		ID: string(s.ID), Type: s.Type, Project: s.Project, Priority: client.Priority(s.Priority), State: client.State(s.State),
 		URL: s.Input.URL, Options: s.Options, Counts: wireCounts(s.Counts),
 		CreatedAt: s.CreatedAt.UTC(), StartedAt: wireTime(s.StartedAt), FinishedAt: wireTime(s.FinishedAt),
 		CancelRequestedAt: wireTime(s.CancelRequestedAt),
@@ -38,9 +38,7 @@ func wireJob(j host.Job) client.Job {
 		p := client.Progress(j.Progress)
 		out.Progress = &p
 	}
-	if j.Error != nil {
-		out.Error = &client.JobError{Code: string(j.Error.Code), Message: j.Error.Message, Attempt: j.Error.Attempt}
-	}
+	out.Error = wireError(j.Error)
 	// Before the first attempt a job is ready from the start.
 	if j.State == host.StateQueued && j.Attempt > 0 {
 		out.RunAt = wireTime(j.RunAt)

@@ -19,7 +19,7 @@ type Config struct {
 	Database Database `koanf:"database" doc:"Where scans, findings and keys are kept."`
 	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready, that a scan is canceled, and how it goes. Without a url and addresses it runs inside the process, which is enough for one host."`
 	Worker   Worker   `koanf:"worker" doc:"How this host runs jobs."`
-	Limits   Limits   `koanf:"limits" doc:"What one scan may cost. These hold for every tenant."`
+	Limits   Limits   `koanf:"limits" doc:"What one scan may cost, and a tenant at once. These hold for every tenant."`
 	Log      Log      `koanf:"log" doc:"Log lines go to standard error."`
 
 	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed."`
@@ -69,13 +69,15 @@ type Worker struct {
 	Heartbeat time.Duration `koanf:"heartbeat" doc:"How often a host says that its jobs are alive, and hears that they are canceled, should Redis not have told it sooner. At most a third of lease, so that one lost heartbeat does no harm." min:"100ms" max:"3m"`
 }
 
-// Limits is what one scan may cost.
+// Limits is what one scan may cost, and a tenant at once.
 type Limits struct {
 	ArchiveSize  ByteSize `koanf:"archive_size" doc:"Size of an uploaded archive." min:"1KiB" max:"64GiB"`
 	UnpackedSize ByteSize `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked." min:"1KiB" max:"1TiB"`
 	FileSize     ByteSize `koanf:"file_size" doc:"Size of one file in an archive, unpacked." min:"1KiB" max:"64GiB"`
 	Entries      int      `koanf:"entries" doc:"Files and directories in an archive." min:"1" max:"10000000"`
 	Findings     int      `koanf:"findings" doc:"Findings of one job. One that reports more is stopped there and is partial." min:"1" max:"10000000"`
+
+	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update). 0: any number. The same on every host." min:"0" max:"1000000"`
 }
 
 // Log is what is logged and how.
@@ -103,6 +105,8 @@ type Scan struct {
 	Timeout  time.Duration `koanf:"timeout" doc:"Time for each plugin's job from its first start, retries included." min:"1s" max:"24h"`
 	Attempts int           `koanf:"attempts" doc:"How often a job is started before it has failed for good." min:"1" max:"100"`
 	Backoff  BackoffRange  `koanf:"backoff" doc:"Pause before a retry: the first and the longest; it doubles in between." min:"100ms" max:"1h"`
+
+	Concurrency int `koanf:"concurrency" doc:"Jobs of this scan type that run or are handed out at once, over all hosts. 0: any number. The same on every host." min:"0" max:"1000000"`
 }
 
 // Plugin is an executable that scans.
@@ -115,6 +119,7 @@ type Plugin struct {
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
+	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
 	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin when it starts; its README says what it takes, and a mistake is answered with it."`
 }
 

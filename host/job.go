@@ -112,6 +112,9 @@ type Outcome struct {
 	Crashed  bool      // the plugin died: counts toward poison input
 	Findings []Finding // the rest, after what AddFindings took; only with a delivering state
 	Progress Progress
+	// Dead makes a job that fails a dead letter: it is not the request's fault.
+	// A retry for which nothing is left makes it one anyway.
+	Dead bool
 
 	// With StateQueued only:
 	RetryAfter time.Duration // from the store's now

@@ -20,6 +20,7 @@ type Scan struct {
 	Type     string          // scan type, as declared in securetag.hcl: "codeaudit", "web", ...
 	Project  string          // "" or ^[A-Za-z0-9_-]{1,64}$
 	Input    Input           //
+	Priority Priority        // "" is normal
 	Options  json.RawMessage // a JSON object: by plugin, that plugin's own object; nil means {}
 	State    State           // derived from the jobs
 

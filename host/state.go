@@ -31,6 +31,9 @@ var jobTransitions = map[State][]State{ //nolint:gochecknoglobals // a table, ne
 		StateCanceled, // the plugin stopped after a cancel
 		StateTimedOut, // over its deadline
 	},
+	StateFailed: {
+		StateQueued, // requeue, by an operator and of a dead letter only
+	},
 }
 
 // States lists every state, in the order in which they usually happen.
@@ -41,7 +44,9 @@ func States() []State {
 // CanBecome reports whether a job may go from s to next.
 func (s State) CanBecome(next State) bool { return slices.Contains(jobTransitions[s], next) }
 
-// Final reports whether nothing can change s any more.
+// Final reports whether no host and no tenant can change s any more. An operator
+// can still requeue a failed job that is a dead letter ([QueueStore]), and its
+// scan is open again then.
 func (s State) Final() bool { return s != StateQueued && s != StateRunning }
 
 // Valid reports whether s is one of the declared states.

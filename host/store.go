@@ -16,6 +16,8 @@ type Store interface {
 	ScanStore
 	JobStore
 	RetentionStore
+	QueueStore
+	OperatorStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
@@ -24,8 +26,12 @@ type Store interface {
 
 // TenantStore keeps tenants.
 type TenantStore interface {
-	// CreateTenant stores a tenant; ErrConflict when the name is taken.
+	// CreateTenant stores a tenant; ErrConflict when the name is taken,
+	// ErrInvalid for a share out of bounds.
 	CreateTenant(ctx context.Context, t Tenant) error
+	// SetShare changes what a tenant gets, from the next Dispatch on.
+	// ErrNotFound when there is none such, ErrInvalid for a share out of bounds.
+	SetShare(ctx context.Context, t TenantID, s Share) error
 	// TenantByName returns ErrNotFound when there is none.
 	TenantByName(ctx context.Context, name string) (Tenant, error)
 	// Tenants lists all, by name.
@@ -93,16 +99,35 @@ type FindingCursor struct {
 // JobStore is the job's life, for dispatch. Each method is one transaction.
 // Whatever carries a lease changes nothing when the lease is gone.
 type JobStore interface {
-	// Dispatch marks ready jobs of the given plugins as handed out and returns
-	// their doorbells: at most window minus those of them already out and
+	// Dispatch marks ready jobs of the query's plugins as handed out and returns
+	// their doorbells: at most the window minus those of them already out and
 	// unclaimed, so that jobs which no host can run hold up nobody. A job out for longer
-	// than horizon is handed out again, so a lost doorbell costs at most that.
-	// Queued jobs over their deadline become timed_out here.
-	Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (Dispatched, error)
+	// than the horizon is handed out again, so a lost doorbell costs at most that.
+	// Queued jobs over their deadline become timed_out here. What is paused
+	// ([QueueStore]) is not handed out.
+	//
+	// It is fair: tenants with ready jobs take turns in proportion to their
+	// weights, whatever their backlogs, and one that was not served since it
+	// came goes first. Within a tenant the order is priority, then time.
+	//
+	// No cap is ever exceeded, however many hosts dispatch: a job counts while
+	// it runs, or is queued and handed out. One that was handed out twice the
+	// horizon ago and is of a plugin that nobody rings for counts no more.
+	//
+	// What it costs depends on the window, on what runs, and a little on the
+	// number of tenants with queued jobs; not on how many they have.
+	Dispatch(ctx context.Context, q DispatchQuery) (Dispatched, error)
 	// Undispatch takes the mark back from jobs whose doorbell could not be rung.
 	Undispatch(ctx context.Context, ids []JobID) error
+	// MendLanes makes sure that Dispatch will find the queued jobs: when one is
+	// stored at the moment in which Dispatch forgets its lane, which it had
+	// found empty, the lane is missing. It looks at up to limit lanes of those
+	// that have queued jobs, goes on there the next time, and returns how many
+	// it mended.
+	MendLanes(ctx context.Context, limit int) (int, error)
 	// Claim takes the queued ones among ids for owner until ttl from now:
-	// attempt and epoch grow by one, the lease id is new. Others are left out.
+	// attempt and epoch grow by one, the lease id is new. Others are left out,
+	// and so is what is paused.
 	Claim(ctx context.Context, owner string, ids []JobID, ttl time.Duration) ([]Claim, error)
 	// Heartbeat extends the leases and stores progress; a lease that is lost or
 	// expired gets no pulse.
@@ -127,8 +152,13 @@ type JobStore interface {
 type Dispatched struct {
 	Bells []Doorbell
 	// Next is how long until another queued job becomes ready (a retry's
-	// backoff, a horizon) if nothing else happens; 0 when none is waiting.
+	// backoff, a horizon) if nothing else happens; 0 when none is waiting. It
+	// may be early; retries that no room or cap lets go are not counted.
 	Next time.Duration
-	// More says that ready jobs were left because the window is full.
+	// Capped says that a cap keeps ready jobs back, or may. Worth another look
+	// when a job has ended.
+	Capped bool
+	// More says that ready jobs were left because the window is full. When it
+	// was full to begin with, it may say so of jobs that were canceled since.
 	More bool
 }

@@ -7,6 +7,7 @@ type Tenant struct {
 	ID        TenantID
 	Name      string // unique, ^[a-z0-9][a-z0-9-]{0,62}$
 	CreatedAt time.Time
+	Share     Share
 }
 
 // Key is an API key. The secret itself is shown once, when the key is made,

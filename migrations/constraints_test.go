@@ -19,6 +19,10 @@ values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1
 
 const finding = `insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail, created_at)`
 
+const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
+
+const operatorKey = `insert into operator_keys (id, name, prefix, hash, created_at)`
+
 // running takes a job, with some columns set otherwise.
 func running(otherwise string) string {
 	set := []string{"state = 'running'", "attempt = 1", "lease_epoch = 1", "lease_id = <9>", "lease_owner = 'o'",
@@ -47,6 +51,11 @@ var (
 		"scan with a blob":   `update scans set url = null, archive = '{}', archive_blob = 'b' where id = <3>`,
 		"archive removed":    `update scans set url = null, archive = '{}', archive_removed_at = <now> where id = <3>`,
 		"finding":            finding + ` values (<9>, <1>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"dead letter":        `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
+		"attempt":            attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"pause of a plugin":  `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
+		"pause of all":       `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
+		"operator's key":     operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
 		"no scan, no jobs":   `delete from scans where id = <3>`,
 	}
 	illegal = map[string]string{
@@ -97,6 +106,16 @@ var (
 		"succeeded without a result": `update jobs set state = 'succeeded', finished_at = <now> where id = <5>`,
 		"failed with a result":       `update jobs set state = 'failed', finished_at = <now>, error = '{}', result_epoch = 0 where id = <5>`,
 		"result of another epoch":    `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 1 where id = <5>`,
+		"dead letter, not failed":    `update jobs set dead_at = <now> where id = <5>`,
+		"attempt of no job":          attempt + ` values (<3>, <1>, <8>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"attempt of another tenant":  attempt + ` values (<3>, <2>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"attempt that delivered":     attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'succeeded', false, false)`,
+		"attempt of no epoch":        attempt + ` values (<3>, <1>, <5>, 0, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"attempt, the first is 1":    attempt + ` values (<3>, <1>, <5>, 1, 0, 'o', <now>, <now>, 'queued', false, false)`,
+		"pause of a tenant":          `insert into pauses (kind, name, created_at) values ('tenant', 't', <now>)`,
+		"pause of no plugin":         `insert into pauses (kind, name, created_at) values ('plugin', '', <now>)`,
+		"pause of all by name":       `insert into pauses (kind, name, created_at) values ('all', 'p', <now>)`,
+		"operator's key, short hash": operatorKey + ` values (<9>, 'n', 'p', <short>, <now>)`,
 		"finding of no job":          finding + ` values (<9>, <1>, <3>, <8>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another's job":   finding + ` values (<9>, <1>, <3>, <6>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another tenant":  finding + ` values (<9>, <2>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,

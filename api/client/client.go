@@ -141,7 +141,7 @@ func (c *Client) postJSON(ctx context.Context, path string, in, out any) error {
 	return err
 }
 
-// send does one exchange. Every error is an *Error or a *NetworkError.
+// send does one exchange; with out nil the answer's body is of no interest. Every error is an *Error or a *NetworkError.
 func (c *Client) send(ctx context.Context, r request, out any) (http.Header, error) {
 	target, err := url.Parse(c.base.String() + r.path)
 	if err != nil {
@@ -181,6 +181,9 @@ func (c *Client) send(ctx context.Context, r request, out any) (http.Header, err
 		return nil, &NetworkError{r.op(), fmt.Errorf("the answer is larger than %d bytes", maxAnswer)}
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return resp.Header, readError(resp, body)
+	}
+	if out == nil {
+		return resp.Header, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return nil, &NetworkError{r.op(), fmt.Errorf("the answer is not from a SecureTag host: %w", err)}

@@ -12,9 +12,10 @@ import (
 
 // StartOptions say how a URL is scanned. The zero value is good.
 type StartOptions struct {
-	Type    string          // scan type; default "web"
-	Project string          // default: none
-	Options json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Type     string          // scan type; default "web"
+	Project  string          // default: none
+	Priority Priority        // default: normal
+	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
 }
 
 // StartURL asks for a scan of a web target and returns it as accepted.
@@ -23,10 +24,11 @@ func (c *Client) StartURL(ctx context.Context, target string, opts StartOptions)
 		opts.Type = "web"
 	}
 	in := struct {
-		URL     string          `json:"url"`
-		Project string          `json:"project,omitempty"`
-		Options json.RawMessage `json:"options,omitempty"`
-	}{target, opts.Project, opts.Options}
+		URL      string          `json:"url"`
+		Project  string          `json:"project,omitempty"`
+		Priority Priority        `json:"priority,omitempty"`
+		Options  json.RawMessage `json:"options,omitempty"`
+	}{target, opts.Project, opts.Priority, opts.Options}
 	var s Scan
 	err := c.postJSON(ctx, "/scans/"+url.PathEscape(opts.Type), in, &s)
 	return s, err

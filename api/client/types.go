@@ -22,11 +22,21 @@ const (
 // Final reports whether nothing can change s any more.
 func (s State) Final() bool { return s != StateQueued && s != StateRunning }
 
+// Priority orders the scans of one tenant among themselves.
+type Priority string
+
+const (
+	PriorityHigh   Priority = "high"
+	PriorityNormal Priority = "normal" // the default
+	PriorityLow    Priority = "low"
+)
+
 // Scan is one request and how far it is.
 type Scan struct {
 	ID         string          `json:"id" format:"uuid" doc:"Id of the scan."`
 	Type       string          `json:"type" example:"codeaudit" doc:"Scan type, as the operator declared it."`
 	Project    string          `json:"project,omitempty" doc:"The line of scans that this one belongs to."`
+	Priority   Priority        `json:"priority" enum:"high,normal,low" doc:"Which of the tenant's own scans go first."`
 	State      State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
 	Archive    *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
 	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`

@@ -19,6 +19,7 @@ type UploadOptions struct {
 	Type     string          // scan type; default "codeaudit"
 	Filename string          // what to call the archive; default "archive"
 	Project  string          // default: none
+	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
@@ -69,6 +70,9 @@ func formAround(opts UploadOptions) (head, tail []byte, contentType string, err 
 	w := multipart.NewWriter(&buf)
 	if opts.Project != "" {
 		err = errors.Join(err, w.WriteField("project", opts.Project))
+	}
+	if opts.Priority != "" {
+		err = errors.Join(err, w.WriteField("priority", string(opts.Priority)))
 	}
 	if len(opts.Options) > 0 {
 		err = errors.Join(err, w.WriteField("options", string(opts.Options)))

@@ -70,11 +70,8 @@ func (p *program) onTenant(cmd *cobra.Command, name string, f func(host.Store, h
 const maxKeyName = 100
 
 func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, name string, expires time.Duration) error {
-	if expires < 0 {
-		return usageError{fmt.Errorf("--expires %v: a key cannot expire in the past", expires)}
-	}
-	if len(name) > maxKeyName || report.Plain(name) != name {
-		return usageError{fmt.Errorf("--name %.*q: use at most %d bytes of one line of text", maxKeyName, name, maxKeyName)}
+	if err := checkKey(name, expires); err != nil {
+		return err
 	}
 	secret, key := apikey.New()
 	key.TenantID, key.Name = t.ID, name
@@ -89,6 +86,17 @@ func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, na
 	return nil
 }
 
+// checkKey looks at what a key is to be called and how long it is to be valid.
+func checkKey(name string, expires time.Duration) error {
+	if expires < 0 {
+		return usageError{fmt.Errorf("--expires %v: a key cannot expire in the past", expires)}
+	}
+	if len(name) > maxKeyName || report.Plain(name) != name {
+		return usageError{fmt.Errorf("--name %.*q: use at most %d bytes of one line of text", maxKeyName, name, maxKeyName)}
+	}
+	return nil
+}
+
 func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) error {
 	keys, err := s.Keys(ctx, t.ID)
 	if err != nil {
@@ -97,21 +105,21 @@ func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) err
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k, time.Now()))
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
 	}
 	return w.Flush()
 }
 
-func keyState(k host.Key, now time.Time) string {
+func keyState(revoked, expires, now time.Time) string {
 	switch {
-	case !k.RevokedAt.IsZero():
-		return "revoked " + stamp(k.RevokedAt, "")
-	case k.ExpiresAt.IsZero():
+	case !revoked.IsZero():
+		return "revoked " + stamp(revoked, "")
+	case expires.IsZero():
 		return "valid"
-	case now.After(k.ExpiresAt):
-		return "expired " + stamp(k.ExpiresAt, "")
+	case now.After(expires):
+		return "expired " + stamp(expires, "")
 	default:
-		return "valid until " + stamp(k.ExpiresAt, "")
+		return "valid until " + stamp(expires, "")
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/blob/dirblob"
+	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
@@ -138,7 +139,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	}
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
-		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg),
+		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: caps(n.cfg),
 		Events: q.events, Cancels: q.cancels, Meter: n.meter,
 	}
 	var runner host.Executor = n.executor
@@ -200,6 +201,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	}
 	n.api, err = api.New(api.Deps{
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 	},
 		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {

@@ -27,6 +27,7 @@ const (
 type scanFlags struct {
 	server, key    string
 	project, kind  string
+	priority       string
 	format, failOn string
 	timeout        time.Duration
 	quiet          bool
@@ -63,6 +64,7 @@ Exit codes:
 	fl.StringVar(&f.key, "key", "", "API key for --server (default $"+envKey+")")
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
+	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
 	fl.StringVar(&f.format, "format", "table", "table, json or sarif")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
@@ -123,6 +125,9 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 func (f scanFlags) check() error {
 	if intake.CheckProject(f.project) != nil {
 		return fmt.Errorf("--project %q: use letters, digits, _ and -, at most 64", f.project)
+	}
+	if !host.Priority(f.priority).Valid() {
+		return fmt.Errorf("--priority %q: use high, normal or low", f.priority)
 	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
@@ -211,7 +216,7 @@ func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan,
 		_ = pw.CloseWithError(err)
 		packed <- err
 	}()
-	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind})
+	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority)})
 	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return scan, fmt.Errorf("pack: %w", perr)

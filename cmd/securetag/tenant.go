@@ -13,22 +13,35 @@ import (
 )
 
 func (p *program) tenantCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "tenant", Short: "Make and list tenants", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "tenant", Short: "Make, change and list tenants", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(
-		&cobra.Command{
-			Use: "create NAME", Short: "Make a tenant", Args: args(cobra.ExactArgs(1)),
-			RunE: func(cmd *cobra.Command, a []string) error {
-				return p.onStore(cmd, func(s host.Store) error { return p.createTenant(cmd, s, a[0]) })
-			},
+	var made, changed shareFlags
+	create := &cobra.Command{
+		Use: "create NAME", Short: "Make a tenant", Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			return p.onStore(cmd, func(s host.Store) error { return p.createTenant(cmd, s, a[0], made) })
 		},
-		&cobra.Command{
-			Use: "list", Short: "List the tenants", Args: args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return p.onStore(cmd, func(s host.Store) error { return p.listTenants(cmd, s) })
-			},
+	}
+	made.register(create)
+	update := &cobra.Command{
+		Use: "update NAME", Short: "Change what a tenant gets",
+		Long: `update changes a tenant's share. What no flag names stays as it is. Hosts that
+are running keep to it from the next job on.`,
+		Example: `  securetag tenant update acme --weight 2 --concurrency 8
+  securetag tenant update acme --concurrency default`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, a []string) error {
+			return p.onStore(cmd, func(s host.Store) error { return p.updateTenant(cmd, s, a[0], changed) })
 		},
-	)
+	}
+	changed.register(update)
+	list := &cobra.Command{
+		Use: "list", Short: "List the tenants", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.onStore(cmd, func(s host.Store) error { return p.listTenants(cmd, s) })
+		},
+	}
+	cmd.AddCommand(create, update, list)
 	return cmd
 }
 
@@ -43,11 +56,15 @@ func (p *program) onStore(cmd *cobra.Command, f func(host.Store) error) error {
 
 var tenantName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-func (p *program) createTenant(cmd *cobra.Command, s host.Store, name string) error {
+func (p *program) createTenant(cmd *cobra.Command, s host.Store, name string, f shareFlags) error {
 	if !tenantName.MatchString(name) {
 		return usageError{fmt.Errorf("tenant name %q: use lower-case letters, digits and -, at most 63, beginning with a letter or digit", name)}
 	}
-	err := s.CreateTenant(cmd.Context(), host.Tenant{ID: host.NewTenantID(), Name: name})
+	share, err := f.apply(cmd, host.Share{Weight: 1})
+	if err != nil {
+		return usageError{err}
+	}
+	err = s.CreateTenant(cmd.Context(), host.Tenant{ID: host.NewTenantID(), Name: name, Share: share})
 	if errors.Is(err, host.ErrConflict) {
 		return usageError{fmt.Errorf("there is a tenant %q already", name)}
 	}
@@ -64,9 +81,9 @@ func (p *program) listTenants(cmd *cobra.Command, s host.Store) error {
 		return err
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tCREATED")
+	fmt.Fprintln(w, "NAME\tID\tCREATED\tWEIGHT\tCONCURRENCY")
 	for _, t := range tenants {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime), t.Share.Weight, concurrency(t.Share))
 	}
 	return w.Flush()
 }

@@ -54,10 +54,36 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestOperatorKeys: a key of one kind is never a key of the other, not even with
+// its prefix changed.
+func TestOperatorKeys(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		secret, key := apikey.NewOperator()
+		hash, ok := apikey.ParseOperator(secret)
+		if !ok || hash != key.Hash || len(secret) != 66 || key.Prefix != secret[:13] || !strings.HasPrefix(secret, "stagop_") {
+			t.Errorf("ParseOperator(%q) = %x, %v; the key is %+v", secret, hash, ok, key)
+		}
+		tenants, _ := apikey.New()
+		for _, s := range []string{secret, "stag_" + secret[7:]} {
+			if _, ok := apikey.Parse(s); ok {
+				t.Errorf("Parse took an operator's key %q", s)
+			}
+		}
+		for _, s := range []string{tenants, "stagop_" + tenants[5:]} {
+			if _, ok := apikey.ParseOperator(s); ok {
+				t.Errorf("ParseOperator took a tenant's key %q", s)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	secret, _ := apikey.New()
 	f.Add(secret)
 	f.Add("stag_")
+	operators, _ := apikey.NewOperator()
+	f.Add(operators)
 	f.Add(strings.Repeat("a", 64))
 	f.Fuzz(func(t *testing.T, s string) {
 		hash, ok := apikey.Parse(s)
@@ -66,6 +92,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if ok && strings.ToLower(s) != s {
 			t.Errorf("Parse(%q) took a second spelling", s)
+		}
+		if _, operator := apikey.ParseOperator(s); ok && operator {
+			t.Errorf("%q is a key of both kinds", s)
 		}
 	})
 }

@@ -34,6 +34,9 @@ type Config struct {
 	// Grace is how long running jobs may go on after the context ended, before
 	// they are stopped and released. 0: they are stopped at once.
 	Grace time.Duration
+	// Caps gives how many jobs may be out or run at once, anew for each
+	// Dispatch. Every host must give the same. Default: any number.
+	Caps func() host.Caps
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
 	Backoff func(scanType string) Backoff
@@ -58,6 +61,9 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Sweep, 2*time.Second)
 	if c.Window == 0 {
 		c.Window = max(32, 4*c.Slots)
+	}
+	if c.Caps == nil {
+		c.Caps = func() host.Caps { return host.Caps{} }
 	}
 	if c.Backoff == nil {
 		c.Backoff = func(string) Backoff { return Backoff{Min: time.Second, Max: time.Minute} }
@@ -109,7 +115,7 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
 	d.publisher = newPublisher(cfg.Events, d.gate, log)
 	d.heart = newHeart(store, d.publisher.tell, cfg, log)
-	d.finisher = newFinisher(store, d.heart.running, log)
+	d.finisher = newFinisher(store, d.heart.running, d.relay.freed, log)
 	d.canceler = newCanceler(cfg.Cancels, d.gate, d.heart, log)
 	return d, nil
 }
@@ -184,11 +190,25 @@ func (d *Dispatcher) leave(ctx context.Context) {
 	}
 }
 
-// sweep takes jobs from hosts that died.
+// lanesAtOnce bounds what one sweep looks at, as 200 does for leases.
+const lanesAtOnce = 500
+
+// mend makes sure that the relay finds every job that is queued.
+func (d *Dispatcher) mend(ctx context.Context, status *outage) {
+	n, err := d.store.MendLanes(ctx, lanesAtOnce)
+	if status.report(ctx, err) && n > 0 {
+		d.log.Debug("found jobs that were stored while their lane was forgotten", "lanes", n)
+		d.relay.wake()
+	}
+}
+
+// sweep takes jobs from hosts that died, and finds what the relay overlooked.
 func (d *Dispatcher) sweep(ctx context.Context) {
 	const batch = 200
 	status := outage{log: d.log, what: "sweep for expired leases"}
+	lanes := outage{log: d.log, what: "look for queued jobs that were overlooked"}
 	for every := newTicker(d.cfg.Sweep); every.wait(ctx); {
+		d.mend(ctx, &lanes)
 		for n := batch; n == batch; {
 			var err error
 			n, err = d.store.Expire(ctx, batch)

@@ -342,8 +342,8 @@ func TestQueueLost(t *testing.T) {
 		c := claim()
 		store.claims[c.Job.ID] = c // rung before, and forgotten by the queue
 		first := true
-		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
-			if horizon >= time.Second || first {
+		store.DispatchFunc = func(q host.DispatchQuery) (host.Dispatched, error) {
+			if !q.Again || first {
 				first = false
 				return host.Dispatched{}, nil // not lost yet, for all the store knows
 			}
@@ -369,8 +369,8 @@ func TestStartRingsForWhatWasMarked(t *testing.T) {
 		store := newFakeStore()
 		c := claim()
 		store.claims[c.Job.ID] = c // marked by a host that died before it rang
-		store.DispatchFunc = func(horizon time.Duration) (host.Dispatched, error) {
-			if horizon >= time.Second {
+		store.DispatchFunc = func(q host.DispatchQuery) (host.Dispatched, error) {
+			if !q.Again {
 				return host.Dispatched{}, nil
 			}
 			return host.Dispatched{Bells: []host.Doorbell{{Plugin: "p", Job: c.Job.ID}}}, nil
@@ -549,20 +549,26 @@ func TestHowAnAttemptEnds(t *testing.T) {
 		crashes int
 		state   host.State
 		code    host.ErrorCode
+		dead    bool
 	}{
-		{"succeeded", succeed, 1, 0, host.StateSucceeded, ""},
-		{"partial", report(host.Report{State: host.StatePartial, Reason: "a file"}), 1, 0, host.StatePartial, host.CodePartial},
-		{"failed for good", report(host.Report{State: host.StateFailed, Reason: "no"}), 1, 0, host.StateFailed, host.CodePluginFailed},
-		{"failed for now", report(host.Report{State: host.StateFailed, Reason: "no", Retryable: true}), 1, 0, host.StateQueued, host.CodePluginFailed},
-		{"canceled though nobody asked", report(host.Report{State: host.StateCanceled, Reason: "bored", Retryable: true}), 1, 0, host.StateFailed, host.CodePluginFailed},
-		{"crashed", fault(crash), 1, 0, host.StateQueued, host.CodePluginCrashed},
-		{"crashed on its last attempt", fault(crash), 3, 0, host.StateFailed, host.CodePluginCrashed},
-		{"third crash is poison", fault(crash), 1, 2, host.StateFailed, host.CodePluginCrashed},
-		{"refused", fault(host.Fault{Code: host.CodePluginRefused, Message: "bad option"}), 1, 0, host.StateFailed, host.CodePluginRefused},
-		{"hung", fault(host.Fault{Code: host.CodePluginHung, Message: "silent", Retryable: true}), 1, 2, host.StateQueued, host.CodePluginHung},
+		{"succeeded", succeed, 1, 0, host.StateSucceeded, "", false},
+		{"partial", report(host.Report{State: host.StatePartial, Reason: "a file"}), 1, 0, host.StatePartial, host.CodePartial, false},
+		{"failed for good", report(host.Report{State: host.StateFailed, Reason: "no"}), 1, 0, host.StateFailed, host.CodePluginFailed, false},
+		{"failed for now", report(host.Report{State: host.StateFailed, Reason: "no", Retryable: true}), 1, 0, host.StateQueued, host.CodePluginFailed, false},
+		{"canceled though nobody asked", report(host.Report{State: host.StateCanceled, Reason: "bored", Retryable: true}), 1, 0, host.StateFailed, host.CodePluginFailed, false},
+		{"crashed", fault(crash), 1, 0, host.StateQueued, host.CodePluginCrashed, false},
+		{"crashed on its last attempt", fault(crash), 3, 0, host.StateFailed, host.CodePluginCrashed, true},
+		{"third crash is poison", fault(crash), 1, 2, host.StateFailed, host.CodePluginCrashed, true},
+		{"refused", fault(host.Fault{Code: host.CodePluginRefused, Message: "bad option"}), 1, 0, host.StateFailed, host.CodePluginRefused, false},
+		{"hung", fault(host.Fault{Code: host.CodePluginHung, Message: "silent", Retryable: true}), 1, 2, host.StateQueued, host.CodePluginHung, false},
+		{"refused on its last attempt", fault(host.Fault{Code: host.CodePluginRefused, Message: "bad option"}), 3, 0, host.StateFailed, host.CodePluginRefused, false},
+		{"no archive", fault(host.Fault{Code: host.CodeInputUnusable, Message: "not there", Retryable: true}), 3, 0, host.StateFailed, host.CodeInputUnusable, true},
+		{"a bad archive", fault(host.Fault{Code: host.CodeInputUnusable, Message: "cut off"}), 3, 0, host.StateFailed, host.CodeInputUnusable, false},
+		{"broke the contract", fault(host.Fault{Code: host.CodePluginProtocol, Message: "malformed"}), 1, 0, host.StateFailed, host.CodePluginProtocol, true},
+		{"failed on its last attempt", report(host.Report{State: host.StateFailed, Reason: "no", Retryable: true}), 3, 0, host.StateFailed, host.CodePluginFailed, true},
 		{"no fault named", func(context.Context, host.Task, host.Sink) (host.Report, error) {
 			return host.Report{}, errors.New("secret path /var/x")
-		}, 1, 0, host.StateQueued, host.CodeInternal},
+		}, 1, 0, host.StateQueued, host.CodeInternal, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -580,8 +586,8 @@ func TestHowAnAttemptEnds(t *testing.T) {
 						t.Errorf("the message for the tenant shows an internal error: %q", o.Error.Message)
 					}
 				}
-				if o.State != tt.state || code != tt.code {
-					t.Errorf("outcome = %s %q, want %s %q", o.State, code, tt.state, tt.code)
+				if o.State != tt.state || code != tt.code || o.Dead != tt.dead {
+					t.Errorf("outcome = %s %q, dead %v; want %s %q, %v", o.State, code, o.Dead, tt.state, tt.code, tt.dead)
 				}
 				if retry := o.State == host.StateQueued; retry != (o.RetryAfter > 0) {
 					t.Errorf("state %s with a pause of %v", o.State, o.RetryAfter)

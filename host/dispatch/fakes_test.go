@@ -14,7 +14,8 @@ import (
 // fakeStore holds claims to give out and records what happens to them. Function
 // fields replace one method's behaviour; nil means the obvious.
 type fakeStore struct {
-	DispatchFunc  func(horizon time.Duration) (host.Dispatched, error)
+	DispatchFunc  func(host.DispatchQuery) (host.Dispatched, error)
+	MendFunc      func() int
 	ClaimFunc     func(ids []host.JobID) ([]host.Claim, error)
 	HeartbeatFunc func(beats []host.Beat) ([]host.Pulse, error)
 	FinishFunc    func(outcomes []host.Outcome) ([]host.Lease, error)
@@ -49,20 +50,27 @@ func (s *fakeStore) add(c host.Claim) {
 	s.ready = append(s.ready, host.Doorbell{Plugin: c.Job.Plugin, Job: c.Job.ID})
 }
 
-func (s *fakeStore) Dispatch(_ context.Context, _ []string, window int, horizon time.Duration) (host.Dispatched, error) {
+func (s *fakeStore) Dispatch(_ context.Context, q host.DispatchQuery) (host.Dispatched, error) {
 	s.mu.Lock()
 	s.dispatches++
 	f := s.DispatchFunc
 	s.mu.Unlock()
 	if f != nil {
-		return f(horizon)
+		return f(q)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(window, len(s.ready))
+	n := min(q.Window, len(s.ready))
 	out := slices.Clone(s.ready[:n])
 	s.ready = s.ready[n:]
 	return host.Dispatched{Bells: out, More: len(s.ready) > 0}, nil
+}
+
+func (s *fakeStore) MendLanes(context.Context, int) (int, error) {
+	if s.MendFunc != nil {
+		return s.MendFunc(), nil
+	}
+	return 0, nil
 }
 
 func (s *fakeStore) Undispatch(_ context.Context, ids []host.JobID) error {

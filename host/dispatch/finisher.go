@@ -16,6 +16,7 @@ import (
 type finisher struct {
 	store  host.JobStore
 	busy   func() int // jobs that run now, those that wait here among them
+	freed  func()     // a job has ended
 	in     chan finish
 	status outage
 	log    hclog.Logger
@@ -36,9 +37,9 @@ const (
 	commitTimeout = 5 * time.Second
 )
 
-func newFinisher(store host.JobStore, busy func() int, log hclog.Logger) *finisher {
+func newFinisher(store host.JobStore, busy func() int, freed func(), log hclog.Logger) *finisher {
 	return &finisher{
-		store: store, busy: busy, in: make(chan finish),
+		store: store, busy: busy, freed: freed, in: make(chan finish),
 		status: outage{log: log, what: "store the results of finished jobs"},
 		log:    log,
 	}
@@ -94,6 +95,7 @@ func (f *finisher) commit(ctx context.Context, batch []finish) []finish {
 	lost, err := f.store.Finish(sctx, outcomes)
 	cancel()
 	if f.status.report(ctx, err) {
+		f.freed()
 		gone := make(map[host.Lease]bool, len(lost))
 		for _, l := range lost {
 			gone[l] = true

@@ -22,10 +22,12 @@ type relay struct {
 	gate    *gate
 	window  int
 	horizon time.Duration
+	caps    func() host.Caps
 	every   time.Duration
 	woken   chan struct{}
 	lost    atomic.Bool // the queue has forgotten what was rung
 	more    atomic.Bool // the window was full: jobs are ready
+	capped  atomic.Bool // a cap kept jobs back when it last looked
 	status  outage
 	meter   host.Meter
 	log     hclog.Logger
@@ -34,7 +36,7 @@ type relay struct {
 func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, cfg Config, log hclog.Logger) *relay {
 	return &relay{
 		store: store, bells: bells, plugins: plugins, gate: g,
-		window: cfg.Window, horizon: cfg.Horizon, every: cfg.Sweep,
+		window: cfg.Window, horizon: cfg.Horizon, caps: cfg.Caps, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
 		meter:  cfg.Meter,
@@ -55,6 +57,13 @@ const pace = 4 * time.Millisecond
 // claimed says that jobs were claimed: the window has room again.
 func (r *relay) claimed() {
 	if r.more.Load() {
+		r.wake()
+	}
+}
+
+// freed says that a job has ended, which counts for a cap no more.
+func (r *relay) freed() {
+	if r.capped.Load() {
 		r.wake()
 	}
 }
@@ -87,17 +96,16 @@ func (r *relay) run(ctx context.Context) {
 // look hands out one window and says when to look again if nobody wakes it, and
 // whether there were jobs.
 func (r *relay) look(ctx context.Context) (next time.Duration, found bool) {
-	horizon := r.horizon
-	if r.lost.Swap(false) {
-		horizon = time.Microsecond
-	}
-	out, err := r.store.Dispatch(ctx, r.plugins, r.window, horizon)
+	out, err := r.store.Dispatch(ctx, host.DispatchQuery{
+		Plugins: r.plugins, Window: r.window, Horizon: r.horizon, Again: r.lost.Swap(false), Caps: r.caps(),
+	})
 	if !r.status.report(ctx, err) {
 		// It may have marked jobs all the same, for which nobody rings now.
 		r.lost.Store(true)
 		return r.every, false
 	}
 	r.more.Store(out.More)
+	r.capped.Store(out.Capped)
 	if len(out.Bells) > 0 {
 		if err := r.bells.Ring(ctx, out.Bells); err != nil {
 			r.gate.report(ctx, err)

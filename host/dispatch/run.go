@@ -129,9 +129,22 @@ func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crash
 	o.Crashed = crashed
 	poison := crashed && c.Job.Crashes+1 >= host.CrashLimit
 	if !retryable || poison || c.Job.Attempt >= c.Job.MaxAttempts {
-		o.State = host.StateFailed
+		o.State, o.Dead = host.StateFailed, mendable(o.Error.Code, retryable)
 		return
 	}
 	o.State = host.StateQueued
 	o.RetryAfter = d.cfg.Backoff(c.Scan.Type).After(c.Job.Attempt)
+}
+
+// mendable reports whether an operator can do something about a job that failed
+// for good, and then requeue it. A request that was refused is refused again; so
+// is an archive that does not unpack, and what the plugin itself calls hopeless.
+func mendable(code host.ErrorCode, retryable bool) bool {
+	switch code {
+	case host.CodePluginRefused:
+		return false
+	case host.CodeInputUnusable, host.CodePluginFailed:
+		return retryable
+	}
+	return true
 }

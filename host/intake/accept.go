@@ -13,8 +13,10 @@ import (
 type Request struct {
 	Tenant  host.TenantID
 	Type    string
-	Project string          // "" for none
-	Options json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
+	Project string // "" for none
+	// Priority orders the tenant's own scans; "" is normal.
+	Priority host.Priority
+	Options  json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
@@ -58,6 +60,9 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	if err := CheckProject(req.Project); err != nil {
 		return host.Scan{}, err
 	}
+	if err := CheckPriority(req.Priority); err != nil {
+		return host.Scan{}, err
+	}
 	options, err := ParseOptions(req.Options)
 	if err != nil {
 		return host.Scan{}, err
@@ -67,7 +72,7 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	}
 	scan := host.Scan{
 		ID: host.NewScanID(), TenantID: req.Tenant, Type: t.Name, Project: req.Project,
-		Options: options, State: host.StateQueued,
+		Priority: req.Priority, Options: options, State: host.StateQueued,
 	}
 	for _, plugin := range t.Plugins {
 		scan.Jobs = append(scan.Jobs, host.Job{

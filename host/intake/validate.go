@@ -37,6 +37,14 @@ func CheckProject(name string) error {
 	return refuse(host.ErrInvalid, "", "project", "%.80q must match %s.", name, ProjectPattern)
 }
 
+// CheckPriority refuses what is no priority. "" is the normal one.
+func CheckPriority(p host.Priority) error {
+	if p == "" || p.Valid() {
+		return nil
+	}
+	return refuse(host.ErrInvalid, "", "priority", "%.40q must be one of high, normal and low.", string(p))
+}
+
 // ParseOptions checks one JSON object and gives it back in compact form, each
 // member once. Empty input and null give nil. Refused is what not every store
 // and plugin can take: NUL, lone surrogates and numbers beyond a double.

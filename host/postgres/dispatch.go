@@ -12,128 +12,285 @@ import (
 )
 
 // dispatchLock is the advisory lock under which one host at a time fills the
-// window, so that it is exact. It is held for one batch.
+// window, so that it and the caps are exact. It is held for one batch.
 const dispatchLock = `select pg_advisory_xact_lock(hashtext('securetag dispatch'))`
 
-// dispatch takes the window, the horizon in microseconds and the plugins, marks
-// jobs as handed out and returns them.
-//
-// Fair between tenants: it walks the tenants that have ready jobs (a loose
-// scan of jobs_ready, one step each), takes the oldest of each, and deals them
-// out in turns that begin behind what the tenant already has running or out.
-// A tenant with a thousand jobs waits behind its own, not before others.
-// Doorbells older than the horizon go first: they have had their turn.
-const dispatch = `
-with recursive tenant (id) as (
-    (select tenant_id from jobs where state = 'queued' and dispatched_at is null order by tenant_id limit 1)
-    union all
-    select (select j.tenant_id from jobs j
-            where j.state = 'queued' and j.dispatched_at is null and j.tenant_id > t.id
-            order by j.tenant_id limit 1)
-    from tenant t where t.id is not null
-), room as (
-    select greatest(0, $1::bigint - count(*)) as n from jobs
-    where state = 'queued' and dispatched_at is not null and dispatched_at > now() - $2 * interval '1 microsecond'
-      and plugin = any($3::text[])
-), ready as (
-    select id, 0 as turn, dispatched_at as since from jobs
-    where state = 'queued' and dispatched_at is not null and dispatched_at <= now() - $2 * interval '1 microsecond'
-      and plugin = any($3::text[]) and (deadline_at is null or deadline_at > now())
-    union all
-    select r.id, b.busy + r.n, r.run_at
-    from tenant t
-    cross join lateral (
-        select count(*) as busy from jobs j
-        where j.tenant_id = t.id and (j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null))
-    ) b
-    cross join lateral (
-        select o.id, o.run_at, row_number() over (order by o.run_at, o.id) as n from (
-            select k.id, k.run_at from unnest($3::text[]) as p (plugin) cross join lateral (
-                select j.id, j.run_at from jobs j
-                where j.tenant_id = t.id and j.plugin = p.plugin
-                  and j.state = 'queued' and j.dispatched_at is null and j.run_at <= now()
-                  and (j.deadline_at is null or j.deadline_at > now())
-                order by j.run_at, j.id limit (select n from room)
-            ) k
-            order by k.run_at, k.id limit (select n from room)
-        ) o
-    ) r
-    where t.id is not null
-), picked as (
-    select id from ready order by turn, since, id limit (select n from room)
-), locked as (
-    -- Looked at again once locked: a claim or a cancel may have come between.
-    select id from jobs where id in (select id from picked) and state = 'queued'
-      and (dispatched_at is null or dispatched_at <= now() - $2 * interval '1 microsecond')
-    for no key update skip locked
-)
-update jobs j set dispatched_at = now() from locked where j.id = locked.id
-returning j.id, j.plugin`
+// dispatchSettings are for the transactions that only mark jobs as handed out.
+// A mark that a crash of the server loses is rung again, so nobody waits for
+// the disk. Unlike every other statement it joins small sets that it has read
+// whole, which are best hashed.
+const dispatchSettings = `
+select set_config('synchronous_commit', 'off', true), set_config('enable_nestloop', 'off', true),
+       set_config('enable_hashjoin', 'on', true), set_config('enable_seqscan', 'on', true)`
 
-// afterDispatch takes the horizon in microseconds and the plugins and returns, of
-// the jobs that are left: whether any of these is ready, whether any is over its deadline, and the
-// microseconds until the next one is either (0: none waits).
-const afterDispatch = `
-with edge as (select now() - $1 * interval '1 microsecond' as horizon)
-select exists (select from jobs where state = 'queued' and dispatched_at is null and run_at <= now()
-               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now()))
-    or exists (select from jobs, edge where state = 'queued' and dispatched_at is not null and dispatched_at <= edge.horizon
-               and plugin = any($2::text[]) and (deadline_at is null or deadline_at > now())),
-    exists (select from jobs where state = 'queued' and deadline_at is not null and deadline_at <= now()),
+// dispatch takes the window, the horizon in microseconds, the plugins, whether
+// everything is to be rung again, the tenants' default cap, and names and caps
+// of plugins and of scan types. It marks jobs as handed out and returns them,
+// then one row without a job that says how it went (see handedOut).
+//
+// No part of it reads the backlog. It reads whole what is out or runs, which
+// slots and window bound, and lanes and turns, a few rows a tenant; of jobs it
+// reads by jobs_lane what may fit into the window.
+//
+// Tenants take turns by start-time fair queueing: a job takes 1/weight of a
+// turn, a tenant's next one begins where its last one ended but never before
+// the turn that is being served (moment), so that who was away saves nothing
+// up, and the earliest go first. Who was not served since it came goes before
+// others whose turn begins at the same time, the newest first: each is that
+// but once. Which of its jobs a tenant's turn is for, priority says, then age.
+//
+// A tenant's quota is more than its share of the window but not all of it, lest
+// every one reads as many jobs as there is room. It can leave room for others
+// empty; the caller comes again then. Caps are looked at in order of turns, so
+// the first of each lane that is not full is never turned away.
+const dispatch = `
+with busy as materialized (
+    -- What no living host rings for any more holds no cap: it would for ever.
+    select id, tenant_id, plugin, scan_type, deadline_at, dispatched_at as rung_at,
+           ($4 or dispatched_at <= now() - $2 * interval '1 microsecond') as lost
+    from jobs
+    where (state = 'running' or (state = 'queued' and dispatched_at is not null))
+      and (dispatched_at is null or plugin = any($3::text[]) or dispatched_at > now() - 2 * $2 * interval '1 microsecond')
+), room as materialized (
+    select greatest(0, $1::bigint - count(*))::int as n from busy where rung_at is not null and not lost and plugin = any($3::text[])
+), plugin_room as materialized (
+    select c.name, c.cap - (select count(*) from busy b where b.plugin = c.name) as n from unnest($6::text[], $7::int[]) as c (name, cap)
+), type_room as materialized (
+    select c.name, c.cap - (select count(*) from busy b where b.scan_type = c.name) as n from unnest($8::text[], $9::int[]) as c (name, cap)
+), plugin (names) as materialized (
+    select array(` + unpausedPlugins + `)
+), lost as materialized (
+    -- They have had their turn and count for the caps already.
+    select id, rung_at from busy
+    where lost and plugin = any((select names from plugin)::text[]) and ` + typeUnpaused + `
+      and (deadline_at is null or deadline_at > now())
+), lane as materialized (
+    select tenant_id, plugin, scan_type, priority, since, empty_at from lanes
+    where (select n from room) > 0 -- most calls end here, with the window full
+      and wake_at = '-infinity' and plugin = any((select names from plugin)::text[]) and ` + typeUnpaused + `
+      and plugin <> all (array(select name from plugin_room where n <= 0))
+      and scan_type <> all (array(select name from type_room where n <= 0))
+), moment as materialized (
+    select coalesce(max(began), 0) as turn from turns
+), tenant as materialized (
+    select l.tenant_id, l.live, t.weight, l.since, case when l.since <= u.served_at then u.served_at end as served_at,
+           greatest(coalesce(u.ends, 0), (select turn from moment)) as starts,
+           coalesce(nullif(coalesce(t.concurrency, $5::int), 0), 2147483647) - coalesce(b.n, 0) as free
+    from (select tenant_id, min(since) as since, bool_or(empty_at is null) as live from lane group by tenant_id) l
+    join tenants t on t.id = l.tenant_id
+    left join turns u on u.tenant_id = l.tenant_id
+    left join (select tenant_id, count(*) as n from busy group by tenant_id) b on b.tenant_id = l.tenant_id
+    where coalesce(nullif(coalesce(t.concurrency, $5::int), 0), 2147483647) > coalesce(b.n, 0)
+), chosen as materialized (
+    (select * from tenant where live order by starts, served_at nulls first, since desc, tenant_id limit (select n from room))
+    union all
+    -- Lanes that were empty may have been given a job while they were found so.
+    (select * from tenant where not live order by random() limit 64)
+), quota as materialized (
+    select c.*, least(c.free, r.n, 1 + ceil(2 * r.n * c.weight / greatest(s.weight, c.weight)))::int as n
+    from chosen c, room r, (select coalesce(sum(weight), 0) as weight from chosen where live) s
+), probe as materialized (
+    select q.*, l.plugin, l.scan_type, l.priority, j.id, j.run_at, j.run_at <= now() as ready
+    from quota q join lane l on l.tenant_id = q.tenant_id
+    left join lateral (
+        select j.id, j.run_at from jobs j
+        where j.tenant_id = l.tenant_id and j.plugin = l.plugin and j.scan_type = l.scan_type and j.priority = l.priority
+          and j.state = 'queued' and j.dispatched_at is null and (j.deadline_at is null or j.deadline_at > now())
+        order by j.run_at, j.id limit q.n + 1
+    ) j on true
+), turn as materialized (
+    select p.*, p.starts + (p.k - 1) / p.weight as begins
+    from (select *, row_number() over (partition by tenant_id order by priority, run_at, id) as k from probe where ready) p
+    where p.k <= p.n
+), allowed as (
+    select * from turn where (select count(*) from plugin_room) + (select count(*) from type_room) = 0
+    union all
+    select a.* from turn a join (
+        select id, plugin, scan_type,
+               row_number() over (partition by plugin order by begins, served_at nulls first, since desc, tenant_id, k) as of_plugin,
+               row_number() over (partition by scan_type order by begins, served_at nulls first, since desc, tenant_id, k) as of_type
+        from turn where (select count(*) from plugin_room) + (select count(*) from type_room) > 0
+    ) o on o.id = a.id
+    where o.of_plugin <= coalesce((select n from plugin_room where name = o.plugin), 2147483647)
+      and o.of_type <= coalesce((select n from type_room where name = o.scan_type), 2147483647)
+), picked as materialized (
+    select * from allowed order by begins, served_at nulls first, since desc, tenant_id, k
+    limit greatest(0, (select n from room) - (select count(*) from lost))
+), locked as materialized (
+    -- Looked at again once locked: a claim or a cancel may have come between.
+    select id from jobs
+    where id = any(array(select id from picked union all (select id from lost order by rung_at, id limit (select n from room))))
+      and state = 'queued' and (dispatched_at is null or $4 or dispatched_at <= now() - $2 * interval '1 microsecond')
+    for no key update skip locked
+), done as (
+    update jobs set dispatched_at = now() where id = any(array(select id from locked)) returning id, plugin
+), charged as (
+    insert into turns as u (tenant_id, began, ends, served_at)
+    select p.tenant_id, max(p.begins), max(p.begins + 1 / p.weight), now() from picked p group by p.tenant_id
+    on conflict (tenant_id) do update set began = excluded.began, ends = excluded.ends, served_at = excluded.served_at
+), seen as materialized (
+    select p.tenant_id, p.plugin, p.scan_type, p.priority, count(*) filter (where p.ready) as ready,
+           count(*) filter (where p.ready) > count(k.id) as more, min(p.run_at) filter (where not p.ready) as next
+    from probe p left join picked k on k.id = p.id
+    group by p.tenant_id, p.plugin, p.scan_type, p.priority
+), change as materialized (
+    -- An accept that is under way holds the row: it has something for it.
+    select l.tenant_id, l.plugin, l.scan_type, l.priority, s.more,
+           s.ready = 0 and coalesce(l.empty_at < now() - interval '2 seconds', false) as gone
+    from seen s join lanes l on l.tenant_id = s.tenant_id and l.plugin = s.plugin and l.scan_type = s.scan_type
+        and l.priority = s.priority and l.wake_at = '-infinity'
+    where case when s.more then l.empty_at is not null
+        else l.empty_at is null or (l.empty_at < now() - case when s.ready > 0 then interval '1 second' else interval '2 seconds' end) end
+    for no key update of l skip locked
+), marked as (
+    update lanes l set empty_at = case when not c.more then now() end from change c
+    where not c.gone and l.tenant_id = c.tenant_id and l.plugin = c.plugin and l.scan_type = c.scan_type
+      and l.priority = c.priority and l.wake_at = '-infinity'
+), dropped as (
+    delete from lanes l using change c
+    where c.gone and l.tenant_id = c.tenant_id and l.plugin = c.plugin and l.scan_type = c.scan_type
+      and l.priority = c.priority and l.wake_at = '-infinity'
+), woken as (
+    delete from lanes l using seen s
+    where not s.more and l.tenant_id = s.tenant_id and l.plugin = s.plugin and l.scan_type = s.scan_type
+      and l.priority = s.priority and l.wake_at > '-infinity' and l.wake_at is distinct from s.next
+), resting as (
+    insert into lanes (tenant_id, plugin, scan_type, priority, wake_at)
+    select tenant_id, plugin, scan_type, priority, next from seen where not more and next is not null
+    on conflict do nothing
+)
+select id, plugin, false, false, false, false, 0::bigint from done
+union all
+select null, null,
+    exists (select from plugin_room where n <= 0) or exists (select from type_room where n <= 0)
+        or (select count(distinct tenant_id) from lane) > (select count(*) from tenant)
+        or exists (select from seen s join quota q on q.tenant_id = s.tenant_id where s.more and q.n = q.free),
+    (select n from room) <= (select count(*) from picked) + (select count(*) from lost),
+    (select count(*) from picked) > 0,
+    (select count(*) from lost) > (select n from room) or exists (select from seen where more)
+        or (select count(*) from tenant where live) > (select n from room)
+        or (select n from room) = 0 and exists (
+            select from lanes where wake_at = '-infinity' and empty_at is null and plugin = any((select names from plugin)::text[]) and ` + typeUnpaused + `),
     coalesce((extract(epoch from least(
-        (select min(run_at) from jobs where state = 'queued' and dispatched_at is null and run_at > now()) - now(),
-        (select min(dispatched_at) from jobs, edge where state = 'queued' and dispatched_at is not null and dispatched_at > edge.horizon)
-            - (select horizon from edge),
-        (select min(deadline_at) from jobs where state = 'queued' and deadline_at is not null and deadline_at > now()) - now()
-    )) * 1000000)::bigint, 0)`
+        (select min(rung_at) from busy where not lost) + $2 * interval '1 microsecond',
+        (select case when exists (select from done) then now() + $2 * interval '1 microsecond' end),
+        (select min(next) from seen where not more),
+        (select min(wake_at) from lanes where wake_at > now()),
+        (select min(deadline_at) from jobs where state = 'queued' and deadline_at > now())
+    ) - now()) * 1000000)::bigint, 0)`
+
+// wakeLanes makes the resting lanes live whose time has come.
+const wakeLanes = `
+with due as (
+    delete from lanes where wake_at > '-infinity' and wake_at <= now() returning tenant_id, plugin, scan_type, priority
+)
+insert into lanes (tenant_id, plugin, scan_type, priority)
+select distinct tenant_id, plugin, scan_type, priority from due order by 1, 2, 3, 4
+on conflict (tenant_id, plugin, scan_type, priority, wake_at) do update set empty_at = null`
+
+// anyOverdue says whether a queued job is over its deadline.
+const anyOverdue = `select exists (select from jobs where state = 'queued' and deadline_at <= now())`
 
 // overdueAtOnce bounds one transaction of Dispatch that ends overdue jobs.
 const overdueAtOnce = 500
 
+// fills bounds the statements of one Dispatch.
+const fills = 8
+
+// handedOut is what one statement did.
+type handedOut struct {
+	bells   []host.Doorbell
+	capped  bool // caps keep something back, or may
+	full    bool // the window is
+	some    bool // it handed out something that had not been out
+	more    bool // ready jobs were left
+	overdue bool
+	next    time.Duration
+}
+
 // Dispatch implements host.JobStore.
-func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (host.Dispatched, error) {
+func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispatched, error) {
 	var out host.Dispatched
-	var overdue bool
-	err := s.batch(ctx, "dispatch", func(b *pgx.Batch) {
-		b.Queue(dispatchLock)
-		b.Queue(dispatch, max(window, 0), record.Micros(horizon), record.CleanAll(plugins)).Query(func(rows pgx.Rows) (err error) {
-			out.Bells, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (d host.Doorbell, err error) {
-				return d, r.Scan(&d.Job, &d.Plugin)
-			})
-			return err
-		})
-		b.Queue(afterDispatch, record.Micros(horizon), record.CleanAll(plugins)).QueryRow(func(row pgx.Row) error {
-			var next int64
-			err := row.Scan(&out.More, &overdue, &next)
-			out.Next = time.Duration(next) * time.Microsecond
-			return err
-		})
-	})
-	if err != nil {
-		return host.Dispatched{}, err
+	var last handedOut
+	for range fills {
+		one, err := s.handOut(ctx, q)
+		if err != nil && len(out.Bells) == 0 {
+			return host.Dispatched{}, err
+		}
+		if err != nil {
+			return out, nil //nolint:nilerr // the bells are marked as handed out: they must be rung
+		}
+		last = one
+		out.Bells = append(out.Bells, one.bells...)
+		q.Again = false
+		if one.full || !one.some || !one.more {
+			break
+		}
 	}
-	for overdue {
+	out.More, out.Capped, out.Next = last.full && last.more, last.capped, last.next
+	for last.overdue {
 		n, err := s.sweep(ctx, "end overdue jobs", pickOverdue, timeOut, overdueAtOnce)
 		if err != nil {
-			// The bells are marked as handed out: they must still be rung. The
-			// overdue jobs are found again by the next call.
+			// As above. The overdue jobs are found again by the next call.
 			return out, nil //nolint:nilerr // said above
 		}
-		overdue = n == overdueAtOnce
+		last.overdue = n == overdueAtOnce
 	}
 	return out, nil
 }
 
-// Undispatch implements host.JobStore.
+func (s *Store) handOut(ctx context.Context, q host.DispatchQuery) (h handedOut, err error) {
+	plugins, pluginCaps := caps(q.Caps.Plugins)
+	types, typeCaps := caps(q.Caps.ScanTypes)
+	err = s.batch(ctx, "dispatch", func(b *pgx.Batch) {
+		h = handedOut{}
+		b.Queue(dispatchLock)
+		b.Queue(dispatchSettings)
+		b.Queue(wakeLanes)
+		b.Queue(dispatch, max(q.Window, 0), record.Micros(q.Horizon), record.CleanAll(q.Plugins), q.Again,
+			max(q.Caps.Tenant, 0), plugins, pluginCaps, types, typeCaps).Query(h.read)
+		b.Queue(anyOverdue).QueryRow(func(row pgx.Row) error { return row.Scan(&h.overdue) })
+	})
+	return h, err
+}
+
+func (h *handedOut) read(rows pgx.Rows) error {
+	var id, plugin *string
+	var capped, full, some, more bool
+	var next int64
+	_, err := pgx.ForEachRow(rows, []any{&id, &plugin, &capped, &full, &some, &more, &next}, func() error {
+		if id == nil {
+			h.capped, h.full, h.some, h.more, h.next = capped, full, some, more, time.Duration(next)*time.Microsecond
+			return nil
+		}
+		h.bells = append(h.bells, host.Doorbell{Job: host.JobID(*id), Plugin: *plugin})
+		return nil
+	})
+	return err
+}
+
+// caps gives the names and caps of those that have one.
+func caps(of map[string]int) (names []string, most []int32) {
+	names, most = []string{}, []int32{}
+	for name, n := range of {
+		if n > 0 {
+			names, most = append(names, record.Clean(name)), append(most, int32(min(n, 1<<30)))
+		}
+	}
+	return names, most
+}
+
+// Undispatch implements host.JobStore. The jobs' lanes come back by a trigger.
+// Their tenants have lost a turn, which is not worth keeping account of.
 func (s *Store) Undispatch(ctx context.Context, jobs []host.JobID) error {
 	list := ids(jobs)
 	if len(list) == 0 {
 		return nil
 	}
-	return s.do(ctx, fmt.Sprintf("take back %d doorbells", len(list)), func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, `update jobs set dispatched_at = null where id in (
+	return s.batch(ctx, fmt.Sprintf("take back %d doorbells", len(list)), func(b *pgx.Batch) {
+		b.Queue(dispatchSettings)
+		b.Queue(`update jobs set dispatched_at = null where id in (
 			select id from jobs where id = any($1::text[]::uuid[]) and dispatched_at is not null
 			order by id for no key update)`, list)
-		return err
 	})
 }

@@ -1,9 +1,18 @@
 package postgres
 
+import "time"
+
+// Overviews are the statements that must never read the jobs that have ended,
+// with arguments.
+var Overviews = map[string][]any{
+	stats:       nil,
+	deadLetters: {"", "", "", time.Now(), "ffffffff-ffff-ffff-ffff-ffffffffffff", 50},
+}
+
 // Fenced are the statements that must find a job by its primary key whatever
 // the statistics say, for the test that asks the planner.
 var Fenced = map[string]string{
-	"claim": claim, "heartbeat": heartbeat, "finish": finish, "insertFindings": insertFindings,
+	"claim": claim, "heartbeat": heartbeat, "finish": finish, "finishNoting": finishNoting, "insertFindings": insertFindings,
 }
 
 // Retained are those of retention, which must find what is old by an index.
@@ -11,3 +20,15 @@ var Retained = map[string]string{
 	"pickOldScans": pickOldScans, "pickOldArchives": pickOldArchives, "dropFindings": dropFindings,
 	"dropScans": dropScans, "dropArchives": dropArchives, "unusedBlobs": unusedBlobs,
 }
+
+// The statements that look for work, for the same test, and what Accept does for
+// lanes.
+const (
+	DispatchStatement = dispatch
+	DispatchSettings  = dispatchSettings
+	PickExpired       = pickExpired
+	PickOverdue       = pickOverdue
+	Releasable        = releasable
+	MendLanes         = mendLanes
+	KeepLanes         = keepLanes
+)

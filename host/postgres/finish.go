@@ -54,25 +54,45 @@ func queueSettle(b *pgx.Batch, jobs []string) {
 
 // finish takes, as arrays, leases ($1-$3), states, errors, whether it crashed,
 // progress ("" keeps the last), the retry's delay in microseconds and whether
-// the attempt is given back. It returns the jobs it changed. A retry becomes
-// canceled when that was asked for, and failed when nothing is left to try:
-// the dispatcher decides the same, and here it cannot be wrong.
-const finish = `
+// the attempt is given back, and whether a job that fails is a dead letter. It
+// returns the jobs it changed. A retry becomes canceled when that was asked for,
+// and failed when nothing is left to try: the dispatcher decides the same, and
+// here it cannot be wrong.
+const finish = heldOutcomes + `
+` + endHeld + `
+returning j.id, j.lease_epoch`
+
+// finishNoting is finish with a row of history for each attempt that delivers
+// nothing.
+const finishNoting = heldOutcomes + `, ended as (
+` + endHeld + `
+returning j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.state,
+    h.tried, h.owner, h.began, h.crashed, h.release, h.error
+), noted as (
+    insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, state, crashed, released, error)
+    select scan_id, tenant_id, id, lease_epoch, tried, owner, began, state, crashed, release, error
+    from ended where state not in ('succeeded', 'partial')
+)
+select id, lease_epoch from ended`
+
+const heldOutcomes = `
 with held as (
-    select j.id, j.scan_id, j.lease_epoch, o.error, o.crashed, o.progress, o.delay, o.release, case
+    select j.id, j.scan_id, j.lease_epoch, o.error, o.crashed, o.progress, o.delay, o.release, o.dead,
+        j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began, case
             when o.state <> 'queued' then o.state
             when s.cancel_requested_at is not null then 'canceled'
             when not o.release and (j.attempt >= j.max_attempts or j.crashes + o.crashed::int >= 3) then 'failed'
             else 'queued'
         end as state
     from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[], $5::text[], $6::bool[],
-                $7::text[], $8::bigint[], $9::bool[])
-        as o (job, epoch, lease, state, error, crashed, progress, delay, release)
+                $7::text[], $8::bigint[], $9::bool[], $10::bool[])
+        as o (job, epoch, lease, state, error, crashed, progress, delay, release, dead)
     join jobs j on j.id = o.job and j.lease_epoch = o.epoch and j.lease_id = o.lease
     join scans s on s.id = j.scan_id
     order by j.id for no key update of j
-)
-update jobs j set state = h.state,
+)`
+
+const endHeld = `update jobs j set state = h.state,
     attempt = j.attempt - h.release::int,
     -- A job whose first attempt is given back has not begun: the time in which
     -- no host is there to run it is not its own.
@@ -85,6 +105,7 @@ update jobs j set state = h.state,
     run_at = case when h.state = 'queued' then now() + h.delay * interval '1 microsecond' else j.run_at end,
     finished_at = case when h.state = 'queued' then null else now() end,
     result_epoch = case when h.state in ('succeeded', 'partial') then j.lease_epoch end,
+    dead_at = case when h.state = 'failed' and h.dead then now() end,
     critical = c.critical, high = c.high, medium = c.medium, low = c.low, info = c.info, unknown = c.unknown
 from held h cross join lateral (
     select count(*) filter (where f.severity = 0) as critical, count(*) filter (where f.severity = 1) as high,
@@ -94,8 +115,7 @@ from held h cross join lateral (
     where h.state in ('succeeded', 'partial')
       and f.scan_id = h.scan_id and f.job_id = h.id and f.lease_epoch = h.lease_epoch
 ) c
-where j.id = h.id
-returning j.id, j.lease_epoch`
+where j.id = h.id`
 
 // outcomeRows are outcomes as arrays.
 type outcomeRows struct {
@@ -104,7 +124,9 @@ type outcomeRows struct {
 	state, progress  []string
 	fault            []*string
 	crashed, release []bool
+	dead             []bool
 	delay            []int64
+	noting           bool // an attempt delivers nothing
 }
 
 func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
@@ -122,9 +144,19 @@ func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
 		}
 		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, record.JobError(o.Error))
 		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
+		r.dead, r.noting = append(r.dead, retry || o.Dead), r.noting || !record.Delivers(o.State)
 		r.delay = append(r.delay, max(0, record.Micros(o.RetryAfter)))
 	}
 	return r
+}
+
+// statement keeps history only where there is some: the way of a job that
+// succeeds does not touch that table.
+func (r outcomeRows) statement() string {
+	if r.noting {
+		return finishNoting
+	}
+	return finish
 }
 
 // Finish implements host.JobStore. An outcome that comes twice counts once;
@@ -147,13 +179,16 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 			if len(r.findings.id) > 0 {
 				b.Queue(insertFindings, r.findings.args(l)...)
 			}
-			b.Queue(finish, l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release).
+			b.Queue(r.statement(), l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release, r.dead).
 				Query(func(rows pgx.Rows) error {
 					var k key
 					_, err := pgx.ForEachRow(rows, []any{&k.job, &k.epoch}, func() error { stored[k] = true; return nil })
 					return err
 				})
 			queueSettle(b, l.job)
+			if r.noting {
+				b.Queue(trimHistory, l.job)
+			}
 		})
 		if err != nil {
 			return nil, err

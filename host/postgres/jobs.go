@@ -24,13 +24,13 @@ const claim = `
 with picked as (
     select id from jobs
     where id = any($1::text[]::uuid[]) and state = 'queued' and run_at <= now()
-      and (deadline_at is null or deadline_at > now())
+      and (deadline_at is null or deadline_at > now()) and ` + unpaused + `
     order by id for no key update
 ), claimed as (
     update jobs j set state = 'running', attempt = j.attempt + 1, progress = '{}',
         lease_epoch = j.lease_epoch + 1, lease_id = gen_random_uuid(), lease_owner = $2,
         lease_expires_at = now() + $3 * interval '1 microsecond', dispatched_at = null,
-        started_at = coalesce(j.started_at, now()),
+        started_at = coalesce(j.started_at, now()), claimed_at = now(),
         deadline_at = coalesce(j.deadline_at, now() + j.timeout_us * interval '1 microsecond')
     from picked where j.id = picked.id
     returning j.*
@@ -92,15 +92,14 @@ func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
 }
 
 // heartbeat takes leases ($1-$3), progress ($4) and the length in microseconds.
-// It returns the jobs whose lease is held and has not run out. The coalesce
-// keeps the planner from the index on lease_expires_at: with statistics from
-// an idle time it would read every running job there, for every lease.
+// It returns the jobs whose lease is held and has not run out. No index holds
+// what it writes.
 const heartbeat = `
 with held as (
     select j.id, l.progress, s.cancel_requested_at is not null as cancel
     from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[]) as l (job, epoch, lease, progress)
     join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease
-        and coalesce(j.lease_expires_at, '-infinity') > now()
+        and j.lease_expires_at > now()
     join scans s on s.id = j.scan_id
     order by j.id for no key update of j
 )

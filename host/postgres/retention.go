@@ -78,15 +78,13 @@ func pickOld(ctx context.Context, tx pgx.Tx, pick string, age time.Duration, lim
 	return old, err
 }
 
-// pickOldArchives is pickOldScans for the scans whose archive is still there.
-//
-// Dead letters: a scan with a job that an operator may still requeue keeps its
-// archive until the job is dropped or the scan itself goes. That condition on
-// its jobs belongs here, and in package sqlite.
+// pickOldArchives is pickOldScans for the scans whose archive is still there. One
+// with a dead letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
 where s.finished_at < now() - $1 * interval '1 microsecond'
   and s.archive is not null and s.archive_removed_at is null
+  and not exists (select from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
 order by s.finished_at limit $2 for no key update skip locked`
 
 // dropArchives takes scan ids.

@@ -20,22 +20,25 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 	return r.Value()
 }
 
-// accept takes, as arrays, the scans' columns ($1-$9) and those of their jobs
-// ($10-$16). It returns the time.
+// accept takes, as arrays, the scans' columns ($1-$10) and those of their jobs
+// ($11-$19). It returns the time.
 const accept = `
 with s as (
-    insert into scans (id, tenant_id, type, project, archive, archive_blob, archive_data, url, options)
-    select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[],
-                         $8::text[], $9::text[])
+    insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, archive_data, url, options)
+    select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[],
+                         $8::bytea[], $9::text[], $10::text[])
 ), j as (
-    insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
-    select * from unnest($10::text[]::uuid[], $11::text[]::uuid[], $12::text[]::uuid[], $13::int[], $14::text[], $15::int[], $16::bigint[])
-)
+    insert into jobs (id, tenant_id, scan_id, scan_type, priority, ordinal, plugin, max_attempts, timeout_us)
+    select * from unnest($11::text[]::uuid[], $12::text[]::uuid[], $13::text[]::uuid[], $14::text[], $15::smallint[], $16::int[],
+                         $17::text[], $18::int[], $19::bigint[])
+    returning tenant_id, plugin, scan_type, priority
+), ` + keepLanes + `
 select now()`
 
 // scanRows are scans and their jobs as arrays.
 type scanRows struct {
 	id, tenant, kind, project []string
+	priority                  []int16
 	archive, url, options     []*string
 	blob                      []*string
 	data                      [][]byte
@@ -43,19 +46,22 @@ type scanRows struct {
 }
 
 type jobRows struct {
-	id, tenant, scan, plugin []string
-	ordinal, attempts        []int32
-	timeout                  []int64
+	id, tenant, scan, kind, plugin []string
+	priority                       []int16
+	ordinal, attempts              []int32
+	timeout                        []int64
 }
 
 func (r *scanRows) add(s host.Scan) {
 	archive, url, options := record.Input(s)
 	r.id, r.tenant = append(r.id, string(s.ID)), append(r.tenant, string(s.TenantID))
 	r.kind, r.project = append(r.kind, s.Type), append(r.project, s.Project)
+	r.priority = append(r.priority, int16(s.Priority.Rank()))
 	r.archive, r.url, r.options = append(r.archive, archive), append(r.url, url), append(r.options, options)
 	r.blob, r.data = append(r.blob, record.Blob(s)), append(r.data, record.ArchiveData(s))
 	for i, j := range s.Jobs {
 		r.jobs.id, r.jobs.tenant, r.jobs.scan = append(r.jobs.id, string(j.ID)), append(r.jobs.tenant, string(s.TenantID)), append(r.jobs.scan, string(s.ID))
+		r.jobs.kind, r.jobs.priority = append(r.jobs.kind, s.Type), append(r.jobs.priority, int16(s.Priority.Rank()))
 		r.jobs.ordinal, r.jobs.plugin = append(r.jobs.ordinal, int32(i)), append(r.jobs.plugin, j.Plugin)
 		r.jobs.attempts, r.jobs.timeout = append(r.jobs.attempts, int32(j.MaxAttempts)), append(r.jobs.timeout, record.Micros(j.Timeout))
 	}
@@ -76,8 +82,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 	}
 	var now time.Time
 	err = s.do(ctx, op, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.archive, r.blob, r.data, r.url, r.options,
-			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.ordinal, r.jobs.plugin, r.jobs.attempts, r.jobs.timeout).Scan(at(&now))
+		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
+			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.kind, r.jobs.priority, r.jobs.ordinal, r.jobs.plugin,
+			r.jobs.attempts, r.jobs.timeout).Scan(at(&now))
 	})
 	if err != nil {
 		return nil, err

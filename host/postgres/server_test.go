@@ -29,9 +29,12 @@ func TestServerGoesAndComesBack(t *testing.T) {
 			_, err := s.Claim(t.Context(), "a", []host.JobID{scan.Jobs[0].ID}, time.Minute)
 			return err
 		},
-		"Dispatch": func() error { _, err := s.Dispatch(t.Context(), []string{"p"}, 1, time.Minute); return err },
-		"Expire":   func() error { _, err := s.Expire(t.Context(), 1); return err },
-		"Accept":   func() error { _, err := s.Accept(t.Context(), []host.Scan{scan}); return err },
+		"Dispatch": func() error {
+			_, err := s.Dispatch(t.Context(), host.DispatchQuery{Plugins: []string{"p"}, Window: 1, Horizon: time.Minute})
+			return err
+		},
+		"Expire": func() error { _, err := s.Expire(t.Context(), 1); return err },
+		"Accept": func() error { _, err := s.Accept(t.Context(), []host.Scan{scan}); return err },
 	}
 	for name, call := range calls {
 		err := call()

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,9 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	pool *pgxpool.Pool
 	cfg  Config
+
+	mending sync.Mutex
+	mended  laneKey // where MendLanes was last
 }
 
 // Open connects, waiting a while for a server that is still starting, and

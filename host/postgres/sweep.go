@@ -10,16 +10,38 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// pickExpired takes a limit and locks jobs whose lease ran out, with their
+// pickExpired (of what jobs_busy holds) takes a limit and locks jobs whose lease ran out, with their
 // scans. It skips what is locked: somebody else is at it.
 const pickExpired = `
 select j.id from jobs j join scans s on s.id = j.scan_id
-where j.lease_expires_at < now()
+where (j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null)) and j.lease_expires_at < now()
 order by j.lease_expires_at limit $1 for no key update of j, s skip locked`
+
+// noteEnded encloses a statement that takes running jobs from their host, and
+// keeps the attempts that end with it; they all crashed.
+const (
+	noteEnded  = `with ended as (`
+	asReleased = ` returning j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.state, n.tried, n.owner, n.began, true as released, j.error
+)` + insertEnded
+	asExpired = ` returning j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.state, n.tried, n.owner, n.began, false as released, j.error
+)` + insertEnded
+	insertEnded = `
+insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, state, crashed, released, error)
+select scan_id, tenant_id, id, lease_epoch, tried, owner, began, state, true, released and state <> 'failed',
+    case when state in ('failed', 'timed_out') or not released and state = 'queued' then error end
+from ended`
+	// attemptColumns are of the attempt that is being ended.
+	attemptColumns = `j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began`
+)
+
+// trimHistory takes job ids and drops what is over host.MaxHistory.
+const trimHistory = `
+delete from attempts a using jobs j
+where j.id = any($1::text[]::uuid[]) and a.scan_id = j.scan_id and a.job_id = j.id and a.lease_epoch <= j.lease_epoch - 100`
 
 // expire takes job ids that pickExpired locked. The host that ran them counts
 // as crashed: input that kills hosts must not go round for ever.
-const expire = `
+const expire = noteEnded + `
 update jobs j set state = n.state, crashes = j.crashes + 1,
     lease_id = null, lease_owner = null, lease_expires_at = null,
     run_at = case when n.state = 'queued' then now() else j.run_at end,
@@ -30,9 +52,10 @@ update jobs j set state = n.state, crashes = j.crashes + 1,
             'its time limit passed, and the host that ran it did not answer any more')::text
         else json_build_object('code', 'lease_expired', 'attempt', j.attempt, 'message',
             'the host that ran it stopped or was cut off')::text
-    end
+    end,
+    dead_at = case when n.state = 'failed' then now() end
 from (
-    select j.id, case
+    select j.id, ` + attemptColumns + `, case
         when s.cancel_requested_at is not null then 'canceled'
         when j.deadline_at <= now() then 'timed_out'
         when j.attempt >= j.max_attempts or j.crashes + 1 >= 3 then 'failed'
@@ -40,7 +63,7 @@ from (
     from jobs j join scans s on s.id = j.scan_id
     where j.id = any($1::text[]::uuid[])
 ) n
-where j.id = n.id`
+where j.id = n.id` + asExpired
 
 // Expire implements host.JobStore.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
@@ -75,6 +98,7 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 			b := &pgx.Batch{}
 			b.Queue(change, jobs)
 			queueSettle(b, jobs)
+			b.Queue(trimHistory, jobs)
 			return tx.SendBatch(ctx, b).Close()
 		})
 	})
@@ -86,7 +110,7 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 
 // release takes job ids and an owner that is dead. As with expire, the input may
 // be what killed it.
-const release = `
+const release = noteEnded + `
 update jobs j set state = n.state, crashes = j.crashes + 1,
     attempt = j.attempt - (n.state <> 'failed')::int,
     started_at = case when n.state = 'queued' and j.attempt = 1 then null else j.started_at end,
@@ -95,16 +119,22 @@ update jobs j set state = n.state, crashes = j.crashes + 1,
     run_at = case when n.state = 'queued' then now() else j.run_at end,
     finished_at = case when n.state = 'queued' then null else now() end,
     error = case when n.state = 'failed' then json_build_object('code', 'lease_expired', 'attempt', j.attempt, 'message',
-        'its host died each of the three times that it ran')::text else j.error end
+        'its host died each of the three times that it ran')::text else j.error end,
+    dead_at = case when n.state = 'failed' then now() end
 from (
-    select j.id, case
+    select j.id, ` + attemptColumns + `, case
         when s.cancel_requested_at is not null then 'canceled'
         when j.crashes + 1 >= 3 then 'failed'
         else 'queued' end as state
     from jobs j join scans s on s.id = j.scan_id
     where j.id = any($1::text[]::uuid[])
 ) n
-where j.id = n.id and j.lease_owner = $2`
+where j.id = n.id and j.lease_owner = $2` + asReleased
+
+// releasable takes an owner; it reads what jobs_busy holds.
+const releasable = `
+select id from jobs where (state = 'running' or (state = 'queued' and dispatched_at is not null)) and lease_owner = $1
+order by id`
 
 // ReleaseOwner implements host.JobStore. What others hold locked is waited for:
 // the owner is dead, and this must find all of it.
@@ -114,7 +144,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 	var jobs []string
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx,
-			`select id from jobs where lease_owner = $1 and lease_expires_at is not null order by id`, owner)
+			releasable, owner)
 		if err != nil {
 			return err
 		}
@@ -133,6 +163,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 			return rows.Err()
 		})
 		queueSettle(b, jobs)
+		b.Queue(trimHistory, jobs)
 	})
 	return n, err
 }

@@ -10,11 +10,41 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
+const tenantColumns = `id, name, created_at, weight, concurrency`
+
+func scanTenant(r pgx.CollectableRow) (t host.Tenant, err error) {
+	return t, r.Scan(&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency)
+}
+
 // CreateTenant implements host.TenantStore.
 func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	op := fmt.Sprintf("create tenant %q", t.Name)
+	share, err := record.Share(t.Share)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
 	return s.do(ctx, op, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, `insert into tenants (id, name) values ($1, $2)`, string(t.ID), record.Clean(t.Name))
+		_, err := s.pool.Exec(ctx, `insert into tenants (id, name, weight, concurrency) values ($1, $2, $3, $4)`,
+			string(t.ID), record.Clean(t.Name), share.Weight, share.Concurrency)
+		return err
+	})
+}
+
+// SetShare implements host.TenantStore.
+func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share) error {
+	op := fmt.Sprintf("set the share of tenant %.64q", string(t))
+	share, err := record.Share(share)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if !record.IsID(t) {
+		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	return s.do(ctx, op, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, `update tenants set weight = $2, concurrency = $3 where id = $1`, string(t), share.Weight, share.Concurrency)
+		if err == nil && tag.RowsAffected() == 0 {
+			return host.ErrNotFound
+		}
 		return err
 	})
 }
@@ -22,8 +52,12 @@ func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
 	err = s.do(ctx, fmt.Sprintf("find tenant %q", name), func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `select id, name, created_at from tenants where name = $1`, record.Clean(name)).
-			Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants where name = $1`, record.Clean(name))
+		if err != nil {
+			return err
+		}
+		t, err = pgx.CollectExactlyOneRow(rows, scanTenant)
+		return err
 	})
 	return t, err
 }
@@ -31,13 +65,11 @@ func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, e
 // Tenants implements host.TenantStore.
 func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	err = s.do(ctx, "list tenants", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `select id, name, created_at from tenants order by name collate "C"`)
+		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants order by name collate "C"`)
 		if err != nil {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (t host.Tenant, err error) {
-			return t, r.Scan(&t.ID, &t.Name, at(&t.CreatedAt))
-		})
+		all, err = pgx.CollectRows(rows, scanTenant)
 		return err
 	})
 	return all, err

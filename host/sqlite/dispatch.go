@@ -1,55 +1,39 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// candidate is a job that may be handed out.
-type candidate struct {
-	bell  host.Doorbell
-	turn  int
-	since int64
-}
-
 // Dispatch implements host.JobStore. It is fair between tenants as package
-// postgres says.
-func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, horizon time.Duration) (out host.Dispatched, err error) {
+// postgres says, turn by turn where that takes them all at once.
+func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (out host.Dispatched, err error) {
 	err = s.write(ctx, "dispatch", func(ctx context.Context, tx tx) error {
 		out = host.Dispatched{}
 		if err := tx.endOverdue(ctx); err != nil {
 			return err
 		}
-		edge := tx.now - record.Micros(horizon)
-		var busy int
-		err := tx.QueryRowContext(ctx, `select count(*) from jobs
-			where state = 'queued' and dispatched_at is not null and dispatched_at > ?
-			  and plugin in (select value from json_each(?))`, edge, list(plugins)).Scan(&busy)
-		if err != nil {
+		d := &dispatch{tx: tx, q: q, edge: tx.now - record.Micros(q.Horizon), rung: list(q.Plugins)}
+		if q.Again {
+			d.edge = tx.now
+		}
+		var err error
+		// PAUSES: none of the plugins that are paused; typeUnpaused does the rest.
+		if d.plugins, err = tx.unpausedPlugins(ctx, q.Plugins); err != nil {
 			return err
 		}
-		room := max(0, window-busy)
-		ready, err := tx.ready(ctx, plugins, edge, room)
-		if err != nil {
-			return err
+		for _, step := range []func(context.Context) error{d.readBusy, d.readLost, d.readLanes, d.deal, d.settle, d.after} {
+			if err := step(ctx); err != nil {
+				return err
+			}
 		}
-		ids := make([]host.JobID, 0, room)
-		for _, c := range ready[:min(room, len(ready))] {
-			ids, out.Bells = append(ids, c.bell.Job), append(out.Bells, c.bell)
-		}
-		if _, err := tx.ExecContext(ctx, `update jobs set dispatched_at = ? where id in (select value from json_each(?))`,
-			tx.now, list(ids)); err != nil {
-			return err
-		}
-		return tx.afterDispatch(ctx, plugins, edge, &out)
+		out = d.out
+		return nil
 	})
 	if err != nil {
 		return host.Dispatched{}, err
@@ -57,77 +41,182 @@ func (s *Store) Dispatch(ctx context.Context, plugins []string, window int, hori
 	return out, nil
 }
 
-// ready lists what may be handed out, in order: doorbells older than the
-// horizon, then tenants in turns that begin behind what each has running or out.
-func (tx tx) ready(ctx context.Context, plugins []string, edge int64, room int) (all []candidate, err error) {
-	err = rows(ctx, tx, func(r *sql.Rows) error {
-		var c candidate
-		err := r.Scan(&c.bell.Job, &c.bell.Plugin, &c.since)
-		all = append(all, c)
-		return err
-	}, `select id, plugin, dispatched_at from jobs
-		where state = 'queued' and dispatched_at is not null and dispatched_at <= ?
-		  and plugin in (select value from json_each(?)) order by dispatched_at, id limit ?`, edge, list(plugins), room)
-	for tenant := ""; err == nil; {
-		// A loose scan: one step for each tenant, whatever its backlog.
-		err = tx.QueryRowContext(ctx, `select tenant_id from jobs
-			where state = 'queued' and dispatched_at is null and tenant_id > ? order by tenant_id limit 1`, tenant).Scan(&tenant)
-		if errors.Is(err, sql.ErrNoRows) {
-			slices.SortFunc(all, func(a, b candidate) int {
-				return cmp.Or(cmp.Compare(a.turn, b.turn), cmp.Compare(a.since, b.since), cmp.Compare(a.bell.Job, b.bell.Job))
-			})
-			return all, nil
-		}
-		if err == nil {
-			all, err = tx.readyOf(ctx, tenant, plugins, room, all)
-		}
-	}
-	return nil, err
+// dispatch is one Dispatch under way.
+type dispatch struct {
+	tx
+	q       host.DispatchQuery
+	plugins []string // that are not paused
+	rung    string   // the caller's plugins, paused or not, as JSON
+	edge    int64    // doorbells rung until then are lost
+
+	room             int
+	tenant           map[host.TenantID]int // how many are out or run
+	plugin, scanType map[string]int
+	turns            turns
+	served           []*turn
+	lanes            []*lane // that were looked at
+	out              host.Dispatched
 }
 
-func (tx tx) readyOf(ctx context.Context, tenant string, plugins []string, room int, all []candidate) ([]candidate, error) {
-	var turn int
-	err := tx.QueryRowContext(ctx, `select count(*) from jobs
-		where tenant_id = ? and (state = 'running' or (state = 'queued' and dispatched_at is not null))`, tenant).Scan(&turn)
-	if err != nil {
-		return nil, err
-	}
-	err = rows(ctx, tx, func(r *sql.Rows) error {
-		turn++
-		c := candidate{turn: turn}
-		err := r.Scan(&c.bell.Job, &c.bell.Plugin, &c.since)
-		all = append(all, c)
-		return err
-	}, `select id, plugin, run_at from jobs
-		where tenant_id = ? and plugin in (select value from json_each(?))
-		  and state = 'queued' and dispatched_at is null and run_at <= ?
-		order by run_at, id limit ?`, tenant, list(plugins), tx.now, room)
-	return all, err
+// readBusy counts what is out or runs, and what room the window has.
+func (d *dispatch) readBusy(ctx context.Context) error {
+	d.tenant, d.plugin, d.scanType = map[host.TenantID]int{}, map[string]int{}, map[string]int{}
+	d.room = max(0, d.q.Window)
+	// What no living host rings for any more holds no cap: it would for ever.
+	gone := d.now - 2*record.Micros(d.q.Horizon)
+	return rows(ctx, d, func(r *sql.Rows) error {
+		var t host.TenantID
+		var plugin, scanType string
+		var n, out int
+		if err := r.Scan(&t, &plugin, &scanType, &n, &out); err != nil {
+			return err
+		}
+		d.tenant[t] += n
+		d.plugin[plugin] += n
+		d.scanType[scanType] += n
+		d.room = max(0, d.room-out)
+		return nil
+	}, `select tenant_id, plugin, scan_type, count(*),
+		count(*) filter (where dispatched_at > ?1 and plugin in (select value from json_each(?2)))
+		from jobs
+		where (state = 'running' or (state = 'queued' and dispatched_at is not null))
+		  and (dispatched_at is null or dispatched_at > ?3 or plugin in (select value from json_each(?2)))
+		group by tenant_id, plugin, scan_type`, d.edge, d.rung, gone)
 }
 
-// afterDispatch says what is left: whether anything is ready, and when the next
-// job becomes ready or overdue.
-func (tx tx) afterDispatch(ctx context.Context, plugins []string, edge int64, out *host.Dispatched) error {
-	var next *int64
-	err := tx.QueryRowContext(ctx, `
-select exists (select 1 from jobs where state = 'queued' and dispatched_at is null and run_at <= ?1
-               and plugin in (select value from json_each(?3)))
-    or exists (select 1 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at <= ?2
-               and plugin in (select value from json_each(?3))),
-    (select min(t) from (
-        select min(run_at) - ?1 as t from jobs where state = 'queued' and dispatched_at is null and run_at > ?1
-        union all
-        select min(dispatched_at) - ?2 from jobs where state = 'queued' and dispatched_at is not null and dispatched_at > ?2
-        union all
-        select min(deadline_at) - ?1 from jobs where state = 'queued' and deadline_at is not null
-    ))`, tx.now, edge, list(plugins)).Scan(&out.More, &next)
-	if err == nil && next != nil {
-		out.Next = time.Duration(*next) * time.Microsecond
+// readLost hands out again what was rung before the edge: it has had its turn
+// and counts for the caps already.
+func (d *dispatch) readLost(ctx context.Context) error {
+	err := rows(ctx, d, func(r *sql.Rows) error {
+		var b host.Doorbell
+		err := r.Scan(&b.Job, &b.Plugin)
+		d.out.Bells = append(d.out.Bells, b)
+		return err
+	}, `select id, plugin from jobs
+		where (state = 'running' or (state = 'queued' and dispatched_at is not null)) and dispatched_at <= ?
+		  and plugin in (select value from json_each(?)) and `+typeUnpaused+`
+		order by dispatched_at, id limit ?`, d.edge, list(d.plugins), d.room+1)
+	if len(d.out.Bells) > d.room {
+		d.out.Bells, d.out.More = d.out.Bells[:d.room], true
+	}
+	d.room -= len(d.out.Bells)
+	return err
+}
+
+// readLanes reads the lanes that no pause and no cap blocks, by tenant.
+func (d *dispatch) readLanes(ctx context.Context) error {
+	if d.room == 0 {
+		return nil
+	}
+	var moment float64
+	if err := d.QueryRowContext(ctx, `select coalesce(max(began), 0) from turns`).Scan(&moment); err != nil {
+		return err
+	}
+	if _, err := d.ExecContext(ctx, `update lanes set wake_at = 0 where wake_at > 0 and wake_at <= ?`, d.now); err != nil {
+		return err
+	}
+	var last *turn
+	err := rows(ctx, d, func(r *sql.Rows) error {
+		l, t := &lane{}, &turn{}
+		var limit sql.NullInt64
+		var ends float64
+		var served int64
+		if err := r.Scan(&l.tenant, &l.plugin, &l.scanType, &l.priority, &t.since, &t.weight, &limit, &ends, &served); err != nil {
+			return err
+		}
+		if last == nil || last.tenant != l.tenant {
+			t.tenant, t.begins, t.served = l.tenant, max(ends, moment), served
+			t.free = left(d.q.Caps.Tenant, d.tenant[l.tenant])
+			if limit.Valid {
+				t.free = left(int(limit.Int64), d.tenant[l.tenant])
+			}
+			last = t
+			if t.free > 0 {
+				d.turns = append(d.turns, t)
+			} else {
+				d.out.Capped = true
+			}
+		}
+		last.since = min(last.since, t.since)
+		if d.open(l) {
+			last.lanes = append(last.lanes, l)
+		} else {
+			d.out.Capped = true
+		}
+		return nil
+	}, `select l.tenant_id, l.plugin, l.scan_type, l.priority, l.since, t.weight, t.concurrency,
+		coalesce(u.ends, 0), coalesce(u.served_at, -1)
+		from lanes l join tenants t on t.id = l.tenant_id left join turns u on u.tenant_id = l.tenant_id
+		where l.wake_at = 0 and l.plugin in (select value from json_each(?)) and `+typeUnpaused+`
+		order by l.tenant_id`, list(d.plugins))
+	for _, t := range d.turns {
+		if t.since > t.served {
+			t.served = -1 // it was away
+		}
 	}
 	return err
 }
 
-// Undispatch implements host.JobStore.
+// left is what a cap of most, 0 being none, leaves beside n.
+func left(most, n int) int {
+	if most <= 0 {
+		return 1 << 30
+	}
+	return most - n
+}
+
+// open reports whether the caps let one more job of a lane go.
+func (d *dispatch) open(l *lane) bool {
+	return left(d.q.Caps.Plugins[l.plugin], d.plugin[l.plugin]) > 0 && left(d.q.Caps.ScanTypes[l.scanType], d.scanType[l.scanType]) > 0
+}
+
+// settle stores what was dealt out, and what became of the lanes.
+func (d *dispatch) settle(ctx context.Context) error {
+	ids := make([]host.JobID, len(d.out.Bells))
+	for i, b := range d.out.Bells {
+		ids[i] = b.Job
+	}
+	if len(ids) > 0 {
+		_, err := d.ExecContext(ctx, `update jobs set dispatched_at = ? where id in (select value from json_each(?))`, d.now, list(ids))
+		if err != nil {
+			return err
+		}
+	}
+	for _, t := range d.served {
+		if err := d.settleTurn(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, l := range d.lanes {
+		if err := d.settleLane(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// after says when the next job becomes ready or overdue.
+func (d *dispatch) after(ctx context.Context) error {
+	var next sql.NullInt64
+	var full bool
+	err := d.QueryRowContext(ctx, `
+select exists (select 1 from lanes where wake_at = 0 and plugin in (select value from json_each(?3)) and `+typeUnpaused+`),
+    (select min(t) from (
+        select min(wake_at) - ?1 as t from lanes where wake_at > 0
+        union all
+        select min(dispatched_at) - ?2 from jobs
+        where (state = 'running' or (state = 'queued' and dispatched_at is not null)) and dispatched_at > ?2
+        union all
+        select min(deadline_at) - ?1 from jobs where state = 'queued' and deadline_at is not null
+    ))`, d.now, d.now-record.Micros(d.q.Horizon), list(d.plugins)).Scan(&full, &next)
+	if d.room == 0 && len(d.lanes) == 0 {
+		d.out.More = d.out.More || full
+	}
+	d.out.Next = time.Duration(next.Int64) * time.Microsecond
+	return err
+}
+
+// Undispatch implements host.JobStore. The jobs' lanes come back by a trigger.
 func (s *Store) Undispatch(ctx context.Context, jobs []host.JobID) error {
 	if len(jobs) == 0 {
 		return nil

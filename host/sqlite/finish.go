@@ -47,6 +47,7 @@ type change struct {
 	delay    int64   // until a retry
 	crashed  bool
 	release  bool
+	dead     bool // a dead letter, if it fails
 }
 
 // endAttempt takes the lease off a job that is running and gives it its next
@@ -60,6 +61,15 @@ func (tx tx) endAttempt(ctx context.Context, j leased, c change) error {
 	if record.Delivers(c.state) {
 		result = &j.epoch
 	}
+	var dead *int64
+	if c.dead && c.state == host.StateFailed {
+		dead = &tx.now
+	}
+	if !record.Delivers(c.state) {
+		if err := tx.noteAttempt(ctx, j, c); err != nil {
+			return err
+		}
+	}
 	_, err := tx.ExecContext(ctx, `
 update jobs set state = ?2, attempt = attempt - ?3, crashes = crashes + ?4,
     -- A job whose first attempt is given back has not begun: the time in which
@@ -69,9 +79,10 @@ update jobs set state = ?2, attempt = attempt - ?3, crashes = crashes + ?4,
     error = case when ?5 then coalesce(?6, error) else ?6 end,
     progress = coalesce(nullif(?7, ''), progress),
     lease_id = null, lease_owner = null, lease_expires_at = null, dispatched_at = null,
-    run_at = case when ?8 = 0 then run_at else ?8 end, finished_at = ?9, result_epoch = ?10
+    run_at = case when ?8 = 0 then run_at else ?8 end, finished_at = ?9, result_epoch = ?10,
+    dead_at = ?11
 where id = ?1`,
-		string(j.id), string(c.state), c.release, c.crashed, c.keepErr, c.err, c.progress, runAt, finished, result)
+		string(j.id), string(c.state), c.release, c.crashed, c.keepErr, c.err, c.progress, runAt, finished, result, dead)
 	if err != nil {
 		return err
 	}
@@ -93,6 +104,22 @@ from (select count(*) filter (where severity = 0) as critical, count(*) filter (
              count(*) filter (where severity = 4) as info, count(*) filter (where severity = 5) as unknown
       from findings where scan_id = ?2 and job_id = ?1 and lease_epoch = ?3) c
 where jobs.id = ?1`, string(j.id), string(j.scan), *result)
+	return err
+}
+
+// noteAttempt keeps the attempt that j is in, which delivers nothing, and drops
+// what is over host.MaxHistory. A job that waits is in none.
+func (tx tx) noteAttempt(ctx context.Context, j leased, c change) error {
+	_, err := tx.ExecContext(ctx, `
+insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released, error)
+select scan_id, tenant_id, id, lease_epoch, attempt, lease_owner, coalesce(claimed_at, started_at), ?2, ?3, ?4, ?5, ?6
+from jobs where id = ?1 and lease_id is not null`,
+		string(j.id), tx.now, string(c.state), c.crashed, c.release, c.err)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `delete from attempts where scan_id = ? and job_id = ? and lease_epoch <= ?`,
+		string(j.scan), string(j.id), j.epoch-host.MaxHistory)
 	return err
 }
 
@@ -137,6 +164,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
 	c := change{state: o.State, err: record.JobError(o.Error), crashed: o.Crashed, delay: max(0, record.Micros(o.RetryAfter))}
 	c.release = o.State == host.StateQueued && o.Release
+	c.dead = o.Dead || o.State == host.StateQueued
 	c.keepErr = c.release
 	if o.Progress != (host.Progress{}) {
 		c.progress = record.Progress(o.Progress)

@@ -14,14 +14,12 @@ const pickOldScans = `
 select ` + record.OldColumns + ` from scans s
 where s.finished_at < ? order by s.finished_at limit ?`
 
-// pickOldArchives is the same for the scans whose archive is still there.
-//
-// Dead letters: a scan with a job that an operator may still requeue keeps its
-// archive until the job is dropped or the scan itself goes. That condition on
-// its jobs belongs here, and in package postgres.
+// pickOldArchives is the same for the scans whose archive is still there. One
+// with a dead letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
 where s.finished_at < ? and s.archive is not null and s.archive_removed_at is null
+  and not exists (select 1 from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
 order by s.finished_at limit ?`
 
 func (tx tx) pickOld(ctx context.Context, pick string, age time.Duration, limit int) (old record.Old, err error) {

@@ -37,9 +37,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 
 func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	archive, target, options := record.Input(scan)
-	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, archive, archive_blob, url, options, created_at)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, archive, record.Blob(scan), target, options, tx.now)
+	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, url, options, created_at)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, scan.Priority.Rank(), archive, record.Blob(scan), target, options, tx.now)
 	if err != nil {
 		return err
 	}
@@ -50,9 +50,15 @@ func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	}
 	for i, j := range scan.Jobs {
 		_, err := tx.ExecContext(ctx, `insert into jobs
-			(id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
-			values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(j.ID), string(j.TenantID), string(j.ScanID), i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout), tx.now, tx.now)
+			(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, priority, created_at, run_at)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(j.ID), string(j.TenantID), string(j.ScanID), scan.Type, i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout),
+			scan.Priority.Rank(), tx.now, tx.now)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `insert into lanes (tenant_id, plugin, scan_type, priority, since) values (?, ?, ?, ?, ?)
+			on conflict do update set wake_at = 0 where wake_at > 0`, string(j.TenantID), j.Plugin, scan.Type, scan.Priority.Rank(), tx.now)
 		if err != nil {
 			return err
 		}

@@ -12,13 +12,14 @@ import (
 // input that kills hosts must not go round for ever.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	err = s.write(ctx, "take back expired leases", func(ctx context.Context, tx tx) error {
-		jobs, err := tx.pick(ctx, `j.lease_expires_at < ? order by j.lease_expires_at limit ?`, tx.now, max(limit, 0))
+		jobs, err := tx.pick(ctx, `(j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null)) and j.lease_expires_at < ?
+			order by j.lease_expires_at limit ?`, tx.now, max(limit, 0))
 		if err != nil {
 			return err
 		}
 		n = len(jobs)
 		return tx.endAll(ctx, jobs, func(j leased) change {
-			c := change{state: host.StateQueued, crashed: true}
+			c := change{state: host.StateQueued, crashed: true, dead: true}
 			e := host.JobError{Code: host.CodeLeaseExpired, Attempt: j.attempt,
 				Message: "the host that ran it stopped or was cut off"}
 			switch {
@@ -44,13 +45,14 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 // killed the owner.
 func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
 	err = s.write(ctx, fmt.Sprintf("give back the jobs of %q", owner), func(ctx context.Context, tx tx) error {
-		jobs, err := tx.pick(ctx, `j.lease_owner = ? and j.lease_expires_at is not null order by j.id`, record.Clean(owner))
+		jobs, err := tx.pick(ctx, `(j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null))
+			and j.lease_owner = ? order by j.id`, record.Clean(owner))
 		if err != nil {
 			return err
 		}
 		n = len(jobs)
 		return tx.endAll(ctx, jobs, func(j leased) change {
-			c := change{state: host.StateQueued, release: true, crashed: true, keepErr: true}
+			c := change{state: host.StateQueued, release: true, crashed: true, keepErr: true, dead: true}
 			switch {
 			case j.cancel:
 				c.state = host.StateCanceled

@@ -10,22 +10,49 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
+const tenantColumns = `id, name, created_at, weight, concurrency`
+
+func tenantDest(t *host.Tenant) []any {
+	return []any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}
+}
+
 // CreateTenant implements host.TenantStore.
 func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	return s.write(ctx, fmt.Sprintf("create tenant %q", t.Name), func(ctx context.Context, tx tx) error {
 		if !record.IsID(t.ID) {
 			return fmt.Errorf("id %.64q is not a UUID: %w", string(t.ID), host.ErrInvalid)
 		}
-		_, err := tx.ExecContext(ctx, `insert into tenants (id, name, created_at) values (?, ?, ?)`,
-			string(t.ID), record.Clean(t.Name), tx.now)
+		share, err := record.Share(t.Share)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `insert into tenants (id, name, created_at, weight, concurrency) values (?, ?, ?, ?, ?)`,
+			string(t.ID), record.Clean(t.Name), tx.now, share.Weight, share.Concurrency)
 		return err
+	})
+}
+
+// SetShare implements host.TenantStore.
+func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share) error {
+	return s.write(ctx, fmt.Sprintf("set the share of tenant %.64q", string(t)), func(ctx context.Context, tx tx) error {
+		share, err := record.Share(share)
+		if err != nil {
+			return err
+		}
+		r, err := tx.ExecContext(ctx, `update tenants set weight = ?, concurrency = ? where id = ?`, share.Weight, share.Concurrency, string(t))
+		if err != nil {
+			return err
+		}
+		if n, err := r.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		return host.ErrNotFound
 	})
 }
 
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
-	err = s.readers.QueryRowContext(ctx, `select id, name, created_at from tenants where name = ?`, record.Clean(name)).
-		Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+	err = s.readers.QueryRowContext(ctx, `select `+tenantColumns+` from tenants where name = ?`, record.Clean(name)).Scan(tenantDest(&t)...)
 	if err != nil {
 		return host.Tenant{}, translate(ctx, fmt.Sprintf("find tenant %q", name), err)
 	}
@@ -36,10 +63,10 @@ func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, e
 func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	err = rows(ctx, s.readers, func(r *sql.Rows) error {
 		var t host.Tenant
-		err := r.Scan(&t.ID, &t.Name, at(&t.CreatedAt))
+		err := r.Scan(tenantDest(&t)...)
 		all = append(all, t)
 		return err
-	}, `select id, name, created_at from tenants order by name`)
+	}, `select `+tenantColumns+` from tenants order by name`)
 	if err != nil {
 		return nil, translate(ctx, "list tenants", err)
 	}

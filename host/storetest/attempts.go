@@ -260,7 +260,7 @@ func testExpireRequeues(s *suite) {
 		j.Error.Message == "" || j.Error.Attempt != 1 {
 		s.Errorf("after its host died: %+v, error %+v", j, j.Error)
 	}
-	out, err := s.Dispatch(s.ctx(), everyPlugin(), 10, time.Hour)
+	out, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 10, Horizon: time.Hour})
 	s.check(err)
 	if len(out.Bells) != 1 || out.Bells[0].Job != j.ID {
 		s.Errorf("dispatched %v, want the job at once", out.Bells)

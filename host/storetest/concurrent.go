@@ -229,7 +229,7 @@ func (h *chaosHost) step() error {
 		_, err := h.Expire(h.ctx(), 20)
 		return err
 	case 7:
-		out, err := h.Dispatch(h.ctx(), everyPlugin(), 20, 10*time.Millisecond)
+		out, err := h.Dispatch(h.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 20, Horizon: 10 * time.Millisecond})
 		if err != nil {
 			return err
 		}
@@ -304,7 +304,10 @@ func (s *suite) calls(ctx context.Context, scan host.Scan, l host.Lease) map[str
 			_, err := s.Findings(ctx, scan.TenantID, scan.ID, host.FindingQuery{})
 			return err
 		},
-		"Dispatch":   func() error { _, err := s.Dispatch(ctx, everyPlugin(), 1, time.Hour); return err },
+		"Dispatch": func() error {
+			_, err := s.Dispatch(ctx, host.DispatchQuery{Plugins: everyPlugin(), Window: 1, Horizon: time.Hour})
+			return err
+		},
 		"Undispatch": func() error { return s.Undispatch(ctx, jobIDs(scan)) },
 		"Claim":      func() error { _, err := s.Claim(ctx, "a", jobIDs(scan), ttl); return err },
 		"Heartbeat": func() error {

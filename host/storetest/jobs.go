@@ -45,7 +45,7 @@ func testTransitions(s *suite) {
 			}
 		}, nil},
 		"dispatch": {func(host.Scan, host.Lease) {
-			_, err := s.Dispatch(s.ctx(), everyPlugin(), 1000, time.Hour)
+			_, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 1000, Horizon: time.Hour})
 			s.check(err)
 		}, nil},
 		"expire too early": {func(host.Scan, host.Lease) {
@@ -65,6 +65,19 @@ func testTransitions(s *suite) {
 			_, err := s.Expire(s.ctx(), 1000)
 			s.check(err)
 		}, change{host.StateRunning: host.StateQueued}},
+		// Only of dead letters: see testRequeue.
+		"requeue": {func(sc host.Scan, _ host.Lease) {
+			_, err := s.Requeue(s.ctx(), jobIDs(sc))
+			s.check(err)
+		}, nil},
+		"drop": {func(sc host.Scan, _ host.Lease) {
+			_, err := s.Drop(s.ctx(), jobIDs(sc))
+			s.check(err)
+		}, nil},
+		"pause": {func(host.Scan, host.Lease) {
+			s.pause(host.PauseAll, "")
+			s.resume(host.PauseAll, "")
+		}, nil},
 		"finish as queued":    {finish(host.StateQueued), change{host.StateRunning: host.StateQueued}},
 		"finish as succeeded": {finish(host.StateSucceeded), change{host.StateRunning: host.StateSucceeded}},
 		"finish as partial":   {finish(host.StatePartial), change{host.StateRunning: host.StatePartial}},

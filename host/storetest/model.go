@@ -24,6 +24,7 @@ const (
 type modelJob struct {
 	id       host.JobID
 	scan     *modelScan
+	plugin   string
 	state    host.State
 	attempt  int
 	attempts int
@@ -38,10 +39,13 @@ type modelJob struct {
 	early    int           // findings added under the lease
 	result   int
 	faulty   bool // has an error
+	dead     bool
+	past     int // attempts that delivered nothing
 }
 
 type modelScan struct {
 	scan     host.Scan
+	rank     int // of its priority
 	jobs     []*modelJob
 	canceled bool
 }
@@ -54,6 +58,7 @@ type machine struct {
 	scans  []*modelScan
 	jobs   []*modelJob
 	leases []host.Lease // every one that was ever given
+	pauses []host.Pause
 }
 
 // testModel draws sequences of operations and compares the store with the
@@ -67,6 +72,7 @@ func testModel(s *suite) {
 			"accept": m.accept, "claim": m.claim, "beat": m.beat, "add": m.add, "finish": m.finish,
 			"cancel": m.cancel, "expire": m.expire, "release": m.release, "dispatch": m.dispatch,
 			"undispatch": m.undispatch, "advance": m.step, "": m.compare,
+			"pause": m.pause, "resume": m.resume, "requeue": m.requeue, "drop": m.drop,
 		})
 	})
 }
@@ -83,6 +89,7 @@ func (m *machine) settle(t *rapid.T) {
 			t.Fatal(err)
 		}
 	}
+	m.settleQueue(t)
 }
 
 func must[T any](v T, err error) func(*rapid.T) T {
@@ -98,11 +105,12 @@ func must[T any](v T, err error) func(*rapid.T) T {
 func (m *machine) accept(t *rapid.T) {
 	n := rapid.IntRange(1, 3).Draw(t, "jobs")
 	scan := newScan(m.tenant, plugins(n)...)
-	sc := &modelScan{}
+	scan.Priority = rapid.SampledFrom(host.Priorities()).Draw(t, "priority")
+	sc := &modelScan{rank: scan.Priority.Rank()}
 	for i := range scan.Jobs {
 		scan.Jobs[i].MaxAttempts = rapid.IntRange(1, 4).Draw(t, "attempts")
 		scan.Jobs[i].Timeout = modelTimeout
-		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, state: host.StateQueued,
+		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, plugin: scan.Jobs[i].Plugin, state: host.StateQueued,
 			attempts: scan.Jobs[i].MaxAttempts, runAt: m.now, deadline: never, out: never})
 	}
 	sc.scan = must(m.Accept(m.ctx(), []host.Scan{scan}))(t)[0]
@@ -125,7 +133,7 @@ func (m *machine) claim(t *rapid.T) {
 	want := map[host.JobID]*modelJob{}
 	for _, j := range picked {
 		ids = append(ids, j.id)
-		if j.state == host.StateQueued && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
+		if j.state == host.StateQueued && !m.paused(j) && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
 			want[j.id] = j
 		}
 	}
@@ -208,7 +216,7 @@ func (m *machine) finish(t *rapid.T) {
 		o := end(l, rapid.SampledFrom([]host.State{host.StateSucceeded, host.StatePartial, host.StateFailed,
 			host.StateTimedOut, host.StateCanceled, host.StateQueued, host.StateQueued}).Draw(t, "state"))
 		o.Findings = newFindings(rapid.IntRange(0, 2).Draw(t, "findings"), host.SeverityHigh)
-		o.Crashed = rapid.Bool().Draw(t, "crashed")
+		o.Crashed, o.Dead = rapid.Bool().Draw(t, "crashed"), rapid.Bool().Draw(t, "dead")
 		if o.State == host.StateQueued {
 			o.RetryAfter = modelRetry
 			o.Release = !o.Crashed && rapid.Bool().Draw(t, "release")
@@ -253,6 +261,7 @@ func (m *machine) ended(j *modelJob, o host.Outcome) {
 		j.result = j.early + len(o.Findings)
 	}
 	j.state, j.lease = to, host.Lease{}
+	j.die(o.Dead || o.State == host.StateQueued)
 }
 
 func (m *machine) cancel(t *rapid.T) {
@@ -282,6 +291,7 @@ func (m *machine) expire(t *rapid.T) {
 		want++
 		j.crashes++
 		j.lease = host.Lease{}
+		j.past++
 		switch {
 		case j.scan.canceled:
 			j.state = host.StateCanceled
@@ -289,7 +299,7 @@ func (m *machine) expire(t *rapid.T) {
 		case j.deadline <= m.now:
 			j.state = host.StateTimedOut
 		case j.attempt >= j.attempts || j.crashes >= 3:
-			j.state = host.StateFailed
+			j.state, j.dead = host.StateFailed, true
 		default:
 			j.state, j.runAt = host.StateQueued, m.now
 		}
@@ -325,6 +335,7 @@ func (m *machine) release(t *rapid.T) {
 		case j.crashes >= 3:
 			j.state, j.faulty = host.StateFailed, true
 		}
+		j.die(true)
 		if j.state != host.StateFailed {
 			j.giveBack(j.state)
 		}
@@ -335,35 +346,93 @@ func (m *machine) release(t *rapid.T) {
 }
 
 func (m *machine) dispatch(t *rapid.T) {
-	window := rapid.IntRange(0, 4).Draw(t, "window")
-	out := must(m.Dispatch(m.ctx(), everyPlugin(), window, modelHorizon))(t)
-	ready, room := map[host.JobID]*modelJob{}, window
+	q := host.DispatchQuery{Plugins: everyPlugin(), Window: rapid.IntRange(0, 4).Draw(t, "window"), Horizon: modelHorizon}
+	if rapid.Bool().Draw(t, "capped") {
+		q.Caps = host.Caps{Tenant: rapid.IntRange(0, 4).Draw(t, "tenant cap"),
+			Plugins:   map[string]int{"plugin-0": rapid.IntRange(0, 2).Draw(t, "plugin cap")},
+			ScanTypes: map[string]int{"web": rapid.IntRange(0, 4).Draw(t, "type cap")}}
+	}
+	room := q.Window
+	fresh, lost, busy := map[host.JobID]*modelJob{}, map[host.JobID]*modelJob{}, map[string]int{}
 	for _, j := range m.jobs {
 		switch {
-		case j.state != host.StateQueued:
-		case j.deadline != never && j.deadline <= m.now:
+		case j.state == host.StateQueued && j.deadline != never && j.deadline <= m.now:
 			j.state, j.out, j.faulty = host.StateTimedOut, never, true
-		case j.out != never && m.now-j.out < modelHorizon:
+		case m.paused(j):
+		case j.state == host.StateQueued && j.out != never && m.now-j.out < modelHorizon:
 			room--
-		case j.out != never || j.runAt <= m.now:
-			ready[j.id] = j
+		case j.state == host.StateQueued && j.out != never:
+			lost[j.id] = j
+		case j.state == host.StateQueued && j.runAt <= m.now:
+			fresh[j.id] = j
+		}
+		if j.busy() {
+			busy[j.plugin]++
+			busy["all"]++
 		}
 	}
-	n := min(max(room, 0), len(ready))
-	if len(out.Bells) != n || out.More != (len(ready) > n) {
-		t.Fatalf("dispatched %d, more %v; want %d of %d", len(out.Bells), out.More, n, len(ready))
-	}
+	room = max(room, 0)
+	out := must(m.Dispatch(m.ctx(), q))(t)
+	again := min(room, len(lost))
+	var taken []*modelJob
 	for _, b := range out.Bells {
-		j := ready[b.Job]
-		if j == nil {
+		switch j := fresh[b.Job]; {
+		case j != nil:
+			delete(fresh, b.Job)
+			taken = append(taken, j)
+			j.out = m.now
+			busy[j.plugin]++
+			busy["all"]++
+		case lost[b.Job] != nil:
+			lost[b.Job].out = m.now
+			delete(lost, b.Job)
+			again--
+		default:
 			t.Fatalf("dispatched %s, which is not ready, or twice", b.Job)
 		}
-		delete(ready, b.Job)
-		j.out = m.now
 	}
-	if next := m.next(); (next == 0) != (out.Next == 0) || !near(next, out.Next) {
+	if again != 0 || len(out.Bells) > room {
+		t.Fatalf("with room for %d dispatched %d, and %d too few of those that were lost", room, len(out.Bells), again)
+	}
+	m.dealt(t, q.Caps, busy, taken, fresh, room-len(out.Bells))
+	if left := len(fresh)+len(lost) > 0; room > 0 && q.Caps.Tenant == 0 && len(q.Caps.Plugins) == 0 && out.More != left {
+		t.Fatalf("more is %v, and %d are left", out.More, len(fresh)+len(lost))
+	}
+	// It may be early, for a job that was canceled; with no room it looks at none.
+	if next := m.next(); room > 0 && (next > 0 && out.Next == 0 || out.Next > next && !near(next, out.Next) && next > 0) {
 		t.Fatalf("next in %v, want %v", out.Next, next)
 	}
+}
+
+// dealt checks what was handed out beside what was not: caps hold, nothing is
+// left while there is room and no cap in the way, and the most urgent went first.
+func (m *machine) dealt(t *rapid.T, caps host.Caps, busy map[string]int, taken []*modelJob, left map[host.JobID]*modelJob, room int) {
+	full := func(n, most int) bool { return most > 0 && n >= most }
+	over := func(n, most int) bool { return most > 0 && n > most }
+	if len(taken) > 0 && (over(busy["all"], caps.Tenant) || over(busy["all"], caps.ScanTypes["web"])) {
+		t.Fatalf("%d are out or run, caps are %+v", busy["all"], caps)
+	}
+	for _, j := range taken {
+		if over(busy[j.plugin], caps.Plugins[j.plugin]) {
+			t.Fatalf("%d of %s are out or run, caps are %+v", busy[j.plugin], j.plugin, caps)
+		}
+	}
+	for _, l := range left {
+		blocked := full(busy["all"], caps.Tenant) || full(busy["all"], caps.ScanTypes["web"]) || full(busy[l.plugin], caps.Plugins[l.plugin])
+		if room > 0 && !blocked {
+			t.Fatalf("a job of %s was left with room for %d; caps %+v, busy %v", l.plugin, room, caps, busy)
+		}
+		for _, j := range taken {
+			if !blocked && l.scan.rank < j.scan.rank {
+				t.Fatalf("a job of priority %d was left, and one of %d was not", l.scan.rank, j.scan.rank)
+			}
+		}
+	}
+}
+
+// busy reports whether the job counts for a cap.
+func (j *modelJob) busy() bool {
+	return j.state == host.StateRunning || j.state == host.StateQueued && j.out != never
 }
 
 // next is when the first job that waits becomes ready or overdue.
@@ -382,7 +451,7 @@ func (m *machine) next() (least time.Duration) {
 		}
 		if j.out != never {
 			sooner(j.out + modelHorizon - m.now)
-		} else {
+		} else if !m.paused(j) {
 			sooner(j.runAt - m.now)
 		}
 	}
@@ -434,4 +503,5 @@ func (m *machine) compare(t *rapid.T) {
 			}
 		}
 	}
+	m.compareQueue(t)
 }

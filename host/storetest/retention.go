@@ -228,6 +228,26 @@ func testUnusedBlobs(s *suite) {
 	}
 }
 
+// testDeadLetterKeepsArchive: as long as an operator may requeue a job its scan
+// keeps the archive, but not longer than the scan itself is kept.
+func testDeadLetterKeepsArchive(s *suite) {
+	scan := s.archived(s.tenant(), "archives/1")
+	for _, c := range s.claimAll(scan) {
+		s.finish(host.Outcome{Lease: c.Lease, State: host.StateFailed, Dead: true,
+			Error: &host.JobError{Code: host.CodePluginCrashed, Message: "it crashed", Attempt: 1}})
+	}
+	s.advance(day + time.Hour)
+	if out := s.dropArchives(10); out.Scans != 0 {
+		s.Errorf("the archive of a scan with dead letters went: %+v", out)
+	}
+	if _, err := s.Drop(s.ctx(), jobIDs(scan)); err != nil {
+		s.Fatal(err)
+	}
+	if out := s.dropArchives(10); out.Scans != 1 {
+		s.Errorf("the archive stayed when the dead letters were dropped: %+v", out)
+	}
+}
+
 // testSharedBlob: a blob of several archives is needed until the last of their
 // scans is gone, or its archive.
 func testSharedBlob(s *suite) {

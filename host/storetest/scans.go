@@ -26,7 +26,7 @@ func testAccept(s *suite) {
 
 	got := s.accept(in)
 	want := in
-	want.State, want.CreatedAt = host.StateQueued, got.CreatedAt
+	want.State, want.Priority, want.CreatedAt = host.StateQueued, host.PriorityNormal, got.CreatedAt
 	want.Jobs = slices.Clone(in.Jobs)
 	for i := range want.Jobs {
 		j := &want.Jobs[i]
@@ -140,7 +140,7 @@ func testAcceptRefuses(s *suite) {
 	// Nothing of them stayed: neither scans nor jobs.
 	all, err := s.Scans(s.ctx(), t, host.ScanQuery{})
 	s.check(err)
-	out, err := s.Dispatch(s.ctx(), everyPlugin(), 100, time.Hour)
+	out, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 100, Horizon: time.Hour})
 	s.check(err)
 	if len(all) != 1 || len(out.Bells) != 1 {
 		s.Errorf("%d scans and %d jobs are stored, want one of each", len(all), len(out.Bells))
@@ -267,7 +267,7 @@ func testCancelQueued(s *suite) {
 	if got, err := s.Claim(s.ctx(), "a", jobIDs(scan), ttl); err != nil || len(got) != 0 {
 		s.Errorf("claimed a canceled job: %v, %v", got, err)
 	}
-	if got, err := s.Dispatch(s.ctx(), everyPlugin(), 10, time.Hour); err != nil || len(got.Bells) != 0 {
+	if got, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 10, Horizon: time.Hour}); err != nil || len(got.Bells) != 0 {
 		s.Errorf("dispatched a canceled job: %v, %v", got, err)
 	}
 }

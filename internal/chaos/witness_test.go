@@ -14,7 +14,8 @@ import (
 )
 
 // witnessSQL records every change of a job's state, lease, attempt or result,
-// and every write at all to a job that is final.
+// and every write at all to a job that is final, but for an operator's to a dead
+// letter: a requeue counts as a change, a drop as none.
 const witnessSQL = `
 create table chaos_history (
     n bigserial primary key,
@@ -23,19 +24,22 @@ create table chaos_history (
     app text not null default current_setting('application_name'),
     job uuid not null, attempts int not null, crashes int not null, error text,
     old_state text not null, old_epoch bigint not null, old_lease text not null, old_until timestamptz, old_attempt int not null, old_result bigint not null,
-    new_state text not null, new_epoch bigint not null, new_lease text not null, new_attempt int not null, new_result bigint not null
+    new_state text not null, new_epoch bigint not null, new_lease text not null, new_attempt int not null, new_result bigint not null,
+    requeued boolean not null
 );
 create function chaos_record() returns trigger language plpgsql as $$
 begin
     insert into chaos_history (job, attempts, crashes, error, old_state, old_epoch, old_lease, old_until, old_attempt, old_result,
-                               new_state, new_epoch, new_lease, new_attempt, new_result)
+                               new_state, new_epoch, new_lease, new_attempt, new_result, requeued)
     values (new.id, new.max_attempts, new.crashes, new.error,
             old.state, old.lease_epoch, coalesce(old.lease_id::text, ''), old.lease_expires_at, old.attempt, coalesce(old.result_epoch, 0),
-            new.state, new.lease_epoch, coalesce(new.lease_id::text, ''), new.attempt, coalesce(new.result_epoch, 0));
+            new.state, new.lease_epoch, coalesce(new.lease_id::text, ''), new.attempt, coalesce(new.result_epoch, 0),
+            old.dead_at is not null and new.dead_at is null and new.state = 'queued' and new.attempt = 0 and new.crashes = 0
+                and new.started_at is null and new.lease_epoch = old.lease_epoch);
     return null;
 end $$;
 create trigger chaos_record after update on jobs for each row
-when (old.state not in ('queued', 'running')
+when (old.state not in ('queued', 'running') and (old.dead_at is null or new.dead_at is not null or new.state <> old.state)
       or (old.state, old.lease_epoch, old.lease_id, old.attempt, old.result_epoch, old.lease_owner)
          is distinct from (new.state, new.lease_epoch, new.lease_id, new.attempt, new.result_epoch, new.lease_owner))
 execute function chaos_record()`
@@ -67,6 +71,7 @@ type change struct {
 	Error     *string
 	Old, New  standing
 	OldUntil  *time.Time // when the lease ran out
+	Requeued  bool       // a dead letter, by an operator
 }
 
 func (c change) String() string {
@@ -77,7 +82,7 @@ func (c *cluster) history() []change {
 	c.t.Helper()
 	rows, err := c.db.Query(c.t.Context(), `
 		select n, at, began, app, job::text, attempts, crashes, error, old_until,
-		       old_state, old_epoch, old_lease, old_attempt, old_result, new_state, new_epoch, new_lease, new_attempt, new_result
+		       old_state, old_epoch, old_lease, old_attempt, old_result, new_state, new_epoch, new_lease, new_attempt, new_result, requeued
 		from chaos_history order by job, n`)
 	if err != nil {
 		c.t.Fatalf("read the history: %v", err)
@@ -85,7 +90,7 @@ func (c *cluster) history() []change {
 	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (h change, err error) {
 		return h, r.Scan(&h.N, &h.At, &h.Began, &h.App, &h.Job, &h.Attempts, &h.Crashes, &h.Error, &h.OldUntil,
 			&h.Old.State, &h.Old.Epoch, &h.Old.Lease, &h.Old.Attempt, &h.Old.Result,
-			&h.New.State, &h.New.Epoch, &h.New.Lease, &h.New.Attempt, &h.New.Result)
+			&h.New.State, &h.New.Epoch, &h.New.Lease, &h.New.Attempt, &h.New.Result, &h.Requeued)
 	})
 	if err != nil {
 		c.t.Fatalf("read the history: %v", err)
@@ -115,6 +120,12 @@ func (c *cluster) judge(all []change) (broken []string, sum tally) {
 		last[h.Job] = h.New
 		if h.Old != before {
 			bad("the history has a gap")
+		}
+		if h.Requeued {
+			if !h.Old.State.CanBecome(h.New.State) || h.New.Result != 0 {
+				bad("it was requeued")
+			}
+			continue
 		}
 		if h.Old.State.Final() {
 			bad("it was final and was written to")

@@ -12,13 +12,14 @@ import (
 type AtFunc func(*time.Time) any
 
 // ScanColumns are those of scans s that Scan takes.
-const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.archive, s.url, s.options, s.state,
+const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.priority, s.archive, s.url, s.options, s.state,
 	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at, s.archive_removed_at,
 	s.critical, s.high, s.medium, s.low, s.info, s.unknown`
 
 // Scan is a row of ScanColumns.
 type Scan struct {
 	scan                  host.Scan
+	priority              int
 	archive, url, options *string
 	removed               time.Time // the archive
 }
@@ -26,12 +27,13 @@ type Scan struct {
 // Dest is where to scan the row.
 func (r *Scan) Dest(at AtFunc) []any {
 	s := &r.scan
-	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.archive, &r.url, &r.options, &s.State,
+	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.priority, &r.archive, &r.url, &r.options, &s.State,
 		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, counts(&s.Counts)...)
 }
 
 // Value is what was scanned, without jobs.
 func (r *Scan) Value() (host.Scan, error) {
+	r.scan.Priority = host.Priorities()[r.priority] // the column is within 0 and 2
 	if r.url != nil {
 		r.scan.Input.URL = *r.url
 	}
@@ -78,6 +80,8 @@ func Accepted(in host.Scan) (host.Scan, error) {
 		return in, fmt.Errorf("a scan needs at least one job: %w", host.ErrInvalid)
 	case (a == nil) == (in.Input.URL == ""):
 		return in, fmt.Errorf("a scan needs either an archive or a URL: %w", host.ErrInvalid)
+	case in.Priority != "" && !in.Priority.Valid():
+		return in, fmt.Errorf("priority %.32q: %w", string(in.Priority), host.ErrInvalid)
 	case in.Options != nil && !json.Valid(in.Options):
 		return in, fmt.Errorf("the options are not JSON: %w", host.ErrInvalid)
 	case !IsID(in.ID):
@@ -86,7 +90,7 @@ func Accepted(in host.Scan) (host.Scan, error) {
 		return in, fmt.Errorf("tenant %.64q: %w", string(in.TenantID), host.ErrNotFound)
 	}
 	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: Clean(in.Type), Project: Clean(in.Project),
-		Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued}
+		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued}
 	if in.Options != nil {
 		out.Options = json.RawMessage(Clean(string(in.Options)))
 	}

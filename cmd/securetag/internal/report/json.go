@@ -12,13 +12,14 @@ import (
 // JSON writes one document, {"scan": …, "findings": […]}, in the types of the
 // API. Findings are in the order of the table.
 func JSON(w io.Writer, scan client.Scan, findings []client.Finding) error {
-	return document(w, struct {
+	return Document(w, struct {
 		Scan     client.Scan      `json:"scan"`
 		Findings []client.Finding `json:"findings"`
 	}{scan, sorted(findings)})
 }
 
-func document(w io.Writer, v any) error {
+// Document writes v as indented JSON that no terminal can be tricked with.
+func Document(w io.Writer, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

@@ -34,7 +34,7 @@ func at(seconds float64) *time.Time {
 // cleanScan found nothing.
 func cleanScan() client.Scan {
 	return client.Scan{
-		ID: "0195f0a0-0000-7000-8000-000000000001", Type: "codeaudit", State: client.StateSucceeded,
+		ID: "0195f0a0-0000-7000-8000-000000000001", Type: "codeaudit", Priority: client.PriorityNormal, State: client.StateSucceeded,
 		Archive:   &client.Archive{Filename: "app.tar.zst", Format: "tar.zst", Size: 1234, SHA256: strings.Repeat("ab", 32), Files: 12345, UnpackedBytes: 9999},
 		CreatedAt: *at(0), StartedAt: at(1), FinishedAt: at(3.25),
 		Jobs: []client.Job{{ID: "j1", Plugin: "secrets", State: client.StateSucceeded, Attempt: 1, MaxAttempts: 3, StartedAt: at(1), FinishedAt: at(3.25)}},

@@ -46,7 +46,7 @@ func SARIF(w io.Writer, scan client.Scan, findings []client.Finding, version str
 	if err != nil {
 		return fmt.Errorf("encode report: %w", err)
 	}
-	return document(w, doc)
+	return Document(w, doc)
 }
 
 func sarifRun(scan client.Scan, j client.Job, findings []client.Finding, version string) *sarif.Run {
