@@ -9,6 +9,9 @@ var Overviews = map[string][]any{
 	deadLetters: {"", "", "", time.Now(), "ffffffff-ffff-ffff-ffff-ffffffffffff", 50},
 }
 
+// Planning are the settings under which every statement is planned.
+var Planning = planning
+
 // Fenced are the statements that must find a job by its primary key whatever
 // the statistics say, for the test that asks the planner.
 var Fenced = map[string]string{

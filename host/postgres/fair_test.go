@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/internal/testserver"
@@ -30,12 +28,12 @@ func newcomer(t *testing.T, s *postgres.Store) host.JobID {
 
 func acceptOne(t *testing.T, s *postgres.Store, id host.TenantID) host.Scan {
 	t.Helper()
-	scan, err := s.Accept(t.Context(), host.Scan{ID: host.NewScanID(), TenantID: id, Type: "web", Input: host.Input{URL: "u"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}})
+	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: id, Type: "web", Input: host.Input{URL: "u"},
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scan
+	return scans[0]
 }
 
 func ring(t *testing.T, s *postgres.Store, q host.DispatchQuery) map[host.JobID]bool {
@@ -94,11 +92,7 @@ func TestNewcomerAmongMany(t *testing.T) {
 		}
 		execute(t, url, finishAll)
 	}
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	conn := connect(t, url)
 	var least, most int
 	if err := conn.QueryRow(t.Context(), `select min(n), max(n) from (
 		select count(*) filter (where state = 'succeeded') as n from jobs group by tenant_id having count(*) > 1) x`).Scan(&least, &most); err != nil {
@@ -112,10 +106,7 @@ func TestNewcomerAmongMany(t *testing.T) {
 // hangingAccept stores a job of an existing scan's tenant and does not commit.
 func hangingAccept(t *testing.T, url string, scan host.Scan) (job host.JobID, commit func()) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := connect(t, url)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	tx, err := conn.Begin(t.Context())
 	if err != nil {

@@ -25,11 +25,7 @@ analyze;
 update jobs set state = 'running', attempt = 1, lease_epoch = 1, lease_id = gen_random_uuid(), lease_owner = 'o',
     lease_expires_at = now() + interval '1 hour', started_at = now(), deadline_at = now() + interval '1 hour'
 where id in (select id from jobs limit 15000)`)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	conn := connect(t, url)
 	fencedPlans(t, conn)
 	searchPlans(t, conn)
 }
@@ -135,11 +131,7 @@ update jobs set state = 'queued', result_epoch = null, finished_at = null where 
 update jobs set state = 'failed', result_epoch = null, error = '{}', dead_at = now()
 where id in (select id from jobs where state = 'succeeded' limit 100);
 analyze`)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	conn := connect(t, url)
 	for statement, args := range postgres.Overviews {
 		rows, err := conn.Query(t.Context(), "explain "+statement, args...)
 		if err != nil {

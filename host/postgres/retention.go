@@ -16,8 +16,8 @@ import (
 // removes it, or somebody tries its jobs again.
 const pickOldScans = `
 select ` + record.OldColumns + ` from scans s
-where s.finished_at < now() - $1 * interval '1 microsecond'
-order by s.finished_at limit $2 for update skip locked`
+where s.created_at < now() - $1 * interval '1 microsecond' and s.finished_at < now() - $1 * interval '1 microsecond'
+order by s.created_at limit $2 for update skip locked`
 
 // dropFindings takes scan ids and how many findings to remove. For each scan it
 // reads on in the primary key, in its order, so that the planner has no reason
@@ -82,10 +82,10 @@ func pickOld(ctx context.Context, tx pgx.Tx, pick string, age time.Duration, lim
 // with a dead letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
-where s.finished_at < now() - $1 * interval '1 microsecond'
+where s.created_at < now() - $1 * interval '1 microsecond' and s.finished_at < now() - $1 * interval '1 microsecond'
   and s.archive is not null and s.archive_removed_at is null
   and not exists (select from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
-order by s.finished_at limit $2 for no key update skip locked`
+order by s.created_at limit $2 for no key update skip locked`
 
 // dropArchives takes scan ids.
 const dropArchives = `update scans set archive_removed_at = now(), archive_blob = null, archive_data = null where id = any($1::text[]::uuid[])`

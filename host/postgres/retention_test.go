@@ -31,15 +31,11 @@ insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rul
 select gen_random_uuid(), tenant_id, scan_id, id, 1, n % 6, 'r', 'f', 't', 'm', '{}'
 from (select * from jobs limit 5) j, generate_series(1, 2000) n;
 analyze;
-update scans set state = 'succeeded', finished_at = now() - interval '1 year' where id in (select id from scans limit 15000);
+update scans set state = 'succeeded', created_at = now() - interval '1 year', finished_at = now() - interval '1 year' where id in (select id from scans limit 15000);
 insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail)
 select gen_random_uuid(), tenant_id, scan_id, id, 1, n, 'r', 'f', 't', 'm', '{}'
 from jobs, generate_series(1, 5) n`)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	conn := connect(t, url)
 	rows, err := conn.Query(t.Context(), `select id::text from scans where finished_at is not null limit 200`)
 	if err != nil {
 		t.Fatal(err)
@@ -53,8 +49,8 @@ from jobs, generate_series(1, 5) n`)
 		args  []any
 		index string
 	}{
-		"pickOldScans":    {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_finished"},
-		"pickOldArchives": {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_finished_with_archive"},
+		"pickOldScans":    {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_by_age"},
+		"pickOldArchives": {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_with_archive"},
 		"dropFindings":    {[]any{scans, 5000}, "findings_pkey"},
 		"dropScans":       {[]any{scans}, "scans_pkey"},
 		"dropArchives":    {[]any{scans}, "scans_pkey"},
@@ -86,11 +82,7 @@ func TestRetentionLeavesWhatIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	age(t, url, 2*time.Hour)
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) })
+	conn := connect(t, url)
 	drop := func() host.Dropped {
 		t.Helper()
 		out, err := s.DropScans(t.Context(), time.Hour, 10)

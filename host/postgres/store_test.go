@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"flag"
+	"maps"
 	"testing"
 	"time"
 
@@ -68,4 +69,20 @@ func execute(t *testing.T, url, sql string) {
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
+}
+
+// connect connects as the store does, with its settings for the planner.
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(cfg.RuntimeParams, postgres.Planning)
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
 }

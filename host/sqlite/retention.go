@@ -12,15 +12,15 @@ import (
 // pickOldScans takes the time before which they ended, and a limit.
 const pickOldScans = `
 select ` + record.OldColumns + ` from scans s
-where s.finished_at < ? order by s.finished_at limit ?`
+where s.created_at < ?1 and s.finished_at < ?1 order by s.created_at limit ?2`
 
 // pickOldArchives is the same for the scans whose archive is still there. One
 // with a dead letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
-where s.finished_at < ? and s.archive is not null and s.archive_removed_at is null
+where s.created_at < ?1 and s.finished_at < ?1 and s.archive is not null and s.archive_removed_at is null
   and not exists (select 1 from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
-order by s.finished_at limit ?`
+order by s.created_at limit ?2`
 
 func (tx tx) pickOld(ctx context.Context, pick string, age time.Duration, limit int) (old record.Old, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {

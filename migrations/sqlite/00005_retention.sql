@@ -10,9 +10,11 @@ alter table scans add column archive_blob text
 alter table scans add column archive_removed_at integer
     check (archive_removed_at is null or (archive is not null and archive_blob is null));
 update scans set archive_blob = nullif(json_extract(archive, '$.Blob'), '') where archive is not null;
-create index scans_finished on scans (finished_at) where finished_at is not null;
-create index scans_finished_with_archive on scans (finished_at)
-    where finished_at is not null and archive is not null and archive_removed_at is null;
+-- By when they were accepted, and not by when they ended: what changes when a scan
+-- ends is in no index, so its end is cheap. One that ended long ago was accepted
+-- long ago, and few were and have not ended.
+create index scans_by_age on scans (created_at);
+create index scans_with_archive on scans (created_at) where archive is not null and archive_removed_at is null;
 create index scans_by_blob on scans (archive_blob) where archive_blob is not null;
 
 -- One row that names this database. What removes files because no scan here
@@ -23,7 +25,7 @@ insert into origin values (lower(hex(randomblob(16))));
 -- +goose Down
 drop table origin;
 drop index scans_by_blob;
-drop index scans_finished_with_archive;
-drop index scans_finished;
+drop index scans_with_archive;
+drop index scans_by_age;
 alter table scans drop column archive_removed_at;
 alter table scans drop column archive_blob;
