@@ -25,7 +25,7 @@ type edit struct{ file, from, to string }
 var mutants = map[string]mutant{
 	"no republish": {
 		edits: []edit{
-			{"host/dispatch/relay.go", "\thorizon := r.horizon\n", "\thorizon := 1000 * time.Hour\n"},
+			{"host/dispatch/relay.go", "Horizon: r.horizon,", "Horizon: 1000 * time.Hour,"},
 			{"host/dispatch/relay.go", "\tr.lost.Store(true)\n\tr.wake()\n}", "\tr.wake()\n}"},
 		},
 		caught: func(t *testing.T, binary string) string {
