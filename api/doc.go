@@ -12,7 +12,8 @@
 //	huma        parameters and JSON bodies against their schema
 //	handler     talks to intake and to the store's ports
 //
-// A tenant comes from the key and from nowhere else. Errors of the layers
+// A tenant comes from the key and from nowhere else. What is below /admin takes
+// an operator's key instead, which names no tenant (admin.go). Errors of the layers
 // below become problems in one table (problem.go); what is not in it is a 500
 // that shows a request id, with the error itself in the log.
 package api
