@@ -67,6 +67,33 @@ func TestEndedJobMakesRoomUnderACap(t *testing.T) {
 	})
 }
 
+// TestJobEndsWhileTheRelayLooks: what the store kept back because of a job that
+// has ended before its answer came does not wait for the next look.
+func TestJobEndsWhileTheRelayLooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		dispatch := oneAtATime(store, claim(), claim())
+		store.DispatchFunc = func(q host.DispatchQuery) (host.Dispatched, error) {
+			out, err := dispatch(q)
+			if len(out.Bells) == 0 && out.Capped {
+				time.Sleep(5 * time.Second) // on the way
+			}
+			out.Capped = out.Capped && len(out.Bells) == 0 // the second comes after the first was handed out
+			return out, err
+		}
+		began := time.Now()
+		w := start(t, store, slow(time.Second), seldom)
+		defer w.end()
+		for range 2 {
+			outcomeOf(t, store)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("the second job waited until %v for a cap that was free after 1s", took)
+		}
+	})
+}
+
 // TestNobodyIsWokenForNothing: neither a claim nor an end makes the relay look
 // when it left nothing.
 func TestNobodyIsWokenForNothing(t *testing.T) {
