@@ -187,7 +187,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 				})
 			queueSettle(b, l.job)
 			if r.noting {
-				b.Queue(trimHistory, l.job)
+				b.Queue(trimHistory, l.job, host.MaxHistory)
 			}
 		})
 		if err != nil {
