@@ -125,9 +125,11 @@ type JobStore interface {
 	// that have queued jobs, goes on there the next time, and returns how many
 	// it mended.
 	MendLanes(ctx context.Context, limit int) (int, error)
-	// Claim takes the queued ones among ids for owner until ttl from now:
-	// attempt and epoch grow by one, the lease id is new. Others are left out,
-	// and so is what is paused.
+	// Claim takes those among ids for owner, until ttl from now, that are queued
+	// and handed out: attempt and epoch grow by one, the lease id is new. Others
+	// are left out, and so is what is paused. A job whose mark was taken back, or
+	// that ran and was given back since its doorbell rang, counts for no cap until
+	// it is handed out again, so an old doorbell must not claim it.
 	Claim(ctx context.Context, owner string, ids []JobID, ttl time.Duration) ([]Claim, error)
 	// Heartbeat extends the leases and stores progress; a lease that is lost or
 	// expired gets no pulse.

@@ -100,7 +100,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return n, n.openHealth(q.bells, version)
 	}
 	in, err := intake.New(n.store, n.blobs, checkArchive(limits), scanTypes(cfg), n.dispatcher.Wake,
-		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize)}, log.Named("intake"))
+		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,10 @@ func (n *node) openPlugins(id *identity, limits workspace.Limits, version string
 		return err
 	}
 	n.onClose(manager.Close)
-	n.workspaces = workspaces{blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, limits, n.log.Named("workspace"))}
+	n.workspaces = workspaces{
+		blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, limits, n.log.Named("workspace")),
+		recent: workspace.NewRecent(recentBytes),
+	}
 	if m := n.workspaces.memory; m != nil {
 		n.onClose(m.Close)
 	}

@@ -21,6 +21,7 @@ type workspaces struct {
 	// memory unpacks small archives; nil when there is no such place. On a
 	// short scan, making and removing files on a disk is most of the work.
 	memory *workspace.Manager
+	recent *workspace.Recent
 }
 
 var _ host.Workspaces = workspaces{}
@@ -50,8 +51,12 @@ func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree
 		return nil, errArchiveRemoved
 	}
 	open := func(ctx context.Context) (host.Blob, error) {
-		if archive.Data != nil {
-			return inline{bytes.NewReader(archive.Data)}, nil
+		data := archive.Data
+		if data == nil {
+			data = w.recent.Get(archive)
+		}
+		if data != nil {
+			return inline{bytes.NewReader(data)}, nil
 		}
 		blob, err := w.blobs.Open(ctx, archive.Blob)
 		if err != nil || (archive.Offset == 0 && archive.Size == blob.Size()) {
@@ -87,6 +92,10 @@ func partOf(blob host.Blob, a *host.Archive) (host.Blob, error) {
 type inline struct{ *bytes.Reader }
 
 func (inline) Close() error { return nil }
+
+// recentBytes bounds the small archives that are kept in memory until their jobs
+// run: some seconds of them, on a busy host.
+const recentBytes = 8 << 20
 
 // maxInMemory is the largest tree that is unpacked in memory; there is at most
 // one for each slot.

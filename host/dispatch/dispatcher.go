@@ -160,7 +160,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	// The run before may have died between marking jobs and ringing for them.
 	d.relay.again()
 	var loops errgroup.Group
-	loops.Go(func() error { d.relay.run(ctx); return nil })
+	loops.Go(func() error {
+		d.relay.run(ctx, func(bells []host.Doorbell) []host.Doorbell { return d.startAtOnce(ctx, jobs, bells) })
+		return nil
+	})
 	loops.Go(func() error { d.sweep(ctx); return nil })
 	if d.cfg.Slots > 0 {
 		loops.Go(func() error { d.listen(ctx, jobs); return nil })

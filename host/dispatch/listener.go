@@ -9,7 +9,8 @@ import (
 )
 
 // listen claims a job for every free slot until ctx ends; the claimed run under
-// jobs.
+// jobs. It holds no slot while it waits for doorbells, as the relay may have work
+// for it.
 func (d *Dispatcher) listen(ctx, jobs context.Context) {
 	var (
 		plugins = d.executor.Plugins()
@@ -22,18 +23,14 @@ func (d *Dispatcher) listen(ctx, jobs context.Context) {
 			return
 		}
 		if len(heard) == 0 {
+			d.slots.give(free)
 			heard = d.hear(ctx, plugins, free)
+			continue
 		}
 		n := min(free, len(heard))
 		d.slots.give(free - n)
-		if n == 0 {
-			if ctx.Err() != nil {
-				return
-			}
-			continue
-		}
 		began := time.Now()
-		claims, err := d.claim(ctx, heard[:n])
+		claims, err := d.claim(ctx, jobsOf(heard[:n]))
 		if !status.report(ctx, err) {
 			// Unsilenced, so not lost: another host takes these doorbells over,
 			// or the relay rings again.
@@ -44,12 +41,61 @@ func (d *Dispatcher) listen(ctx, jobs context.Context) {
 			}
 			continue
 		}
+		d.start(jobs, claims, n, began)
+		// Whether they were there to be claimed or not, and after the claim has
+		// committed: a host that dies in between leaves a claimed job, never a
+		// lost one.
+		if err := d.bells.Silence(ctx, heard[:n]); err != nil {
+			d.gate.report(ctx, err)
+		}
 		heard = heard[n:]
-		d.slots.give(n - len(claims))
-		for _, c := range claims {
-			d.slots.run(func() { d.run(jobs, c, began) })
+		d.relay.claimed()
+	}
+}
+
+// start runs what was claimed, for n slots that were taken.
+func (d *Dispatcher) start(jobs context.Context, claims []host.Claim, n int, began time.Time) {
+	d.slots.give(n - len(claims))
+	for _, c := range claims {
+		d.slots.run(func() { d.run(jobs, c, began) })
+	}
+}
+
+// startAtOnce claims the jobs of as many of the doorbells as this host has free
+// slots, and runs them: it need not ring for itself. It returns the doorbells
+// that are to be rung.
+func (d *Dispatcher) startAtOnce(ctx, jobs context.Context, bells []host.Doorbell) []host.Doorbell {
+	n := d.slots.tryTake(len(bells))
+	if n == 0 {
+		return bells
+	}
+	ids := make([]host.JobID, n)
+	for i, b := range bells[:n] {
+		ids[i] = b.Job
+	}
+	began := time.Now()
+	claims, err := d.claim(ctx, ids)
+	if err != nil {
+		// Some of them may have been claimed all the same; a doorbell for such a
+		// one does no harm, and its lease ends.
+		d.slots.give(n)
+		return bells
+	}
+	d.start(jobs, claims, n, began)
+	if n == len(bells) {
+		d.relay.claimed() // no doorbell is left that would come to say so
+	}
+	return bells[n:]
+}
+
+func jobsOf(heard []host.Ringing) []host.JobID {
+	ids := make([]host.JobID, 0, len(heard))
+	for _, h := range heard {
+		if h.Job != "" {
+			ids = append(ids, h.Job)
 		}
 	}
+	return ids
 }
 
 func (d *Dispatcher) hear(ctx context.Context, plugins []string, free int) []host.Ringing {
@@ -67,27 +113,10 @@ func (d *Dispatcher) hear(ctx context.Context, plugins []string, free int) []hos
 	return heard
 }
 
-// claim takes the jobs and silences their doorbells, whether they were there to
-// be taken or not. It silences after the claim has committed: a host that dies
-// in between leaves a claimed job, never a lost one.
-func (d *Dispatcher) claim(ctx context.Context, heard []host.Ringing) ([]host.Claim, error) {
-	ids := make([]host.JobID, 0, len(heard))
-	for _, h := range heard {
-		if h.Job != "" {
-			ids = append(ids, h.Job)
-		}
-	}
-	// Stopping must not cut a claim that may commit all the same: nobody would
-	// run the job until its lease ends.
+// claim takes the jobs. Stopping must not cut a claim that may commit all the
+// same: nobody would run the job until its lease ends.
+func (d *Dispatcher) claim(ctx context.Context, ids []host.JobID) ([]host.Claim, error) {
 	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Lease/3)
 	defer cancel()
-	claims, err := d.store.Claim(cctx, d.cfg.Owner, ids, d.cfg.Lease)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.bells.Silence(ctx, heard); err != nil {
-		d.gate.report(ctx, err)
-	}
-	d.relay.claimed()
-	return claims, nil
+	return d.store.Claim(cctx, d.cfg.Owner, ids, d.cfg.Lease)
 }

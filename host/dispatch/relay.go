@@ -78,11 +78,15 @@ func (r *relay) again() {
 	r.wake()
 }
 
-func (r *relay) run(ctx context.Context) {
+// startFunc starts jobs that were handed out on this host and returns the
+// doorbells of the others.
+type startFunc func([]host.Doorbell) []host.Doorbell
+
+func (r *relay) run(ctx context.Context, start startFunc) {
 	for {
 		next, found := r.every, false
 		if r.gate.pass(ctx) {
-			next, found = r.look(ctx)
+			next, found = r.look(ctx, start)
 		}
 		if found && !sleep(ctx, pace) {
 			return
@@ -98,7 +102,7 @@ func (r *relay) run(ctx context.Context) {
 
 // look hands out one window and says when to look again if nobody wakes it, and
 // whether there were jobs.
-func (r *relay) look(ctx context.Context) (next time.Duration, found bool) {
+func (r *relay) look(ctx context.Context, start startFunc) (next time.Duration, found bool) {
 	room := r.room.Load()
 	out, err := r.store.Dispatch(ctx, host.DispatchQuery{
 		Plugins: r.plugins, Window: r.window, Horizon: r.horizon, Again: r.lost.Swap(false), Caps: r.caps(),
@@ -113,14 +117,14 @@ func (r *relay) look(ctx context.Context) (next time.Duration, found bool) {
 	if (out.More || out.Capped) && r.room.Load() != room {
 		r.wake() // the store may have looked before, and nobody else would say so
 	}
-	if len(out.Bells) > 0 {
-		if err := r.bells.Ring(ctx, out.Bells); err != nil {
+	if bells := start(out.Bells); len(bells) > 0 {
+		if err := r.bells.Ring(ctx, bells); err != nil {
 			r.gate.report(ctx, err)
-			r.undo(ctx, out.Bells)
+			r.undo(ctx, bells)
 			return r.every, false
 		}
 		r.gate.report(ctx, nil)
-		r.meter.DoorbellsRung(len(out.Bells))
+		r.meter.DoorbellsRung(len(bells))
 	}
 	if out.Next > 0 {
 		return min(out.Next, r.every), len(out.Bells) > 0

@@ -10,8 +10,10 @@ import (
 type slots struct {
 	free    chan struct{}
 	jobs    chan func() // has room for all that can be taken, so sending never blocks
-	started int
 	workers sync.WaitGroup
+
+	mu      sync.Mutex
+	started int // goroutines
 }
 
 func newSlots(n int) *slots {
@@ -39,6 +41,19 @@ func (s *slots) take(ctx context.Context, max int) int {
 	}
 }
 
+// tryTake takes the slots that are free now, at most max.
+func (s *slots) tryTake(max int) (n int) {
+	for n < max {
+		select {
+		case <-s.free:
+			n++
+		default:
+			return n
+		}
+	}
+	return n
+}
+
 // give returns n slots that were taken and not used.
 func (s *slots) give(n int) {
 	for range n {
@@ -46,9 +61,11 @@ func (s *slots) give(n int) {
 	}
 }
 
-// run uses one taken slot for f. One goroutine calls it, and nobody after wait.
+// run uses one taken slot for f. Nobody calls it after wait.
 func (s *slots) run(f func()) {
 	s.jobs <- f
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.started == cap(s.jobs) {
 		return
 	}

@@ -29,6 +29,7 @@ type committer struct {
 	store   host.ScanStore
 	blobs   host.BlobStore
 	remove  func(context.Context, host.BlobKey)
+	packed  func(*host.Archive, []byte)
 	timeout time.Duration
 	log     hclog.Logger
 
@@ -161,8 +162,12 @@ func (c *committer) putPack(ctx context.Context, archives []*host.Archive) (host
 	}
 	offset := int64(0)
 	for _, a := range archives {
+		data := a.Data
 		a.Blob, a.Offset, a.Data = key, offset, nil
 		offset += a.Size
+		if c.packed != nil {
+			c.packed(a, data)
+		}
 	}
 	return key, nil
 }

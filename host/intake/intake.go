@@ -45,6 +45,9 @@ type Config struct {
 	// in the blob store, in bytes; 0 means host.InlineArchive, which is also the
 	// most, and below 0 none is.
 	Inline int64
+	// Packed is told of each small archive that was put into a blob with others,
+	// and of its bytes, which must not be changed; nil: nobody is.
+	Packed func(a *host.Archive, data []byte)
 	// MaxChecks is how many archives are checked at once; others wait. 0 means
 	// one for each processor.
 	MaxChecks int
@@ -95,7 +98,7 @@ func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []Sc
 		store: store, blobs: blobs, check: check, types: own, wake: wake,
 		cfg: cfg, log: log, checks: make(chan struct{}, cfg.MaxChecks),
 	}
-	in.committer = &committer{store: store, blobs: blobs, remove: in.remove, timeout: cfg.AcceptTimeout, log: log}
+	in.committer = &committer{store: store, blobs: blobs, remove: in.remove, packed: cfg.Packed, timeout: cfg.AcceptTimeout, log: log}
 	return in, nil
 }
 

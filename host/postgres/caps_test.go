@@ -53,9 +53,8 @@ func TestCapsWithThreeHosts(t *testing.T) {
 		left := atomic.Int64{}
 		left.Store(1)
 		var wg sync.WaitGroup
-		var held sync.RWMutex
 		for i, s := range stores {
-			w := worker{held: &held, s: s, q: q, name: fmt.Sprint("host-", i), rng: rand.New(rand.NewPCG(uint64(draws), uint64(i)))}
+			w := worker{s: s, q: q, name: fmt.Sprint("host-", i), rng: rand.New(rand.NewPCG(uint64(draws), uint64(i)))}
 			wg.Go(func() {
 				for left.Load() > 0 && !t.Failed() {
 					w.turn(t)
@@ -104,20 +103,11 @@ type worker struct {
 	q    host.DispatchQuery
 	name string
 	rng  *rand.Rand
-	held *sync.RWMutex // read: holds doorbells
 }
 
 func (w *worker) turn(t *testing.T) {
 	q := w.q
-	// What nobody claimed is rung again, once nobody holds such a doorbell any
-	// more: an old one claims a job that was queued again since, cap or no cap.
-	if q.Again = w.rng.IntN(8) == 0; q.Again {
-		w.held.Lock()
-		defer w.held.Unlock()
-	} else {
-		w.held.RLock()
-		defer w.held.RUnlock()
-	}
+	q.Again = w.rng.IntN(8) == 0 // what nobody claimed is rung again, while others hold its doorbell
 	out, err := w.s.Dispatch(t.Context(), q)
 	if err != nil {
 		t.Error(err)

@@ -49,6 +49,10 @@ where j.id = any($1::text[]::uuid[]) and j.lease_id is null and j.result_epoch i
 // queueSettle puts what follows a change of these jobs' states.
 func queueSettle(b *pgx.Batch, jobs []string) {
 	b.Queue(dropStale, jobs)
+	queueDerive(b, jobs)
+}
+
+func queueDerive(b *pgx.Batch, jobs []string) {
 	b.Queue(deriveScans+`(select scan_id from jobs where id = any($1::text[]::uuid[]))`+deriveEnd, jobs)
 }
 
@@ -127,6 +131,7 @@ type outcomeRows struct {
 	dead             []bool
 	delay            []int64
 	noting           bool // an attempt delivers nothing
+	stale            bool // there may be findings that are no result
 }
 
 func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
@@ -145,6 +150,7 @@ func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
 		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, record.JobError(o.Error))
 		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
 		r.dead, r.noting = append(r.dead, retry || o.Dead), r.noting || !record.Delivers(o.State)
+		r.stale = r.stale || !record.Delivers(o.State) || o.Lease.Epoch > 1
 		r.delay = append(r.delay, max(0, record.Micros(o.RetryAfter)))
 	}
 	return r
@@ -185,7 +191,11 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 					_, err := pgx.ForEachRow(rows, []any{&k.job, &k.epoch}, func() error { stored[k] = true; return nil })
 					return err
 				})
-			queueSettle(b, l.job)
+			if r.stale {
+				queueSettle(b, l.job)
+			} else {
+				queueDerive(b, l.job)
+			}
 			if r.noting {
 				b.Queue(trimHistory, l.job, host.MaxHistory)
 			}

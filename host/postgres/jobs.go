@@ -18,12 +18,15 @@ select 1 from scans where id in (select scan_id from jobs where id = any($1::tex
 order by id for no key update`
 
 // claim takes job ids, owner and the lease's length in microseconds. It returns
-// the claimed jobs with their leases and scans. state = 'queued' is harmless
-// here: no index has a predicate that follows from this condition.
+// the claimed jobs with their leases and scans. A doorbell whose mark was taken
+// back counts for no cap any more, so it must not be answered. The coalesce keeps
+// the planner from jobs_busy: no index may have a predicate that follows from
+// this condition.
 const claim = `
 with picked as (
     select id from jobs
     where id = any($1::text[]::uuid[]) and state = 'queued' and run_at <= now()
+      and coalesce(dispatched_at, '-infinity') > '-infinity'
       and (deadline_at is null or deadline_at > now()) and ` + unpaused + `
     order by id for no key update
 ), claimed as (

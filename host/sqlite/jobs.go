@@ -91,7 +91,7 @@ const claim = `
 update jobs set state = 'running', attempt = attempt + 1, progress = '{}',
     lease_epoch = lease_epoch + 1, lease_id = ?3, lease_owner = ?4, lease_expires_at = ?2, dispatched_at = null,
     started_at = coalesce(started_at, ?1), claimed_at = ?1, deadline_at = coalesce(deadline_at, ?1 + timeout_us)
-where id = ?5 and state = 'queued' and run_at <= ?1 and (deadline_at is null or deadline_at > ?1) and ` + unpaused
+where id = ?5 and state = 'queued' and dispatched_at is not null and run_at <= ?1 and (deadline_at is null or deadline_at > ?1) and ` + unpaused
 
 func (tx tx) claims(ctx context.Context, taken []host.JobID) (out []host.Claim, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {

@@ -40,7 +40,7 @@ func testDispatchWindow(s *suite) {
 		s.Errorf("a full window dispatched %+v", out)
 	}
 	// A claim makes room; a running job is not in the window.
-	if _, err := s.Claim(s.ctx(), "a", []host.JobID{first.Bells[0].Job}, ttl); err != nil {
+	if _, err := s.Store.Claim(s.ctx(), "a", []host.JobID{first.Bells[0].Job}, ttl); err != nil {
 		s.Fatal(err)
 	}
 	second := s.dispatch(2, time.Hour)
@@ -92,7 +92,7 @@ func testUndispatch(s *suite) {
 	scan := s.accept(newScan(s.tenant(), plugins(3)...))
 	out := s.dispatch(3, time.Hour)
 	claimed := out.Bells[0].Job
-	if _, err := s.Claim(s.ctx(), "a", []host.JobID{claimed}, ttl); err != nil {
+	if _, err := s.Store.Claim(s.ctx(), "a", []host.JobID{claimed}, ttl); err != nil {
 		s.Fatal(err)
 	}
 	ids := append(jobIDs(scan), host.NewJobID(), "x", "\x00")
@@ -163,7 +163,7 @@ func testDispatchOverdue(s *suite) {
 		s.Errorf("next in %v, want the deadline", out.Next)
 	}
 	s.advance(6 * time.Minute)
-	if claims, err := s.Claim(s.ctx(), "b", jobIDs(short), ttl); err != nil || len(claims) != 0 {
+	if claims, err := s.Store.Claim(s.ctx(), "b", jobIDs(short), ttl); err != nil || len(claims) != 0 {
 		s.Errorf("claimed an overdue job: %v, %v", claims, err)
 	}
 	if out := s.dispatch(10, time.Hour); len(out.Bells) != 0 {

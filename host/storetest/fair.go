@@ -69,7 +69,7 @@ func (c *crowd) done(bells []host.Doorbell) {
 	for i, b := range bells {
 		ids[i] = b.Job
 	}
-	claims, err := c.Claim(c.ctx(), "host-a", ids, ttl)
+	claims, err := c.Store.Claim(c.ctx(), "host-a", ids, ttl)
 	c.check(err)
 	outcomes := make([]host.Outcome, len(claims))
 	for i, cl := range claims {
@@ -272,7 +272,7 @@ func testCapTenant(s *suite) {
 			mine = append(mine, b)
 		}
 	}
-	claims, err := s.Claim(s.ctx(), "host-a", []host.JobID{mine[0].Job}, ttl)
+	claims, err := s.Store.Claim(s.ctx(), "host-a", []host.JobID{mine[0].Job}, ttl)
 	s.check(err)
 	if more := c.ring(q); len(more) != 0 {
 		s.Errorf("with one running: %v", more)
@@ -282,7 +282,7 @@ func testCapTenant(s *suite) {
 		s.Errorf("with one done: %v, want one of the same tenant", more)
 	}
 	// A retry waits as any other job.
-	claims, err = s.Claim(s.ctx(), "host-a", []host.JobID{mine[1].Job}, ttl)
+	claims, err = s.Store.Claim(s.ctx(), "host-a", []host.JobID{mine[1].Job}, ttl)
 	s.check(err)
 	s.finish(end(claims[0].Lease, host.StateQueued))
 	if more := c.ring(q); c.of(more, capped) != 1 {
@@ -374,7 +374,7 @@ func testLanesRest(s *suite) {
 	scans := c.add(5, func() host.Scan { return newScan(t, "p") })
 	bells := c.ring(window(10))
 	for i, b := range bells {
-		claims, err := s.Claim(s.ctx(), "host-a", []host.JobID{b.Job}, ttl)
+		claims, err := s.Store.Claim(s.ctx(), "host-a", []host.JobID{b.Job}, ttl)
 		s.check(err)
 		o := end(claims[0].Lease, host.StateQueued)
 		o.RetryAfter = time.Duration(i+1) * 10 * time.Minute

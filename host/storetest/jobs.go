@@ -170,6 +170,40 @@ func testClaimLeavesOut(s *suite) {
 	}
 }
 
+// testClaimOldDoorbell: a doorbell claims its job once, and not again when the
+// job was given back meanwhile, or its mark taken back; that would be one job
+// more than a cap allows.
+func testClaimOldDoorbell(s *suite) {
+	scan := s.one()
+	claim := func() []host.Claim {
+		s.Helper()
+		claims, err := s.Store.Claim(s.ctx(), "host-b", jobIDs(scan), ttl)
+		s.check(err)
+		return claims
+	}
+	if got := claim(); len(got) != 0 {
+		s.Errorf("claimed what was never handed out: %v", got)
+	}
+	s.dispatch(10, time.Hour)
+	first := claim()
+	if len(first) != 1 {
+		s.Fatalf("claimed %v", first)
+	}
+	s.finish(host.Outcome{Lease: first[0].Lease, State: host.StateQueued, Release: true})
+	if got := claim(); len(got) != 0 {
+		s.Errorf("the old doorbell claimed a job that was given back: %v", got)
+	}
+	s.dispatch(10, time.Hour)
+	s.check(s.Undispatch(s.ctx(), jobIDs(scan)))
+	if got := claim(); len(got) != 0 {
+		s.Errorf("claimed a job whose mark was taken back: %v", got)
+	}
+	s.dispatch(10, time.Hour)
+	if got := claim(); len(got) != 1 {
+		s.Errorf("handed out anew, and claimed %v", got)
+	}
+}
+
 func testClaimAgain(s *suite) {
 	scan := s.one()
 	first := s.claimAll(scan)[0]

@@ -133,11 +133,11 @@ func (m *machine) claim(t *rapid.T) {
 	want := map[host.JobID]*modelJob{}
 	for _, j := range picked {
 		ids = append(ids, j.id)
-		if j.state == host.StateQueued && !m.paused(j) && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
+		if j.state == host.StateQueued && j.out != never && !m.paused(j) && j.runAt <= m.now && (j.deadline == never || j.deadline > m.now) {
 			want[j.id] = j
 		}
 	}
-	for _, c := range must(m.Claim(m.ctx(), owner, ids, modelTTL))(t) {
+	for _, c := range must(m.Store.Claim(m.ctx(), owner, ids, modelTTL))(t) {
 		j := want[c.Job.ID]
 		if j == nil {
 			t.Fatalf("claimed %s, which was not to be had", c.Job.ID)

@@ -341,7 +341,13 @@ func testSweepersSideBySide(s *suite) {
 				}
 				return
 			}
-			s.ended(scan, 1)
+			claims, err := s.Claim(s.ctx(), "host-a", jobIDs(scan), ttl)
+			if err != nil || len(claims) != len(scan.Jobs) {
+				s.Errorf("claimed %d jobs of %d: %v", len(claims), len(scan.Jobs), err)
+			}
+			for _, c := range claims {
+				s.finish(end(c.Lease, host.StateSucceeded))
+			}
 		})
 	}
 	wg.Wait()

@@ -86,7 +86,7 @@ func testStatsAgree(s *suite) {
 			scans = append(scans, s.accept(scan))
 		},
 		func() {
-			claims, err := s.Claim(s.ctx(), "host-a", jobs(), ttl)
+			claims, err := s.Store.Claim(s.ctx(), "host-a", jobs(), ttl)
 			s.check(err)
 			for _, c := range claims {
 				leases = append(leases, c.Lease)

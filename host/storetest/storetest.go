@@ -9,6 +9,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"claim":               testClaim,
 			"claim leaves out":    testClaimLeavesOut,
 			"claim again":         testClaimAgain,
+			"claim old doorbell":  testClaimOldDoorbell,
 			"fence":               testFence,
 			"zombie":              testZombie,
 			"heartbeat":           testHeartbeat,
@@ -191,6 +193,15 @@ func (s *suite) check(err error) {
 	}
 }
 
+// Claim hands out every job first, as a claim can only be of such.
+func (s *suite) Claim(ctx context.Context, owner string, ids []host.JobID, ttl time.Duration) ([]host.Claim, error) {
+	all := host.DispatchQuery{Plugins: everyPlugin(), Window: 1 << 20, Horizon: time.Hour}
+	if _, err := s.Dispatch(ctx, all); err != nil {
+		return nil, err
+	}
+	return s.Store.Claim(ctx, owner, ids, ttl)
+}
+
 func (s *suite) ctx() context.Context { return s.Context() }
 
 // tenant makes a tenant.
@@ -261,7 +272,8 @@ func jobIDs(scan host.Scan) []host.JobID {
 // claimAll claims every job of a scan for owner "host-a", in the scan's order.
 func (s *suite) claimAll(scan host.Scan) []host.Claim {
 	s.Helper()
-	claims, err := s.Claim(s.ctx(), "host-a", jobIDs(scan), ttl)
+	s.handOut(scan)
+	claims, err := s.Store.Claim(s.ctx(), "host-a", jobIDs(scan), ttl)
 	s.check(err)
 	byJob := map[host.JobID]host.Claim{}
 	for _, c := range claims {
@@ -276,6 +288,25 @@ func (s *suite) claimAll(scan host.Scan) []host.Claim {
 		out = append(out, c)
 	}
 	return out
+}
+
+// handOut hands out the scan's jobs and no others.
+func (s *suite) handOut(scan host.Scan) {
+	s.Helper()
+	q := host.DispatchQuery{Window: 1 << 20, Horizon: time.Hour}
+	for _, j := range scan.Jobs {
+		q.Plugins = append(q.Plugins, j.Plugin)
+	}
+	out, err := s.Dispatch(s.ctx(), q)
+	s.check(err)
+	mine := jobIDs(scan)
+	var others []host.JobID
+	for _, b := range out.Bells {
+		if !slices.Contains(mine, b.Job) {
+			others = append(others, b.Job)
+		}
+	}
+	s.check(s.Undispatch(s.ctx(), others))
 }
 
 // running accepts a scan with one job and claims it.

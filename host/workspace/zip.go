@@ -64,9 +64,9 @@ func (w *walker) zip() error {
 // zipLocal checks the entry's local header and returns where its data begins.
 // A reader that streams goes by the local header, so the two must agree.
 func (w *walker) zipLocal(e zipEntry, end zipEnd) (uint64, error) {
-	outside := refuseEntry(CodeCorrupt, e.name, "it lies outside the archive's entries")
+	outside := func() error { return refuseEntry(CodeCorrupt, e.name, "it lies outside the archive's entries") }
 	if e.header > end.offset || end.offset-e.header < zipLocalLen {
-		return 0, outside
+		return 0, outside()
 	}
 	var fixed [zipLocalLen]byte
 	if err := w.readAt(fixed[:], int64(e.header)); err != nil {
@@ -78,7 +78,7 @@ func (w *walker) zipLocal(e zipEntry, end zipEnd) (uint64, error) {
 	name := uint64(le16(fixed[26:]))
 	off := e.header + zipLocalLen + name + uint64(le16(fixed[28:]))
 	if off > end.offset || end.offset-off < e.packed {
-		return 0, outside
+		return 0, outside()
 	}
 	if le16(fixed[6:])&zipFlagEncrypted != 0 {
 		return 0, refuseEntry(CodeEncrypted, e.name, "it is encrypted")

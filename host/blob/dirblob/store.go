@@ -188,10 +188,15 @@ func (s *Store) createTemp(shard string) (*os.File, string, error) {
 	}
 }
 
+// buffers are for copying.
+var buffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }} //nolint:gochecknoglobals // a pool has no state to depend on
+
 // copyHashed copies r to w and looks at ctx between reads.
 func copyHashed(ctx context.Context, w io.Writer, r io.Reader) (int64, string, error) {
 	h := sha256.New()
-	buf := make([]byte, copyBuffer)
+	pooled := buffers.Get().(*[copyBuffer]byte) //nolint:forcetypeassert // the pool has no others
+	defer buffers.Put(pooled)
+	buf := pooled[:]
 	var size int64
 	for {
 		if ctx.Err() != nil {
