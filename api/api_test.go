@@ -187,6 +187,37 @@ func TestScanLife(t *testing.T) {
 	}
 }
 
+// TestPriority: a scan shows the one that it was given, and normal without one.
+func TestPriority(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, api.Config{})
+	c := e.client(t, "alice")
+	for given, want := range map[client.Priority]client.Priority{
+		"": client.PriorityNormal, client.PriorityHigh: client.PriorityHigh,
+		client.PriorityNormal: client.PriorityNormal, client.PriorityLow: client.PriorityLow,
+	} {
+		started, err := c.StartURL(t.Context(), "https://example.com/", client.StartOptions{Type: "dast", Priority: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for how, s := range map[string]client.Scan{"JSON": started, "form": e.upload(t, client.UploadOptions{Priority: given})} {
+			got, err := c.Scan(t.Context(), s.ID)
+			if err != nil || got.Priority != want || s.Priority != want {
+				t.Errorf("%s with %q: accepted as %q, shown as %q, %v; want %q", how, given, s.Priority, got.Priority, err, want)
+			}
+		}
+	}
+	list, err := c.Scans(t.Context(), client.ScansQuery{})
+	if err != nil || len(list.Items) != 8 {
+		t.Fatalf("Scans = %d, %v", len(list.Items), err)
+	}
+	for _, s := range list.Items {
+		if s.Priority == "" {
+			t.Errorf("scan %s is listed without its priority", s.ID)
+		}
+	}
+}
+
 func TestStartURLRefused(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})
@@ -196,23 +227,25 @@ func TestStartURLRefused(t *testing.T) {
 		code       string
 		pointers   []string
 	}{
-		"no plugin":       {"/scans/web", `{"url":"https://example.com"}`, 501, "no_plugin", nil},
-		"unknown type":    {"/scans/nope", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
-		"archive type":    {"/scans/codeaudit", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
-		"no such upload":  {"/nope/upload", `{}`, 404, "unknown_scan_type", nil},
-		"no body":         {"/scans/dast", ``, 400, "malformed", nil},
-		"not JSON":        {"/scans/dast", `{"url":`, 400, "malformed", []string{"#"}},
-		"not an object":   {"/scans/dast", `[]`, 422, "invalid", []string{"#"}},
-		"no URL":          {"/scans/dast", `{}`, 422, "invalid", []string{"#"}},
-		"unknown member":  {"/scans/dast", `{"url":"https://example.com","uri":1}`, 422, "invalid", []string{"#/uri"}},
-		"file URL":        {"/scans/dast", `{"url":"file:///etc/passwd"}`, 422, "invalid", []string{"#/url"}},
-		"password":        {"/scans/dast", `{"url":"https://u:hunter2@example.com"}`, 422, "invalid", []string{"#/url"}},
-		"number URL":      {"/scans/dast", `{"url":5}`, 422, "invalid", []string{"#/url"}},
-		"bad project":     {"/scans/dast", `{"url":"https://example.com","project":"a b"}`, 422, "invalid", []string{"#/project"}},
-		"options no obj.": {"/scans/dast", `{"url":"https://example.com","options":[1]}`, 422, "invalid", []string{"#/options"}},
-		"options NUL":     {"/scans/dast", `{"url":"https://example.com","options":{"a":"\u0000"}}`, 422, "invalid", []string{"#/options"}},
-		"two mistakes":    {"/scans/dast", `{"url":5,"project":"a b"}`, 422, "invalid", []string{"#/url", "#/project"}},
-		"huge":            {"/scans/dast", `{"url":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too_large", nil},
+		"no plugin":        {"/scans/web", `{"url":"https://example.com"}`, 501, "no_plugin", nil},
+		"unknown type":     {"/scans/nope", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
+		"archive type":     {"/scans/codeaudit", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
+		"no such upload":   {"/nope/upload", `{}`, 404, "unknown_scan_type", nil},
+		"no body":          {"/scans/dast", ``, 400, "malformed", nil},
+		"not JSON":         {"/scans/dast", `{"url":`, 400, "malformed", []string{"#"}},
+		"not an object":    {"/scans/dast", `[]`, 422, "invalid", []string{"#"}},
+		"no URL":           {"/scans/dast", `{}`, 422, "invalid", []string{"#"}},
+		"unknown member":   {"/scans/dast", `{"url":"https://example.com","uri":1}`, 422, "invalid", []string{"#/uri"}},
+		"file URL":         {"/scans/dast", `{"url":"file:///etc/passwd"}`, 422, "invalid", []string{"#/url"}},
+		"password":         {"/scans/dast", `{"url":"https://u:hunter2@example.com"}`, 422, "invalid", []string{"#/url"}},
+		"number URL":       {"/scans/dast", `{"url":5}`, 422, "invalid", []string{"#/url"}},
+		"bad project":      {"/scans/dast", `{"url":"https://example.com","project":"a b"}`, 422, "invalid", []string{"#/project"}},
+		"unknown priority": {"/scans/dast", `{"url":"https://example.com","priority":"urgent"}`, 422, "invalid", []string{"#/priority"}},
+		"number priority":  {"/scans/dast", `{"url":"https://example.com","priority":1}`, 422, "invalid", []string{"#/priority"}},
+		"options no obj.":  {"/scans/dast", `{"url":"https://example.com","options":[1]}`, 422, "invalid", []string{"#/options"}},
+		"options NUL":      {"/scans/dast", `{"url":"https://example.com","options":{"a":"\u0000"}}`, 422, "invalid", []string{"#/options"}},
+		"two mistakes":     {"/scans/dast", `{"url":5,"project":"a b"}`, 422, "invalid", []string{"#/url", "#/project"}},
+		"huge":             {"/scans/dast", `{"url":"` + strings.Repeat("x", 2<<20) + `"}`, 413, "too_large", nil},
 	} {
 		resp, body := e.do(t, "alice", http.MethodPost, c.path, "application/json", strings.NewReader(c.body))
 		p := problem(t, resp, body)

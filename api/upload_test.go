@@ -52,8 +52,9 @@ func TestUploadPartsInAnyOrder(t *testing.T) {
 	e := newEnv(t, api.Config{})
 	file := part{"file", "shop.zip", "PK" + strings.Repeat("x", 100_000)}
 	project, options := part{"project", "", "shop"}, part{"options", "", `{"secrets": {"deep": true}}`}
+	priority := part{"priority", "", "low"}
 	for _, order := range [][]part{
-		{file, project, options}, {options, file, project}, {project, options, file},
+		{file, project, options, priority}, {options, priority, file, project}, {priority, project, options, file},
 	} {
 		contentType, body := encode(t, order...)
 		resp, text := e.do(t, "alice", http.MethodPost, "/codeaudit/upload", contentType, bytes.NewReader(body))
@@ -64,7 +65,7 @@ func TestUploadPartsInAnyOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Project != "shop" || string(s.Options) != `{"secrets":{"deep":true}}` || s.State != client.StateQueued ||
+		if s.Project != "shop" || s.Priority != client.PriorityLow || string(s.Options) != `{"secrets":{"deep":true}}` || s.State != client.StateQueued ||
 			s.Archive.Filename != "shop.zip" || s.Archive.Size != 100_002 || len(s.Jobs) != 1 || s.Jobs[0].Plugin != "secrets" {
 			t.Errorf("scan = %+v, archive %+v", s, s.Archive)
 		}
@@ -96,6 +97,10 @@ func TestUploadRefused(t *testing.T) {
 		"unknown part":       {parts: []part{file, {"colour", "", "red"}}, status: 422, code: "unknown_part"},
 		"bad project":        {parts: []part{file, {"project", "", "a b"}}, status: 422, code: "invalid", pointer: "form.project"},
 		"long project":       {parts: []part{{"project", "", strings.Repeat("a", 65)}, file}, status: 422, code: "invalid", pointer: "form.project"},
+		"unknown priority":   {parts: []part{{"priority", "", "urgent"}, file}, status: 422, code: "invalid", pointer: "form.priority"},
+		"priority's case":    {parts: []part{file, {"priority", "", "High"}}, status: 422, code: "invalid", pointer: "form.priority"},
+		"long priority":      {parts: []part{file, {"priority", "", strings.Repeat("high", 5)}}, status: 422, code: "invalid", pointer: "form.priority"},
+		"two priorities":     {parts: []part{{"priority", "", "high"}, {"priority", "", "low"}, file}, status: 422, code: "invalid", pointer: "form.priority"},
 		"bad options":        {parts: []part{file, {"options", "", "[1]"}}, status: 422, code: "invalid", pointer: "form.options"},
 		"large options":      {parts: []part{file, {"options", "", `{"a":"` + strings.Repeat("x", 20_000) + `"}`}}, status: 422, code: "invalid", pointer: "form.options"},
 		"no archive":         {parts: []part{{"file", "a.zip", "hello"}}, status: 422, code: "archive_not_an_archive", pointer: "form.file"},

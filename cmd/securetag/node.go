@@ -202,11 +202,11 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
-	n.api, err = api.New(api.Deps{
+	deps := api.Deps{
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-	},
-		api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
+	}
+	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
 		return err
 	}

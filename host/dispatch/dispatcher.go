@@ -21,8 +21,8 @@ type Config struct {
 	Slots int
 	// Lease is how long a job stays this host's without a heartbeat. Default 15s.
 	Lease time.Duration
-	// Heartbeat is the time between renewals, and how soon a cancel is heard.
-	// Less than a third of Lease. Default 1s.
+	// Heartbeat is the time between renewals, and how soon a cancel is heard of
+	// that nothing told sooner. Less than a third of Lease. Default 1s.
 	Heartbeat time.Duration
 	// Window is how many doorbells may be out and unclaimed over all hosts.
 	// Default four a slot, at least 32.

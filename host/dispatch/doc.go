@@ -5,12 +5,12 @@
 //
 //	relay     store.Dispatch -> doorbells.Ring     queued jobs that are ready, a shallow window of them
 //	listener  doorbells.Listen -> store.Claim      as many as there are free slots; this is where a job is claimed
-//	runs      workspaces.Prepare -> executor.Run   one goroutine for each claimed job
-//	finisher  store.Finish                         whatever ended while the last commit was under way, in one transaction
+//	runs      workspaces.Prepare -> executor.Run   a goroutine for each slot, one claimed job after the other
+//	finisher  store.Finish                         what ended at about the same time, in one transaction
 //
 // beside them the heart (store.Heartbeat, every lease of this host in one
 // statement, which also brings cancels) and the sweeper (store.Expire: jobs of
-// hosts that died).
+// hosts that died; store.MendLanes: jobs that the relay would overlook).
 //
 // Two more parts make it quicker or visible, and nothing depends on them. The
 // canceler tells other hosts of cancels that were stored here and hears of
@@ -34,6 +34,8 @@
 // sweeper puts it back. A job marked as rung whose doorbell was lost; any
 // host's relay rings it again after the horizon.
 //
-// The normal path does not poll: accepting a scan wakes the relay, a doorbell
-// wakes the listener. The timers are for what went wrong elsewhere.
+// The normal path does not poll: accepting a scan wakes the relay, and so does
+// a claim when the window was full and an end when a cap was reached; a doorbell
+// wakes the listener. The timers are for what went wrong elsewhere, and for room
+// that other hosts have made.
 package dispatch

@@ -82,6 +82,7 @@ func (d *Dispatcher) startAtOnce(ctx, jobs context.Context, bells []host.Doorbel
 		return bells
 	}
 	d.start(jobs, claims, n, began)
+	d.relay.claimed()
 	return bells[n:]
 }
 

@@ -25,13 +25,17 @@ type relay struct {
 	caps    func() host.Caps
 	every   time.Duration
 	woken   chan struct{}
-	lost    atomic.Bool // the queue has forgotten what was rung
-	more    atomic.Bool // the window was full: jobs are ready
-	capped  atomic.Bool // a cap kept jobs back when it last looked
+	lost    atomic.Bool  // the queue has forgotten what was rung
+	more    atomic.Bool  // the window was full: jobs are ready
+	capped  atomic.Bool  // a cap kept jobs back when it last looked
+	room    atomic.Int64 // how often room was made, in the window or under a cap
 	status  outage
 	meter   host.Meter
 	log     hclog.Logger
 }
+
+// pace is the distance between looks that find jobs.
+const pace = 4 * time.Millisecond
 
 func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, cfg Config, log hclog.Logger) *relay {
 	return &relay{
@@ -51,11 +55,9 @@ func (r *relay) wake() {
 	}
 }
 
-// pace is the distance between looks that find jobs.
-const pace = 4 * time.Millisecond
-
 // claimed says that jobs were claimed: the window has room again.
 func (r *relay) claimed() {
+	r.room.Add(1)
 	if r.more.Load() {
 		r.wake()
 	}
@@ -63,6 +65,7 @@ func (r *relay) claimed() {
 
 // freed says that a job has ended, which counts for a cap no more.
 func (r *relay) freed() {
+	r.room.Add(1)
 	if r.capped.Load() {
 		r.wake()
 	}
@@ -100,6 +103,7 @@ func (r *relay) run(ctx context.Context, start startFunc) {
 // look hands out one window and says when to look again if nobody wakes it, and
 // whether there were jobs.
 func (r *relay) look(ctx context.Context, start startFunc) (next time.Duration, found bool) {
+	room := r.room.Load()
 	out, err := r.store.Dispatch(ctx, host.DispatchQuery{
 		Plugins: r.plugins, Window: r.window, Horizon: r.horizon, Again: r.lost.Swap(false), Caps: r.caps(),
 	})
@@ -110,6 +114,9 @@ func (r *relay) look(ctx context.Context, start startFunc) (next time.Duration, 
 	}
 	r.more.Store(out.More)
 	r.capped.Store(out.Capped)
+	if (out.More || out.Capped) && r.room.Load() != room {
+		r.wake() // the store may have looked before, and nobody else would say so
+	}
 	if bells := start(out.Bells); len(bells) > 0 {
 		if err := r.bells.Ring(ctx, bells); err != nil {
 			r.gate.report(ctx, err)

@@ -3,6 +3,7 @@ package intake
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -44,10 +45,14 @@ type acceptance struct {
 	turn chan bool // true: it is stored or refused; false: store what waits, this one first
 }
 
+// errBrokeOff is of a scan about which the store has said nothing.
+var errBrokeOff = fmt.Errorf("the transaction broke off: %w", host.ErrUnavailable)
+
 // accept stores one scan. Errors are those of host.ScanStore.Accept. It takes at
-// most twice the timeout: the transaction that is under way, and its own.
+// most twice the timeout, for the transaction that is under way and its own, and
+// once more for each maxCommit scans that wait before it.
 func (c *committer) accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
-	a := &acceptance{scan: scan, turn: make(chan bool, 1)}
+	a := &acceptance{scan: scan, err: errBrokeOff, turn: make(chan bool, 1)}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, a)
 	leads := !c.working
@@ -59,20 +64,26 @@ func (c *committer) accept(ctx context.Context, scan host.Scan) (host.Scan, erro
 	return a.scan, a.err
 }
 
-// commit stores what waits, the caller's scan with it, answers, and wakes whose
-// turn is next.
+// commit stores what waits, the caller's scan with it, answers, and hands the
+// work on.
 func (c *committer) commit(ctx context.Context) {
 	c.mu.Lock()
 	n := min(len(c.waiting), maxCommit)
 	batch := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
 	c.mu.Unlock()
+	// Also when the store panics, which fails this request: the others must not
+	// wait for ever for an answer.
+	defer c.handOn(batch)
 
 	// Whatever happens to this request, the others' scans are stored.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	defer cancel()
 	c.put(ctx, batch)
+}
 
+// handOn gives the answers, and the work to who waits longest.
+func (c *committer) handOn(batch []*acceptance) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range batch[1:] {

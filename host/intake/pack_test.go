@@ -101,16 +101,24 @@ func newPacking(t *testing.T) *packing {
 	return p
 }
 
-// accept sends archives, which their names tell apart, one after the other.
+// accept sends archives, which their names tell apart, one after the other. As
+// in a server, a panic ends its request alone.
 func (p *packing) accept(t *testing.T, tenant host.TenantID, names ...string) <-chan error {
 	done := make(chan error, len(names))
 	for _, name := range names {
 		go func() {
-			staged, err := p.in.Stage(t.Context(), name, strings.NewReader("PK-"+name))
+			var staged *intake.Staged
+			var err error
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("panic: %v", p)
+				}
+				done <- err
+			}()
+			staged, err = p.in.Stage(t.Context(), name, strings.NewReader("PK-"+name))
 			if err == nil {
 				_, err = p.in.AcceptArchive(t.Context(), intake.Request{Tenant: tenant, Type: "codeaudit"}, staged)
 			}
-			done <- err
 		}()
 		synctest.Wait()
 	}
@@ -228,6 +236,39 @@ func TestBadScanFailsAlone(t *testing.T) {
 		}
 		if n := sizes(p.store.batches); len(n) != 3 || len(p.blobs.blobs) != 0 {
 			t.Errorf("batches %v and %d blobs, want three of one scan and no blob", n, len(p.blobs.blobs))
+		}
+	})
+}
+
+// TestPanicLeavesNobodyWaiting: a store that panics fails the request that it
+// does so in. Those that shared the transaction get an answer, and those behind
+// it their turn.
+func TestPanicLeavesNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacking(t)
+		tenant, calls := host.NewTenantID(), 0
+		p.store.refuse = func(host.Scan) error {
+			if calls++; calls == 2 {
+				panic("out of cheese")
+			}
+			return nil
+		}
+		first, leader, sharer := p.accept(t, tenant, "first"), p.accept(t, tenant, "a"), p.accept(t, tenant, "b")
+		p.store.turn <- struct{}{}
+		synctest.Wait()
+		behind := p.accept(t, tenant, "c")
+		close(p.store.turn)
+		if err := <-leader; err == nil || !strings.Contains(err.Error(), "out of cheese") {
+			t.Errorf("the request in which the store panicked: %v", err)
+		}
+		if err := <-sharer; !errors.Is(err, host.ErrUnavailable) {
+			t.Errorf("one that shared the transaction: %v, want that nobody knows", err)
+		}
+		for name, c := range map[string]<-chan error{"before": first, "behind": behind} {
+			if err := <-c; err != nil {
+				t.Errorf("one %s: %v", name, err)
+			}
 		}
 	})
 }

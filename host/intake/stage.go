@@ -46,10 +46,10 @@ func (s *Staged) Discard(ctx context.Context) {
 // Stage stores the archive that r gives and checks it. A small one is only kept
 // in memory, for the store to take with its scan; a larger one is streamed into
 // the blob store, and memory does not grow with its size. It fails with a
-// *Refusal that wraps host.ErrTooLarge as
-// soon as r is longer than the limit, or host.ErrInvalid when the archive must
-// not be unpacked; an error of r is wrapped. On any error nothing stays stored.
-// filename is what the client calls the archive and only ever shown.
+// *Refusal that wraps host.ErrTooLarge as soon as r is longer than the limit, or
+// host.ErrInvalid when the archive must not be unpacked; an error of r is
+// wrapped. On any error nothing stays stored. filename is what the client calls
+// the archive and only ever shown.
 func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Staged, error) {
 	s := &Staged{in: in, archive: host.Archive{Filename: cleanFilename(filename)}}
 	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: in.cfg.MaxArchive, limit: in.cfg.MaxArchive})

@@ -197,7 +197,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 				queueDerive(b, l.job)
 			}
 			if r.noting {
-				b.Queue(trimHistory, l.job)
+				b.Queue(trimHistory, l.job, host.MaxHistory)
 			}
 		})
 		if err != nil {

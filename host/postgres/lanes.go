@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/securetaghq/securetag/host"
 )
 
 // keepLanes is two parts of a statement whose part j returns the lanes of jobs
@@ -99,5 +97,3 @@ func (s *Store) MendLanes(ctx context.Context, limit int) (n int, err error) {
 	s.mended = to
 	return n, nil
 }
-
-var _ host.JobStore = (*Store)(nil)

@@ -10,7 +10,7 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// PAUSES. Everything that hands out or claims jobs holds these conditions, and
+// Everything that hands out or claims jobs holds these conditions, and
 // nothing else does. The subqueries look at nothing outside, so each is read
 // once a statement.
 const (

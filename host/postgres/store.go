@@ -66,6 +66,8 @@ type Store struct {
 	mended  laneKey // where MendLanes was last
 }
 
+var _ host.Store = (*Store)(nil)
+
 // Open connects, waiting a while for a server that is still starting, and
 // migrates the schema up. ErrInvalid when the URL cannot be read,
 // ErrUnavailable when the server does not answer in time.

@@ -10,8 +10,9 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// pickExpired (of what jobs_busy holds) takes a limit and locks jobs whose lease ran out, with their
-// scans. It skips what is locked: somebody else is at it.
+// pickExpired takes a limit and locks jobs whose lease ran out, with their scans.
+// It reads what jobs_busy holds, and skips what is locked: somebody else is at
+// it.
 const pickExpired = `
 select j.id from jobs j join scans s on s.id = j.scan_id
 where (j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null)) and j.lease_expires_at < now()
@@ -34,10 +35,10 @@ from ended`
 	attemptColumns = `j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began`
 )
 
-// trimHistory takes job ids and drops what is over host.MaxHistory.
+// trimHistory takes job ids and how many attempts of each are kept, the newest.
 const trimHistory = `
 delete from attempts a using jobs j
-where j.id = any($1::text[]::uuid[]) and a.scan_id = j.scan_id and a.job_id = j.id and a.lease_epoch <= j.lease_epoch - 100`
+where j.id = any($1::text[]::uuid[]) and a.scan_id = j.scan_id and a.job_id = j.id and a.lease_epoch <= j.lease_epoch - $2::bigint`
 
 // expire takes job ids that pickExpired locked. The host that ran them counts
 // as crashed: input that kills hosts must not go round for ever.
@@ -98,7 +99,7 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 			b := &pgx.Batch{}
 			b.Queue(change, jobs)
 			queueSettle(b, jobs)
-			b.Queue(trimHistory, jobs)
+			b.Queue(trimHistory, jobs, host.MaxHistory)
 			return tx.SendBatch(ctx, b).Close()
 		})
 	})
@@ -143,8 +144,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 	op := fmt.Sprintf("give back the jobs of %q", owner)
 	var jobs []string
 	err = s.do(ctx, op, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx,
-			releasable, owner)
+		rows, err := s.pool.Query(ctx, releasable, owner)
 		if err != nil {
 			return err
 		}
@@ -163,9 +163,7 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 			return rows.Err()
 		})
 		queueSettle(b, jobs)
-		b.Queue(trimHistory, jobs)
+		b.Queue(trimHistory, jobs, host.MaxHistory)
 	})
 	return n, err
 }
-
-var _ host.Store = (*Store)(nil)

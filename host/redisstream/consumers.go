@@ -24,7 +24,9 @@ import (
 // The count of pending entries comes from XPENDING: XINFO's is not kept right
 // by every server. Where a server does not know how long a consumer has been
 // idle it says -1, and the consumer stays.
-var reapScript = redis.NewScript(`
+var reapScript = redis.NewScript(reapLua) //nolint:gochecknoglobals // a constant: the script and its hash
+
+const reapLua = `
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then return 0 end
 local n = 0
@@ -39,7 +41,7 @@ for _, fields in ipairs(consumers) do
   end
 end
 return n
-`) //nolint:gochecknoglobals // a constant: the script and its hash
+`
 
 // reap deletes, once in each Config.Absent, the consumers of hosts that have
 // not been there for that long. Before Redis 7.2 the idle time of a host that

@@ -23,7 +23,7 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (out host.Di
 			d.edge = tx.now
 		}
 		var err error
-		// PAUSES: none of the plugins that are paused; typeUnpaused does the rest.
+		// None of the plugins that are paused; typeUnpaused does the rest.
 		if d.plugins, err = tx.unpausedPlugins(ctx, q.Plugins); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// PAUSES. Everything that hands out or claims jobs holds these conditions, and
+// Everything that hands out or claims jobs holds these conditions, and
 // nothing else does.
 const (
 	// typeUnpaused is of a job that may be dispatched as far as its scan type goes.

@@ -15,7 +15,7 @@ var varying = []struct {
 	name    string
 }{
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "ID"},
-	{regexp.MustCompile(`stag_[a-z0-9]+`), "KEY"},
+	{regexp.MustCompile(`stag(op)?_[a-z0-9]+`), "KEY"},
 	{regexp.MustCompile(`\b[A-Z2-7]{26}\b`), "REQUEST"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z|Z)?`), "TIME"},
 	{regexp.MustCompile(`[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT`), "DATE"},

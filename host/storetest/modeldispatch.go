@@ -1,0 +1,130 @@
+package storetest
+
+import (
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+func (m *machine) dispatch(t *rapid.T) {
+	q := host.DispatchQuery{Plugins: everyPlugin(), Window: rapid.IntRange(0, 4).Draw(t, "window"), Horizon: modelHorizon}
+	if rapid.Bool().Draw(t, "capped") {
+		q.Caps = host.Caps{Tenant: rapid.IntRange(0, 4).Draw(t, "tenant cap"),
+			Plugins:   map[string]int{"plugin-0": rapid.IntRange(0, 2).Draw(t, "plugin cap")},
+			ScanTypes: map[string]int{"web": rapid.IntRange(0, 4).Draw(t, "type cap")}}
+	}
+	room := q.Window
+	fresh, lost, busy := map[host.JobID]*modelJob{}, map[host.JobID]*modelJob{}, map[string]int{}
+	for _, j := range m.jobs {
+		switch {
+		case j.state == host.StateQueued && j.deadline != never && j.deadline <= m.now:
+			j.state, j.out, j.faulty = host.StateTimedOut, never, true
+		case m.paused(j):
+		case j.state == host.StateQueued && j.out != never && m.now-j.out < modelHorizon:
+			room--
+		case j.state == host.StateQueued && j.out != never:
+			lost[j.id] = j
+		case j.state == host.StateQueued && j.runAt <= m.now:
+			fresh[j.id] = j
+		}
+		if j.busy() {
+			busy[j.plugin]++
+			busy["all"]++
+		}
+	}
+	room = max(room, 0)
+	out := must(m.Dispatch(m.ctx(), q))(t)
+	again := min(room, len(lost))
+	var taken []*modelJob
+	for _, b := range out.Bells {
+		switch j := fresh[b.Job]; {
+		case j != nil:
+			delete(fresh, b.Job)
+			taken = append(taken, j)
+			j.out = m.now
+			busy[j.plugin]++
+			busy["all"]++
+		case lost[b.Job] != nil:
+			lost[b.Job].out = m.now
+			delete(lost, b.Job)
+			again--
+		default:
+			t.Fatalf("dispatched %s, which is not ready, or twice", b.Job)
+		}
+	}
+	if again != 0 || len(out.Bells) > room {
+		t.Fatalf("with room for %d dispatched %d, and %d too few of those that were lost", room, len(out.Bells), again)
+	}
+	m.dealt(t, q.Caps, busy, taken, fresh, room-len(out.Bells))
+	if left := len(fresh)+len(lost) > 0; room > 0 && q.Caps.Tenant == 0 && len(q.Caps.Plugins) == 0 && out.More != left {
+		t.Fatalf("more is %v, and %d are left", out.More, len(fresh)+len(lost))
+	}
+	// It may be early, for a job that was canceled; with no room it looks at none.
+	if next := m.next(); room > 0 && (next > 0 && out.Next == 0 || out.Next > next && !near(next, out.Next) && next > 0) {
+		t.Fatalf("next in %v, want %v", out.Next, next)
+	}
+}
+
+// dealt checks what was handed out beside what was not: caps hold, nothing is
+// left while there is room and no cap in the way, and the most urgent went first.
+func (m *machine) dealt(t *rapid.T, caps host.Caps, busy map[string]int, taken []*modelJob, left map[host.JobID]*modelJob, room int) {
+	full := func(n, most int) bool { return most > 0 && n >= most }
+	over := func(n, most int) bool { return most > 0 && n > most }
+	if len(taken) > 0 && (over(busy["all"], caps.Tenant) || over(busy["all"], caps.ScanTypes["web"])) {
+		t.Fatalf("%d are out or run, caps are %+v", busy["all"], caps)
+	}
+	for _, j := range taken {
+		if over(busy[j.plugin], caps.Plugins[j.plugin]) {
+			t.Fatalf("%d of %s are out or run, caps are %+v", busy[j.plugin], j.plugin, caps)
+		}
+	}
+	for _, l := range left {
+		blocked := full(busy["all"], caps.Tenant) || full(busy["all"], caps.ScanTypes["web"]) || full(busy[l.plugin], caps.Plugins[l.plugin])
+		if room > 0 && !blocked {
+			t.Fatalf("a job of %s was left with room for %d; caps %+v, busy %v", l.plugin, room, caps, busy)
+		}
+		for _, j := range taken {
+			if !blocked && l.scan.rank < j.scan.rank {
+				t.Fatalf("a job of priority %d was left, and one of %d was not", l.scan.rank, j.scan.rank)
+			}
+		}
+	}
+}
+
+// busy reports whether the job counts for a cap.
+func (j *modelJob) busy() bool {
+	return j.state == host.StateRunning || j.state == host.StateQueued && j.out != never
+}
+
+// next is when the first job that waits becomes ready or overdue.
+func (m *machine) next() (least time.Duration) {
+	sooner := func(d time.Duration) {
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	for _, j := range m.jobs {
+		if j.state != host.StateQueued {
+			continue
+		}
+		if j.deadline != never {
+			sooner(j.deadline - m.now)
+		}
+		if j.out != never {
+			sooner(j.out + modelHorizon - m.now)
+		} else if !m.paused(j) {
+			sooner(j.runAt - m.now)
+		}
+	}
+	return least
+}
+
+func (m *machine) undispatch(t *rapid.T) {
+	var ids []host.JobID
+	for _, j := range some(t, m.jobs, "jobs") {
+		ids, j.out = append(ids, j.id), never
+	}
+	must(0, m.Undispatch(m.ctx(), ids))(t)
+}
