@@ -290,6 +290,7 @@ func TestRedisDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, newFakeStore(), succeed, nil)
 		w.bells.set(true)
+		time.Sleep(5 * time.Second) // until the listener has found out
 		c := claim()
 		w.store.add(c)
 		w.d.Wake()

@@ -82,9 +82,7 @@ func (d *Dispatcher) startAtOnce(ctx, jobs context.Context, bells []host.Doorbel
 		return bells
 	}
 	d.start(jobs, claims, n, began)
-	if n == len(bells) {
-		d.relay.claimed() // no doorbell is left that would come to say so
-	}
+	d.relay.claimed()
 	return bells[n:]
 }
 
