@@ -38,7 +38,7 @@ func (p *program) keyCommand() *cobra.Command {
 		},
 	}
 	revoke := &cobra.Command{
-		Use: "revoke --tenant NAME ID", Short: "Revoke a key at once", Args: args(cobra.ExactArgs(1)),
+		Use: "revoke --tenant NAME ID", Short: "Revoke a key: hosts refuse it within a second", Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.revokeKey(cmd.Context(), s, t, a[0]) })
 		},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/record"
@@ -42,15 +41,8 @@ func (s *Store) UseOperatorKey(ctx context.Context, hash [32]byte) (host.Operato
 	if err != nil {
 		return host.OperatorKey{}, translate(ctx, op, err)
 	}
-	minute := now.UTC().Truncate(time.Minute)
-	if k.LastUsedAt.Equal(minute) {
-		return k, nil
-	}
-	k.LastUsedAt = minute
-	return k, s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		_, err := tx.ExecContext(ctx, `update operator_keys set last_used_at = ? where id = ?`, minute.UnixMicro(), string(k.ID))
-		return err
-	})
+	err = s.used(ctx, op, "operator_keys", k.ID, &k.LastUsedAt, now)
+	return k, err
 }
 
 // OperatorKeys implements host.OperatorStore.

@@ -106,13 +106,19 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
 	if err != nil {
 		return host.Key{}, translate(ctx, op, err)
 	}
+	err = s.used(ctx, op, "api_keys", k.ID, &k.LastUsedAt, now)
+	return k, err
+}
+
+// used notes in a table of keys, and in last, the minute in which a key is used.
+func (s *Store) used(ctx context.Context, op, table string, key host.KeyID, last *time.Time, now time.Time) error {
 	minute := now.UTC().Truncate(time.Minute)
-	if k.LastUsedAt.Equal(minute) {
-		return k, nil
+	if last.Equal(minute) {
+		return nil
 	}
-	k.LastUsedAt = minute
-	return k, s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		_, err := tx.ExecContext(ctx, `update api_keys set last_used_at = ? where id = ?`, minute.UnixMicro(), string(k.ID))
+	*last = minute
+	return s.write(ctx, op, func(ctx context.Context, tx tx) error {
+		_, err := tx.ExecContext(ctx, `update `+table+` set last_used_at = ? where id = ?`, minute.UnixMicro(), string(key))
 		return err
 	})
 }
