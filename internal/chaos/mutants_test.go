@@ -49,7 +49,7 @@ var mutants = map[string]mutant{
 // noFence lets a job be ended and a lease be renewed by whoever had one once.
 var noFence = []edit{
 	{"host/postgres/finish.go", "join jobs j on j.id = o.job and j.lease_epoch = o.epoch and j.lease_id = o.lease\n", "join jobs j on j.id = o.job\n"},
-	{"host/postgres/jobs.go", "join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease\n        and coalesce(j.lease_expires_at, '-infinity') > now()\n", "join jobs j on j.id = l.job and j.lease_id is not null\n"},
+	{"host/postgres/jobs.go", "join jobs j on j.id = l.job and j.lease_epoch = l.epoch and j.lease_id = l.lease\n        and j.lease_expires_at > now()\n", "join jobs j on j.id = l.job and j.lease_id is not null\n"},
 }
 
 // TestMutants: the edits fit; with -mutants, the mutants are built and caught.

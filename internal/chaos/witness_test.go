@@ -163,6 +163,12 @@ func (c *cluster) judge(all []change) (broken []string, sum tally) {
 	return broken, sum
 }
 
+// died reports whether a host had died by then.
+func (c *cluster) died(name string, by time.Time) bool {
+	end, dead := c.ended[name]
+	return dead && !end.After(by)
+}
+
 // judgeEnd looks at the end of an attempt: only its own host may end it, or
 // any once the lease has run out, or a later run of a host that is dead.
 func (c *cluster) judgeEnd(h change, holder string, delivers bool, sum *tally, bad func(string, ...any)) {
@@ -174,12 +180,12 @@ func (c *cluster) judgeEnd(h change, holder string, delivers bool, sum *tally, b
 	switch {
 	case released:
 		sum.releases++
-		if end, dead := c.ended[holder]; h.App != holder && (!dead || end.After(h.At)) {
+		if h.App != holder && !c.died(holder, h.At) {
 			bad("%s released what %s held and was alive", h.App, holder)
 		}
 	case h.App != holder && delivers:
 		bad("%s stored a result under the lease of %s", h.App, holder)
-	case h.App != holder && !expired:
+	case h.App != holder && !expired && !c.died(holder, h.At):
 		bad("%s ended an attempt of %s, whose lease had not run out", h.App, holder)
 	case expired && h.Error != nil && strings.Contains(*h.Error, "lease_expired"):
 		sum.expiries++
