@@ -33,6 +33,7 @@ func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (ho
 	}
 	archive := s.archive
 	scan.Input.Archive = &archive
+	s.done = true // should the store panic, nobody knows whether the scan exists
 	stored, mayExist, err := in.commit(ctx, scan)
 	s.done = mayExist
 	return stored, err

@@ -212,6 +212,7 @@ type handedOut struct {
 func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispatched, error) {
 	var out host.Dispatched
 	var last handedOut
+	unfinished := true // the bound on statements ended it
 	for range fills {
 		one, err := s.handOut(ctx, q)
 		if err != nil && len(out.Bells) == 0 {
@@ -224,10 +225,11 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispat
 		out.Bells = append(out.Bells, one.bells...)
 		q.Again = false
 		if one.full || !one.some || !one.more {
+			unfinished = false
 			break
 		}
 	}
-	out.More, out.Capped, out.Next = last.full && last.more, last.capped, last.next
+	out.More, out.Capped, out.Next = last.more && (last.full || unfinished), last.capped, last.next
 	for last.overdue {
 		n, err := s.sweep(ctx, "end overdue jobs", pickOverdue, timeOut, overdueAtOnce)
 		if err != nil {
