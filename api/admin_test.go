@@ -42,11 +42,8 @@ func (e *env) dead(t *testing.T, n int) (ids []string) {
 	t.Helper()
 	for range n {
 		scan := e.upload(t, client.UploadOptions{})
-		claims, err := e.store.Claim(t.Context(), "host-a", []host.JobID{host.JobID(scan.Jobs[0].ID)}, time.Minute)
-		if err != nil || len(claims) != 1 {
-			t.Fatalf("claim: %v, %v", claims, err)
-		}
-		lost, err := e.store.Finish(t.Context(), []host.Outcome{{Lease: claims[0].Lease, State: host.StateFailed, Dead: true, Crashed: true,
+		held := e.claim(t, host.JobID(scan.Jobs[0].ID))
+		lost, err := e.store.Finish(t.Context(), []host.Outcome{{Lease: held.Lease, State: host.StateFailed, Dead: true, Crashed: true,
 			Error: &host.JobError{Code: host.CodePluginCrashed, Message: "it died", Attempt: 1}}})
 		if err != nil || len(lost) != 0 {
 			t.Fatalf("finish: %v, %v", lost, err)
@@ -332,17 +329,14 @@ func TestDrain(t *testing.T) {
 	t.Parallel()
 	e, ann := newAdmin(t)
 	scan := e.upload(t, client.UploadOptions{})
-	claims, err := e.store.Claim(t.Context(), "host-a", []host.JobID{host.JobID(scan.Jobs[0].ID)}, time.Minute)
-	if err != nil || len(claims) != 1 {
-		t.Fatal(err)
-	}
+	held := e.claim(t, host.JobID(scan.Jobs[0].ID))
 	if d, err := ann.Drain(t.Context()); err != nil || d != (client.Drain{Running: 1}) {
 		t.Errorf("before: %+v, %v", d, err)
 	}
 	if d, err := ann.StartDrain(t.Context()); err != nil || d != (client.Drain{Draining: true, Running: 1}) {
 		t.Errorf("begun: %+v, %v", d, err)
 	}
-	if _, err := e.store.Finish(t.Context(), []host.Outcome{{Lease: claims[0].Lease, State: host.StateSucceeded}}); err != nil {
+	if _, err := e.store.Finish(t.Context(), []host.Outcome{{Lease: held.Lease, State: host.StateSucceeded}}); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := ann.Drain(t.Context()); err != nil || d != (client.Drain{Draining: true, Drained: true}) {

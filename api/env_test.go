@@ -193,6 +193,29 @@ func newStore(t testing.TB) *sqlite.Store {
 	return s
 }
 
+// claim hands out one job, and no other, and claims it.
+func (e *env) claim(t testing.TB, job host.JobID) host.Claim {
+	t.Helper()
+	out, err := e.store.Dispatch(t.Context(), host.DispatchQuery{Plugins: []string{"secrets", "probe"}, Window: 1000, Horizon: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var others []host.JobID
+	for _, b := range out.Bells {
+		if b.Job != job {
+			others = append(others, b.Job)
+		}
+	}
+	if err := e.store.Undispatch(t.Context(), others); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := e.store.Claim(t.Context(), "host-a", []host.JobID{job}, time.Minute)
+	if err != nil || len(claims) != 1 {
+		t.Fatalf("claim job %s: %+v, %v", job, claims, err)
+	}
+	return claims[0]
+}
+
 // finish ends a scan as a dispatcher would.
 func (e *env) finish(t testing.TB, id string, findings []host.Finding) {
 	t.Helper()
@@ -200,12 +223,11 @@ func (e *env) finish(t testing.TB, id string, findings []host.Finding) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claims, err := e.store.Claim(t.Context(), "test", []host.JobID{scan.Jobs[0].ID}, time.Minute)
-	if err != nil || len(claims) != 1 || len(scan.Jobs) != 1 {
-		t.Fatalf("claim the job of scan %s: %+v, %v", id, claims, err)
+	if len(scan.Jobs) != 1 {
+		t.Fatalf("scan %s has %d jobs", id, len(scan.Jobs))
 	}
 	lost, err := e.store.Finish(t.Context(), []host.Outcome{{
-		Lease: claims[0].Lease, State: host.StateSucceeded, Findings: findings,
+		Lease: e.claim(t, scan.Jobs[0].ID).Lease, State: host.StateSucceeded, Findings: findings,
 		Progress: host.Progress{Phase: "matching", Done: 3, Total: 3, Unit: "files"},
 	}})
 	if err != nil || len(lost) > 0 {
