@@ -123,7 +123,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	if q.Severity != "" {
 		only = new(int16(q.Severity.Rank()))
 	}
-	err = s.batch(ctx, op, func(b *pgx.Batch) {
+	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
 		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2`, string(t), string(id)).QueryRow(func(row pgx.Row) error {
 			var one int
 			return row.Scan(&one)

@@ -41,7 +41,7 @@ select id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('m
 
 // UseOperatorKey implements host.OperatorStore.
 func (s *Store) UseOperatorKey(ctx context.Context, hash [32]byte) (k host.OperatorKey, err error) {
-	err = s.do(ctx, "look up an operator key", func(ctx context.Context) error {
+	err = s.read(ctx, "look up an operator key", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, useOperatorKey, hash[:])
 		if err != nil {
 			return err

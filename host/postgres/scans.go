@@ -134,7 +134,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan
 	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.batch(ctx, op, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
+	err = s.readBatch(ctx, op, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
 	return scan, err
 }
 
@@ -159,7 +159,7 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 		}
 		after = new(string(q.After))
 	}
-	err = s.do(ctx, "list scans", func(ctx context.Context) error {
+	err = s.read(ctx, "list scans", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500))
 		if err != nil {
 			return err

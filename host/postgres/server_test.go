@@ -154,3 +154,32 @@ func accept(t *testing.T, s *postgres.Store) host.Scan {
 	}
 	return scans[0]
 }
+
+// TestReadsOutliveTheirConnections: a server that has ended every idle connection
+// costs no read, and does not answer one with an error.
+func TestReadsOutliveTheirConnections(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	s := open(t, postgres.Config{URL: url})
+	scan := accept(t, s)
+	for round := range 3 {
+		var wg sync.WaitGroup
+		for range 8 { // as many connections
+			wg.Go(func() {
+				if _, err := s.Scan(t.Context(), scan.TenantID, scan.ID); err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		wg.Wait()
+		execute(t, url, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
+		for range 10 {
+			if _, err := s.Scan(t.Context(), scan.TenantID, scan.ID); err != nil {
+				t.Errorf("after every connection was ended: %v", err)
+			}
+			if _, err := s.Scans(t.Context(), scan.TenantID, host.ScanQuery{}); err != nil {
+				t.Errorf("after every connection was ended: %v", err)
+			}
+		}
+	}
+}

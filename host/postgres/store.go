@@ -15,6 +15,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -194,14 +195,35 @@ func (s *Store) do(ctx context.Context, op string, f func(context.Context) error
 	}
 }
 
+// read is do for an operation that may be done twice, and does it once more when
+// its connection was lost: a server that has ended idle connections says so only
+// to the next request on each, and what ended one has most likely ended all.
+func (s *Store) read(ctx context.Context, op string, f func(context.Context) error) error {
+	err := s.do(ctx, op, f)
+	if errors.Is(err, host.ErrUnavailable) && ctx.Err() == nil {
+		s.pool.Reset()
+		err = s.do(ctx, op, f)
+	}
+	return err
+}
+
 // batch runs one operation that is a single batch, which PostgreSQL takes as
 // one transaction: it ends with the batch's only Sync.
 func (s *Store) batch(ctx context.Context, op string, fill func(*pgx.Batch)) error {
-	return s.do(ctx, op, func(ctx context.Context) error {
+	return s.do(ctx, op, s.send(fill))
+}
+
+// readBatch is batch for an operation that may be done twice.
+func (s *Store) readBatch(ctx context.Context, op string, fill func(*pgx.Batch)) error {
+	return s.read(ctx, op, s.send(fill))
+}
+
+func (s *Store) send(fill func(*pgx.Batch)) func(context.Context) error {
+	return func(ctx context.Context) error {
 		b := &pgx.Batch{}
 		fill(b)
 		return s.pool.SendBatch(ctx, b).Close()
-	})
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -113,7 +113,7 @@ select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, da
 
 // UseKey implements host.KeyStore.
 func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err error) {
-	err = s.do(ctx, "look up an API key", func(ctx context.Context) error {
+	err = s.read(ctx, "look up an API key", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, useKey, hash[:])
 		if err != nil {
 			return err
