@@ -41,8 +41,8 @@ type CheckFunc func(ctx context.Context, r io.ReaderAt, size int64) (Summary, er
 type Config struct {
 	// MaxArchive is the largest archive, packed, in bytes; 0 means 50 MiB.
 	MaxArchive int64
-	// Inline is the largest archive, packed, that is kept in the store and not
-	// in the blob store, in bytes; 0 means host.InlineArchive, which is also the
+	// Inline is the largest archive, packed, that is no blob of its own, in bytes:
+	// it is kept in the store, or in a blob with others of its tenant; 0 means host.InlineArchive, which is also the
 	// most, and below 0 none is.
 	Inline int64
 	// Packed is told of each small archive that was put into a blob with others,
