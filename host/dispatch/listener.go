@@ -76,8 +76,9 @@ func (d *Dispatcher) startAtOnce(ctx, jobs context.Context, bells []host.Doorbel
 	began := time.Now()
 	claims, err := d.claim(ctx, ids)
 	if err != nil {
-		// Some of them may have been claimed all the same; a doorbell for such a
-		// one does no harm, and its lease ends.
+		// Ringing leads to another claim, which reports a store that is down. Some
+		// may have been claimed all the same; a doorbell for such a one does no
+		// harm, and its lease ends.
 		d.slots.give(n)
 		return bells
 	}

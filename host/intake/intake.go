@@ -42,8 +42,8 @@ type Config struct {
 	// MaxArchive is the largest archive, packed, in bytes; 0 means 50 MiB.
 	MaxArchive int64
 	// Inline is the largest archive, packed, that is no blob of its own, in bytes:
-	// it is kept in the store, or in a blob with others of its tenant; 0 means host.InlineArchive, which is also the
-	// most, and below 0 none is.
+	// it is kept in the store, or in a blob with others of its tenant. 0 means
+	// host.InlineArchive, which is also the most; below 0 every archive is a blob.
 	Inline int64
 	// Packed is told of each small archive that was put into a blob with others,
 	// and of its bytes, which must not be changed; nil: nobody is.
