@@ -71,6 +71,9 @@ type ScanStore interface {
 	// Findings lists the findings of a scan's delivered jobs by (severity rank,
 	// id). ErrNotFound when the tenant has no such scan.
 	Findings(ctx context.Context, t TenantID, id ScanID, q FindingQuery) ([]Finding, error)
+	// Artifacts lists the artifacts of a scan's delivered jobs, by plugin and
+	// name. ErrNotFound when the tenant has no such scan.
+	Artifacts(ctx context.Context, t TenantID, id ScanID) ([]Artifact, error)
 }
 
 // ScanQuery narrows a list. The zero value is everything; Limit 0 means 50,

@@ -40,6 +40,9 @@ type Config struct {
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
 	Backoff func(scanType string) Backoff
+	// Artifacts keeps what jobs produce. Default: artifacts are left out, and
+	// their jobs are partial.
+	Artifacts host.BlobStore
 	// Meter is told what happens. Default: none.
 	Meter host.Meter
 	// Events is told what becomes of jobs. Default: nobody is.

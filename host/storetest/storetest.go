@@ -139,6 +139,12 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
 		},
+		"artifacts": {
+			"delivered":  testArtifacts,
+			"fenced":     testArtifactsFenced,
+			"refused":    testArtifactsRefused,
+			"go with it": testArtifactsGo,
+		},
 		"retention": {
 			"drop scans":            testDropScans,
 			"drop large scans":      testDropLargeScans,
