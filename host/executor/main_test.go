@@ -209,8 +209,8 @@ type sink struct {
 	findings []host.Finding
 	// artifacts have their content in the place of the blob's key.
 	artifacts []host.Artifact
-	progress []host.Progress
-	err      error // returned by Findings
+	progress  []host.Progress
+	err       error // returned by Findings
 }
 
 func (s *sink) Progress(p host.Progress) {
