@@ -115,7 +115,7 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 		gate:  newGate(bells, log),
 		slots: newSlots(cfg.Slots),
 	}
-	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
+	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, d.slots, cfg, log)
 	d.publisher = newPublisher(cfg.Events, d.gate, log)
 	d.heart = newHeart(store, d.publisher.tell, cfg, log)
 	d.finisher = newFinisher(store, d.heart.running, d.relay.freed, log)
@@ -164,7 +164,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.relay.again()
 	var loops errgroup.Group
 	loops.Go(func() error {
-		d.relay.run(ctx, func(bells []host.Doorbell) []host.Doorbell { return d.startAtOnce(ctx, jobs, bells) })
+		d.relay.run(ctx, func(claims []host.Claim, n int, began time.Time) { d.start(jobs, claims, n, began) })
 		return nil
 	})
 	loops.Go(func() error { d.sweep(ctx); return nil })

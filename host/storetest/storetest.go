@@ -87,6 +87,14 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"fair":          testDispatchFair,
 			"several hosts": testDispatchConcurrent,
 		},
+		"claim at once": {
+			"claims":        testAtOnce,
+			"order":         testAtOnceOrder,
+			"leaves out":    testAtOnceLeavesOut,
+			"caps":          testAtOnceCaps,
+			"archive data":  testAtOnceArchive,
+			"several hosts": testAtOnceConcurrent,
+		},
 		"fairness": {
 			"shares":          testShares,
 			"newcomer":        testFairNewcomer,
