@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,16 +16,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Build builds a command of the module in dir.
-func Build(dir, out string, args ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-o", out}, args...)...)
-	cmd.Dir = dir
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %v: %w\n%s", args, err, b)
-	}
-	return nil
-}
 
 // Command runs a verb of the CLI and returns what it prints.
 func Command(t testing.TB, binary string, args ...string) string {
