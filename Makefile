@@ -15,7 +15,7 @@ PACKAGES := ./...
 # SQLite without the race detector, everything else with it: internal/testhost
 # says why. Vet is a step of its own in `make check`, not one of each package.
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
-TEST     := test -race -vet=off
+TEST     := test -race
 
 .PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check bench bench-quick chaos clean help
 
