@@ -294,7 +294,8 @@ func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*ex
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
 			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
-			MaxFindings: cfg.Limits.Findings, MaxSilence: p.MaxSilence,
+			MaxFindings: cfg.Limits.Findings, MaxFindingsRule: cfg.Limits.RuleFindings,
+			MaxArtifactsBytes: int64(cfg.Limits.Artifacts), MaxSilence: p.MaxSilence,
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
 		})
 	}
