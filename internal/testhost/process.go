@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,17 +27,6 @@ func Command(t testing.TB, binary string, args ...string) string {
 		t.Fatalf("securetag %v: %v\n%s", args, err, &stderr)
 	}
 	return string(out)
-}
-
-// FreeAddress is a loopback address that nobody listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Process is one `securetag serve`. It can be started again after it ended.
