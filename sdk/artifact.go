@@ -178,6 +178,9 @@ func (k *keep) read(path string) (rel, sum string, err error) {
 			return "", "", err
 		}
 	}
+	if !filepath.IsLocal(rel) {
+		return "", "", fmt.Errorf("%q is not in the work directory", path)
+	}
 	if err := noLinks(k.dir, rel); err != nil {
 		return "", "", err
 	}

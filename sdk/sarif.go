@@ -118,6 +118,9 @@ func (s SARIFTool) maxReport() Bytes {
 
 // readReport reads the file that the tool wrote, not what a link names.
 func (s SARIFTool) readReport(t *Target) ([]byte, error) {
+	if !filepath.IsLocal(s.Report) {
+		return nil, fmt.Errorf("%q is not in the work directory", s.Report)
+	}
 	if err := noLinks(t.WorkDir(), s.Report); err != nil {
 		return nil, err
 	}
