@@ -17,7 +17,7 @@ PACKAGES := ./...
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
 TEST     := test -race
 
-.PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check bench bench-quick chaos clean help
+.PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
 
 all: build
 
@@ -60,10 +60,16 @@ lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 	$(TOOL) golangci-lint run $(PACKAGES)
 	@set -e; for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...); done
 	$(TOOL) buf lint
+	$(TOOL) buf breaking --against sdk/proto/frozen/v1.txtpb
 
 generate: ## regenerate what is generated and committed
 	$(TOOL) buf generate
 	$(GO) generate $(PACKAGES)
+
+# After a release, so that what it added to the contract is held as well.
+freeze: ## take the contract of now as the frozen one; refuses what breaks the last
+	$(TOOL) buf breaking --against sdk/proto/frozen/v1.txtpb
+	$(TOOL) buf build --exclude-source-info -o sdk/proto/frozen/v1.txtpb
 
 generate-check: generate
 	@test -z "$$(git status --porcelain -- sdk/proto docs)" || { git status --short -- sdk/proto docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }

@@ -38,7 +38,7 @@ type Sink interface {
 // Report is how a plugin ended by its own word (Completed).
 type Report struct {
 	State  State  // succeeded, partial, failed or canceled
-	Reason string // "" when it succeeded
+	Reason string // with succeeded: why there was nothing to scan; else ""
 	// Retryable says whether trying again may help; only read with failed.
 	Retryable bool
 }

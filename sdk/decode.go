@@ -19,9 +19,9 @@ import (
 // It returns a pointer to the struct, and every mistake at once.
 func (s *schema) decode(raw []byte) (any, []*pluginv1.Diagnostic) {
 	var diags []*pluginv1.Diagnostic
-	bad := func(name, summary, detail string) {
+	say := func(severity pluginv1.Diagnostic_Severity, name, summary, detail string) {
 		d := &pluginv1.Diagnostic{
-			Severity: pluginv1.Diagnostic_SEVERITY_ERROR,
+			Severity: severity,
 			Summary:  clean(summary, maxTitle),
 			Detail:   clean(detail, maxMessage),
 		}
@@ -30,6 +30,7 @@ func (s *schema) decode(raw []byte) (any, []*pluginv1.Diagnostic) {
 		}
 		diags = append(diags, d)
 	}
+	bad := func(name, summary, detail string) { say(pluginv1.Diagnostic_SEVERITY_ERROR, name, summary, detail) }
 	given, err := object(raw)
 	if err != nil {
 		bad("", "the settings are not one JSON object", err.Error())
@@ -41,10 +42,14 @@ func (s *schema) decode(raw []byte) (any, []*pluginv1.Diagnostic) {
 		}
 	}
 	out := reflect.New(s.typ)
-	for _, a := range s.attrs {
+	for i := range s.attrs {
+		a := &s.attrs[i]
 		text, ok := given[a.Name]
 		switch {
 		case ok && string(text) != "null":
+			if a.Deprecated != "" {
+				say(pluginv1.Diagnostic_SEVERITY_WARNING, a.Name, fmt.Sprintf("%q is deprecated", a.Name), a.Deprecated)
+			}
 		case a.Required:
 			bad(a.Name, fmt.Sprintf("%q is required", a.Name), a.Description)
 			continue
@@ -53,16 +58,23 @@ func (s *schema) decode(raw []byte) (any, []*pluginv1.Diagnostic) {
 		default:
 			continue
 		}
-		if problem := setValue(a.Attribute, text, out.Elem().Field(a.field)); problem != "" {
+		if problem := setValue(a, text, out.Elem().Field(a.field)); problem != "" {
 			bad(a.Name, fmt.Sprintf("%q %s", a.Name, problem), a.Description)
 		}
 	}
-	if v, ok := out.Interface().(interface{ Validate() error }); ok && len(diags) == 0 {
+	if v, ok := out.Interface().(interface{ Validate() error }); ok && !wrong(diags) {
 		if err := v.Validate(); err != nil {
 			bad("", oneLine(err.Error(), maxTitle), "")
 		}
 	}
 	return out.Interface(), diags
+}
+
+// wrong reports whether there is a mistake among diags, and not only remarks.
+func wrong(diags []*pluginv1.Diagnostic) bool {
+	return slices.ContainsFunc(diags, func(d *pluginv1.Diagnostic) bool {
+		return d.Severity == pluginv1.Diagnostic_SEVERITY_ERROR
+	})
 }
 
 func (s *schema) known() string {
@@ -90,7 +102,7 @@ func object(raw []byte) (map[string]json.RawMessage, error) {
 
 // setValue checks text against a and stores it in v. It returns what is wrong,
 // to be read after the setting's name; "" when nothing is.
-func setValue(a *pluginv1.Attribute, text json.RawMessage, v reflect.Value) string {
+func setValue(a *attribute, text json.RawMessage, v reflect.Value) string {
 	switch a.Type {
 	case pluginv1.Attribute_TYPE_STRING:
 		var s string
@@ -106,7 +118,7 @@ func setValue(a *pluginv1.Attribute, text json.RawMessage, v reflect.Value) stri
 		}
 		v.SetBool(b)
 	case pluginv1.Attribute_TYPE_INT, pluginv1.Attribute_TYPE_BYTES:
-		n, problem := whole(a, text)
+		n, problem := whole(a.Attribute, text)
 		if problem != "" {
 			return problem
 		}
@@ -114,14 +126,14 @@ func setValue(a *pluginv1.Attribute, text json.RawMessage, v reflect.Value) stri
 			return fmt.Sprintf("is too large for %d bits", v.Type().Bits())
 		}
 		v.SetInt(n)
-		return outOfRange(a, float64(n))
+		return outOfRange(a.Attribute, float64(n))
 	case pluginv1.Attribute_TYPE_FLOAT:
 		var n float64
 		if json.Unmarshal(text, &n) != nil {
 			return "must be a number, " + got(text)
 		}
 		v.SetFloat(n)
-		return outOfRange(a, n)
+		return outOfRange(a.Attribute, n)
 	case pluginv1.Attribute_TYPE_DURATION:
 		var s string
 		if json.Unmarshal(text, &s) != nil {
@@ -132,7 +144,7 @@ func setValue(a *pluginv1.Attribute, text json.RawMessage, v reflect.Value) stri
 			return `must be a duration such as "30s"`
 		}
 		v.SetInt(int64(d))
-		return outOfRange(a, d.Seconds())
+		return outOfRange(a.Attribute, d.Seconds())
 	case pluginv1.Attribute_TYPE_STRING_LIST:
 		var l []string
 		if json.Unmarshal(text, &l) != nil {
@@ -181,11 +193,14 @@ func whole(a *pluginv1.Attribute, text json.RawMessage) (int64, string) {
 	return int64(f), ""
 }
 
-func outside(a *pluginv1.Attribute, s string) string {
-	if len(a.OneOf) == 0 || slices.Contains(a.OneOf, s) {
-		return ""
+func outside(a *attribute, s string) string {
+	switch {
+	case len(a.OneOf) > 0 && !slices.Contains(a.OneOf, s):
+		return "must be one of " + strings.Join(a.OneOf, ", ")
+	case a.pattern != nil && !a.pattern.MatchString(s):
+		return "must match " + a.Pattern
 	}
-	return "must be one of " + strings.Join(a.OneOf, ", ")
+	return ""
 }
 
 func outOfRange(a *pluginv1.Attribute, n float64) string {

@@ -19,6 +19,17 @@ type retryable struct{ err error }
 func (e *retryable) Error() string { return e.err.Error() }
 func (e *retryable) Unwrap() error { return e.err }
 
+// notApplicable says that there is nothing in the target to look at.
+type notApplicable struct{ reason string }
+
+func (e *notApplicable) Error() string { return e.reason }
+
+// NotApplicable is what Scan returns when there is nothing in the target that
+// the scanner looks at: "no Go files". The scan succeeds, the reason is shown,
+// and nobody takes it for a clean result of a whole scan. Having found nothing
+// wrong is nil.
+func NotApplicable(reason string) error { return &notApplicable{reason} }
+
 // Refuse wraps an error of Scan that lies in the request: an option that makes
 // no sense, a target of the wrong kind. The host does not try again.
 func Refuse(err error) error { return &refusal{err} }

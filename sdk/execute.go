@@ -2,6 +2,8 @@ package sdk
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,8 +32,11 @@ const (
 //
 //	--describe           the description as JSON
 //	scan [flags] TARGET  scan a directory or URL and print the findings
+//	selftest [flags]     try what every plugin must get right
+//	--debug              serve for a host that attaches instead of starting it
 //
-// It returns the exit code: 0 clean, 1 findings, 2 usage, 3 failed or partial.
+// It returns the exit code: 0 clean, 1 findings (of selftest: something is
+// wrong), 2 usage, 3 failed or partial.
 func Execute[C any](ctx context.Context, s Scanner[C], args []string, stdout, stderr io.Writer) int {
 	log := hclog.New(&hclog.LoggerOptions{Name: s.Name, Level: hclog.Warn, Output: stderr})
 	srv, err := NewServer(s, log)
@@ -54,6 +59,11 @@ func Execute[C any](ctx context.Context, s Scanner[C], args []string, stdout, st
 		return exitClean
 	case "scan":
 		return srv.scanByHand(ctx, args[1:], stdout, stderr)
+	case "selftest":
+		return selftest(ctx, s, args[1:], stdout, stderr)
+	case "debug":
+		log.SetLevel(hclog.Info)
+		return srv.serveAttached(ctx, log, stdout, stderr)
 	case "h", "help":
 		help(stdout, srv.describe)
 		return exitClean
@@ -74,6 +84,15 @@ A SecureTag host starts it. By hand it does this much:
       --json             one JSON object a line
       --config JSON      the settings, for example '{"name": 1}'
       --options JSON     the options of this scan
+      --out DIR          copy the artifacts of the scan there
+
+  %[1]s selftest               try what every plugin must get right: odd trees,
+                               wrong settings, cancelling
+
+      --config JSON      settings that work, when some are required
+
+  %[1]s --debug                serve until interrupted, under a debugger if you
+                               like, and say how a host attaches
 `, d.Name, d.Version, d.Description, len(d.Rules))
 }
 
@@ -83,6 +102,7 @@ func (s *Server) scanByHand(ctx context.Context, args []string, stdout, stderr i
 	asJSON := flags.Bool("json", false, "one JSON object a line")
 	config := flags.String("config", "{}", "the settings as JSON")
 	options := flags.String("options", "{}", "the options as JSON")
+	kept := flags.String("out", "", "where to copy the artifacts to")
 	if err := flags.Parse(args); err != nil {
 		return exitUsage
 	}
@@ -94,7 +114,7 @@ func (s *Server) scanByHand(ctx context.Context, args []string, stdout, stderr i
 	for _, d := range resp.GetDiagnostics() {
 		fmt.Fprintln(stderr, "config:", d.Summary)
 	}
-	if err != nil || len(resp.GetDiagnostics()) > 0 {
+	if err != nil || wrong(resp.GetDiagnostics()) {
 		return exitUsage
 	}
 	target, err := targetByHand(flags.Arg(0))
@@ -108,7 +128,7 @@ func (s *Server) scanByHand(ctx context.Context, args []string, stdout, stderr i
 		return exitFailed
 	}
 	defer func() { _ = os.RemoveAll(work) }() // what is left there is the system's to sweep
-	p := &printer{ctx: ctx, rules: make(map[string]*pluginv1.Rule), json: *asJSON, out: stdout, err: stderr}
+	p := &printer{ctx: ctx, rules: make(map[string]*pluginv1.Rule), json: *asJSON, out: stdout, err: stderr, work: work, kept: *kept}
 	for _, r := range s.describe.Rules {
 		p.rules[r.Id] = r
 	}
@@ -144,6 +164,9 @@ type printer struct {
 	rules     map[string]*pluginv1.Rule
 	json      bool
 	out, err  io.Writer
+	work      string // where the artifacts are
+	kept      string // where they are copied to; "" nowhere
+	lost      bool   // one was not as was said
 	completed *pluginv1.Completed
 }
 
@@ -159,10 +182,55 @@ func (p *printer) Send(ev *pluginv1.ScanEvent) error {
 		}
 	case *pluginv1.ScanEvent_Diagnostic:
 		fmt.Fprintln(p.err, strings.TrimPrefix(printable(e.Diagnostic.TargetPath)+": "+printable(e.Diagnostic.Summary), ": "))
+	case *pluginv1.ScanEvent_Artifact:
+		if err := p.artifact(e.Artifact); err != nil {
+			p.lost = true
+			fmt.Fprintf(p.err, "artifact %s is lost: %s\n", printable(e.Artifact.Name), printable(err.Error()))
+		}
 	case *pluginv1.ScanEvent_Completed:
 		p.completed = e.Completed
 	}
 	return nil
+}
+
+// artifact lists one, and copies it when that was asked for, as a host would:
+// opened beneath the work directory, its hash checked.
+func (p *printer) artifact(a *pluginv1.Artifact) error {
+	if err := noLinks(p.work, a.Path); err != nil {
+		return err
+	}
+	f, err := openIn(p.work, a.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	to := io.Discard
+	where := ""
+	if p.kept != "" {
+		if err := os.MkdirAll(p.kept, 0o755); err != nil {
+			return err
+		}
+		where = filepath.Join(p.kept, filepath.Base(a.Name))
+		g, err := os.Create(where)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = g.Close() }() // the second time, unless something failed
+		to = g
+		where = " -> " + where
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(sum, to), f)
+	if c, ok := to.(io.Closer); ok && err == nil {
+		err = c.Close()
+	}
+	if err == nil && a.Sha256 != "" && a.Sha256 != hex.EncodeToString(sum.Sum(nil)) {
+		err = errors.New("it changed after it was sent")
+	}
+	if err == nil {
+		fmt.Fprintf(p.err, "artifact %s (%s, %d bytes)%s\n", printable(a.Name), printable(a.MediaType), n, printable(where))
+	}
+	return err
 }
 
 func (p *printer) finding(f *pluginv1.Finding) error {
@@ -196,7 +264,9 @@ func (p *printer) code() int {
 		fmt.Fprintln(p.err, printable(c.GetReason()))
 	}
 	switch {
-	case c.GetStatus() != pluginv1.Completed_STATUS_SUCCEEDED:
+	case c.GetStatus() == pluginv1.Completed_STATUS_NOT_APPLICABLE:
+		return exitClean
+	case c.GetStatus() != pluginv1.Completed_STATUS_SUCCEEDED || p.lost:
 		return exitFailed
 	case c.GetFindings() > 0:
 		return exitFindings

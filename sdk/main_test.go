@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		sdk.Main(todos())
 	case "host":
 		beHost()
+	case "tool":
+		beTool()
+	case "trap":
+		sdk.Main(trap())
 	default:
 		goleak.VerifyTestMain(m)
 	}

@@ -90,14 +90,15 @@ type Out struct {
 	full   chan []*pluginv1.Finding // batches that must not wait for the clock
 	closed chan struct{}            // nobody receives any more
 	fail   func(error)              // ends the scan with an error of the author's
+	keep   *keep                    // the artifacts
 
 	mu       sync.Mutex
 	done     bool
 	batch    []*pluginv1.Finding
 	bytes    int
-	notes    []*pluginv1.ScanEvent
-	progress *pluginv1.Progress // latest
-	fresh    bool               // progress has not been sent
+	events   []*pluginv1.ScanEvent // notes and artifacts, in order
+	progress *pluginv1.Progress    // latest
+	fresh    bool                  // progress has not been sent
 	noted    int
 	reasons  []string
 	findings uint64
@@ -191,7 +192,7 @@ func (o *Out) Note(n Note) {
 	if n.Level == 0 {
 		n.Level = Notice
 	}
-	o.notes = append(o.notes, &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Diagnostic{Diagnostic: &pluginv1.Diagnostic{
+	o.events = append(o.events, &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Diagnostic{Diagnostic: &pluginv1.Diagnostic{
 		Severity: pluginv1.Diagnostic_Severity(n.Level),
 		Summary:  oneLine(n.Summary, maxTitle), Detail: clean(n.Detail, maxMessage), TargetPath: clean(n.Path, maxPath),
 	}}})
@@ -215,12 +216,12 @@ func (o *Out) take() []*pluginv1.Finding {
 	return b
 }
 
-// flush gives what waits for the clock: notes, then findings.
+// flush gives what waits for the clock: notes and artifacts, then findings.
 func (o *Out) flush() []*pluginv1.ScanEvent {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	events := o.notes
-	o.notes = nil
+	events := o.events
+	o.events = nil
 	if b := o.take(); len(b) > 0 {
 		events = append(events, findingsEvent(b))
 	}

@@ -37,12 +37,14 @@ type run struct {
 	fault   error  // a violation of the contract by the author
 }
 
-func newRun(stream pluginv1.Scanner_ScanServer, cancel context.CancelCauseFunc, log hclog.Logger, rules map[string]bool, limits *pluginv1.Limits) *run {
+func newRun(req *pluginv1.ScanRequest, stream pluginv1.Scanner_ScanServer, cancel context.CancelCauseFunc, log hclog.Logger, rules map[string]bool) *run {
+	limits := req.GetLimits()
 	r := &run{stream: stream, cancel: cancel, log: log, graces: make(chan time.Duration, 1), beat: heartbeat}
 	if limits.GetMaxSilence() != nil {
 		r.beat = min(r.beat, max(limits.GetMaxSilence().AsDuration()/3, progressEvery))
 	}
 	r.out = newOut(log, rules, limits.GetMaxFindings(), r.violate)
+	r.out.keep = &keep{dir: req.GetWorkDir(), most: limits.GetMaxArtifacts(), bytes: limits.GetMaxArtifactsBytes()}
 	return r
 }
 
@@ -157,6 +159,7 @@ func (r *run) conclude(c *pluginv1.Completed, scanErr error) {
 	defer r.mu.Unlock()
 	var p *panicked
 	var retry *retryable
+	var nothing *notApplicable
 	if errors.As(scanErr, &p) {
 		r.log.Error("the scanner panicked", "panic", clean(fmt.Sprint(p.value), maxTitle), "stack", string(p.stack))
 	}
@@ -171,6 +174,8 @@ func (r *run) conclude(c *pluginv1.Completed, scanErr error) {
 			c.Reason += " (" + errOverdue.Error() + ")"
 			r.log.Warn("the scanner did not stop within its grace")
 		}
+	case errors.As(scanErr, &nothing):
+		r.notApplicable(c, scanErr.Error())
 	case scanErr != nil:
 		c.Status, c.Reason = pluginv1.Completed_STATUS_FAILED, scanErr.Error()
 		c.Retryable = errors.As(scanErr, &retry)
@@ -178,5 +183,19 @@ func (r *run) conclude(c *pluginv1.Completed, scanErr error) {
 	c.Reason = oneLine(c.Reason, 1<<10)
 	if c.Reason == "" && c.Status != pluginv1.Completed_STATUS_SUCCEEDED {
 		c.Reason = "the scanner gave no reason"
+	}
+}
+
+// notApplicable is the end of a scan that says so. What was not looked at may
+// have been what it looks for, so partial stays partial.
+func (r *run) notApplicable(c *pluginv1.Completed, reason string) {
+	switch {
+	case r.sent > 0:
+		c.Status = pluginv1.Completed_STATUS_FAILED
+		c.Reason = fmt.Sprintf("the scanner reported %d findings and says that there is nothing it looks at: %s", r.sent, reason)
+	case c.Status == pluginv1.Completed_STATUS_PARTIAL:
+		c.Reason = reason + "; " + c.Reason
+	default:
+		c.Status, c.Reason = pluginv1.Completed_STATUS_NOT_APPLICABLE, reason
 	}
 }

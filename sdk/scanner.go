@@ -29,6 +29,8 @@ const (
 //	required:"true"    must be given
 //	min:"1" max:"10"   inclusive, for numbers, sizes and durations
 //	one_of:"a,b"       the only values, for strings and lists of them
+//	pattern:"^v\\d"    RE2 that must match, for strings and items of lists
+//	deprecated:"..."   what to use instead; giving it is a warning
 //	sensitive:"true"   never shown or logged
 //
 // When *C has a method Validate() error, it is called after these checks.

@@ -15,6 +15,8 @@ import (
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
 
+const maxPattern = 1 << 10 // bytes
+
 // schema is a settings struct as the wire knows it, and how to fill one.
 type schema struct {
 	typ   reflect.Type
@@ -23,7 +25,8 @@ type schema struct {
 
 type attribute struct {
 	*pluginv1.Attribute
-	field int // index in the struct
+	field   int            // index in the struct
+	pattern *regexp.Regexp // nil: any
 }
 
 // newSchema reads the fields and tags of the struct type t. Its errors are the
@@ -39,7 +42,7 @@ func newSchema(t reflect.Type) (*schema, error) {
 		if !f.IsExported() {
 			continue
 		}
-		a, err := newAttribute(f)
+		a, err := newAttribute(f, i)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s.%s: %w", t, f.Name, err))
 			continue
@@ -48,7 +51,7 @@ func newSchema(t reflect.Type) (*schema, error) {
 			errs = append(errs, fmt.Errorf("%s.%s: the name %q is taken", t, f.Name, a.Name))
 			continue
 		}
-		s.attrs = append(s.attrs, attribute{a, i})
+		s.attrs = append(s.attrs, a)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -56,38 +59,73 @@ func newSchema(t reflect.Type) (*schema, error) {
 	return s, nil
 }
 
-func newAttribute(f reflect.StructField) (*pluginv1.Attribute, error) {
+func newAttribute(f reflect.StructField, i int) (attribute, error) {
+	none := attribute{}
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	if name == "" {
 		name = snakeCase(f.Name)
 	}
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`).MatchString(name) {
-		return nil, fmt.Errorf("the name %q must be lower-case letters, digits and _", name)
+		return none, fmt.Errorf("the name %q must be lower-case letters, digits and _", name)
 	}
 	typ, err := attributeType(f.Type)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	a := &pluginv1.Attribute{Name: name, Type: typ, Description: f.Tag.Get("doc")}
+	a := attribute{field: i, Attribute: &pluginv1.Attribute{
+		Name: name, Type: typ, Description: f.Tag.Get("doc"), Deprecated: f.Tag.Get("deprecated"),
+	}}
 	if a.Required, err = boolTag(f, "required"); err != nil {
-		return nil, err
+		return none, err
+	}
+	if a.Required && a.Deprecated != "" {
+		return none, errors.New("required and deprecated exclude each other")
 	}
 	if a.Sensitive, err = boolTag(f, "sensitive"); err != nil {
-		return nil, err
+		return none, err
 	}
 	if a.Min, err = boundTag(f, typ, "min"); err != nil {
-		return nil, err
+		return none, err
 	}
 	if a.Max, err = boundTag(f, typ, "max"); err != nil {
-		return nil, err
+		return none, err
 	}
 	if v, ok := f.Tag.Lookup("one_of"); ok {
-		if typ != pluginv1.Attribute_TYPE_STRING && typ != pluginv1.Attribute_TYPE_STRING_LIST {
-			return nil, fmt.Errorf("one_of is for strings, not %s", f.Type)
+		if err := ofText(typ, f, "one_of"); err != nil {
+			return none, err
 		}
 		a.OneOf = strings.Split(v, ",")
 	}
-	return a, defaultTag(f, a)
+	if err := patternTag(f, &a); err != nil {
+		return none, err
+	}
+	return a, defaultTag(f, &a)
+}
+
+func ofText(typ pluginv1.Attribute_Type, f reflect.StructField, tag string) error {
+	if typ != pluginv1.Attribute_TYPE_STRING && typ != pluginv1.Attribute_TYPE_STRING_LIST {
+		return fmt.Errorf("%s is for strings, not %s", tag, f.Type)
+	}
+	return nil
+}
+
+func patternTag(f reflect.StructField, a *attribute) error {
+	v, ok := f.Tag.Lookup("pattern")
+	if !ok {
+		return nil
+	}
+	if err := ofText(a.Type, f, "pattern"); err != nil {
+		return err
+	}
+	if len(v) > maxPattern {
+		return fmt.Errorf("pattern has %d bytes; at most %d", len(v), maxPattern)
+	}
+	var err error
+	if a.pattern, err = regexp.Compile(v); err != nil {
+		return fmt.Errorf("pattern: %w", err)
+	}
+	a.Pattern = v
+	return nil
 }
 
 func attributeType(t reflect.Type) (pluginv1.Attribute_Type, error) {
@@ -153,7 +191,7 @@ func boundTag(f reflect.StructField, typ pluginv1.Attribute_Type, tag string) (*
 }
 
 // defaultTag turns the tag's text into JSON and checks it like a given value.
-func defaultTag(f reflect.StructField, a *pluginv1.Attribute) error {
+func defaultTag(f reflect.StructField, a *attribute) error {
 	v, ok := f.Tag.Lookup("default")
 	if !ok {
 		return nil

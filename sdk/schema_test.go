@@ -24,8 +24,9 @@ type settings struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Ratio       float64           `min:"0" max:"1"`
 	Depth       int8
-	BaseURL     bool `default:"true"`
-	_           int  // not a setting
+	BaseURL     bool   `default:"true"`
+	Tag         string `pattern:"^v\\d+$" deprecated:"Use labels."`
+	_           int    // not a setting
 }
 
 func (s *settings) Validate() error {
@@ -54,6 +55,7 @@ func TestSchema(t *testing.T) {
 		{Name: "ratio", Type: pluginv1.Attribute_TYPE_FLOAT, Min: ptr(0), Max: ptr(1)},
 		{Name: "depth", Type: pluginv1.Attribute_TYPE_INT},
 		{Name: "base_url", Type: pluginv1.Attribute_TYPE_BOOL, DefaultJson: "true"},
+		{Name: "tag", Type: pluginv1.Attribute_TYPE_STRING, Pattern: `^v\d+$`, Deprecated: "Use labels."},
 	}}
 	if diff := cmp.Diff(want, d.ConfigSchema, protocmp.Transform()); diff != "" {
 		t.Error(diff)
@@ -83,6 +85,7 @@ func TestConfigure(t *testing.T) {
 				"depth": "too large for 8 bits", "base_url": "true or false", "tokn": "no setting",
 			},
 		},
+		"pattern":    {`{"token": "t", "tag": "hunter2"}`, problems{"tag": `must match ^v\d+$`}},
 		"fraction":   {`{"token": "t", "depth": 1.5}`, problems{"depth": "whole number"}},
 		"the author": {`{"token": "wrong"}`, problems{"": "the token is wrong"}},
 	}
@@ -96,6 +99,9 @@ func TestConfigure(t *testing.T) {
 			}
 			got := problems{}
 			for _, d := range resp.Diagnostics {
+				if strings.Contains(d.Summary, "deprecated") {
+					continue
+				}
 				if d.Severity != pluginv1.Diagnostic_SEVERITY_ERROR {
 					t.Errorf("severity of %v", d)
 				}
@@ -149,6 +155,40 @@ func TestConfigReachesScan(t *testing.T) {
 	}
 }
 
+// What is deprecated works, and is remarked upon.
+func TestDeprecated(t *testing.T) {
+	t.Parallel()
+	s := scanner(func(_ context.Context, c *settings, _ *sdk.Target, out *sdk.Out) error {
+		out.Note(sdk.Note{Summary: c.Tag})
+		return nil
+	})
+	s.Options = struct {
+		Old int `deprecated:"Use new."`
+	}{}
+	c := dial(t, newServer(t, s))
+	resp, err := c.Configure(t.Context(), &pluginv1.ConfigureRequest{ConfigJson: []byte(`{"token": "t", "tag": "v1"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*pluginv1.Diagnostic{{Severity: pluginv1.Diagnostic_SEVERITY_WARNING, Summary: `"tag" is deprecated`, Detail: "Use labels.", AttributePath: []string{"tag"}}}
+	if diff := cmp.Diff(want, resp.Diagnostics, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	req := request("a", t.TempDir())
+	req.OptionsJson = []byte(`{"old": 1}`)
+	stream, err := c.Scan(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := collect(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := r.notes(); len(notes) != 2 || notes[0].Summary != `"old" is deprecated` || notes[1].Summary != "v1" {
+		t.Errorf("notes %v", notes)
+	}
+}
+
 func TestAuthorsMistakes(t *testing.T) {
 	t.Parallel()
 	type config struct {
@@ -160,6 +200,10 @@ func TestAuthorsMistakes(t *testing.T) {
 		F string `required:"true" default:"x"`
 		G int    `min:"5" default:"3"`
 		H string `json:"b"`
+		I string `pattern:"("`
+		J int    `pattern:"x"`
+		K string `pattern:"^a" default:"b"`
+		L string `required:"true" deprecated:"x"`
 	}
 	s := sdk.Scanner[config]{Name: "Bad Name", Version: "one", MaxConcurrentScans: -1,
 		Rules: []sdk.Rule{{ID: "a"}, {ID: "a"}, {}}, Consumes: []sdk.Input{7}}
@@ -168,7 +212,8 @@ func TestAuthorsMistakes(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, part := range []string{"Name", "Version", "Consumes", "Scan is nil", "MaxConcurrentScans", `"a" is declared twice`, "must have 1 to 256",
-		"config.A", "config.B", "config.C", "config.D", "config.E", "config.F", "config.G"} {
+		"config.A", "config.B", "config.C", "config.D", "config.E", "config.F", "config.G",
+		"config.I", "config.J", "config.K", "config.L"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in:\n%v", part, err)
 		}

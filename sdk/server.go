@@ -100,7 +100,7 @@ func (s *Server) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (r
 		}
 	}()
 	settings, diags := s.config.decode(req.GetConfigJson())
-	if len(diags) == 0 && !req.GetValidateOnly() {
+	if !wrong(diags) && !req.GetValidateOnly() {
 		s.mu.Lock()
 		s.settings = settings
 		s.mu.Unlock()
@@ -118,9 +118,12 @@ func (s *Server) Scan(req *pluginv1.ScanRequest, stream pluginv1.Scanner_ScanSer
 		defer func() { _ = target.root.Close() }() // only read
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
-	r := newRun(stream, cancel, s.log.With("run", clean(req.GetRunId(), 64)), s.rules, req.GetLimits())
+	r := newRun(req, stream, cancel, s.log.With("run", clean(req.GetRunId(), 64)), s.rules)
 	defer cancel(errEnded)
 	target.out = r.out
+	for _, d := range target.remarks {
+		r.out.Note(Note{Level: Warning, Summary: d.Summary, Detail: d.Detail})
+	}
 	settings, err := s.begin(req.GetRunId(), r)
 	if err != nil {
 		return err
@@ -163,10 +166,10 @@ func (s *Server) target(req *pluginv1.ScanRequest) (*Target, error) {
 		}
 	} else {
 		options, diags := s.options.decode(req.GetOptionsJson())
-		if len(diags) > 0 {
+		if wrong(diags) {
 			return nil, refused("options", diags)
 		}
-		t.options = options
+		t.options, t.remarks = options, diags
 	}
 	switch k := req.GetTarget().GetKind().(type) {
 	case *pluginv1.Target_Root:

@@ -59,6 +59,25 @@ func TestScanEnds(t *testing.T) {
 			},
 			status: pluginv1.Completed_STATUS_FAILED, reason: "look up: busy", retryable: true,
 		},
+		"not applicable": {
+			scan:   func(context.Context, *none, *sdk.Target, *sdk.Out) error { return sdk.NotApplicable("no Go files") },
+			status: pluginv1.Completed_STATUS_NOT_APPLICABLE, reason: "no Go files",
+		},
+		"not applicable, as far as it looked": {
+			scan: func(_ context.Context, _ *none, _ *sdk.Target, out *sdk.Out) error {
+				out.Partial("some files could not be read")
+				return sdk.NotApplicable("no Go files")
+			},
+			status: pluginv1.Completed_STATUS_PARTIAL, reason: "no Go files; some files could not be read",
+		},
+		"not applicable, with findings": {
+			scan: func(_ context.Context, _ *none, _ *sdk.Target, out *sdk.Out) error {
+				out.Finding("r1", sdk.Finding{})
+				return sdk.NotApplicable("no Go files")
+			},
+			status: pluginv1.Completed_STATUS_FAILED, findings: 1,
+			reason: "the scanner reported 1 findings and says that there is nothing it looks at: no Go files",
+		},
 		"panic": {
 			scan: func(_ context.Context, _ *none, _ *sdk.Target, out *sdk.Out) error {
 				out.Finding("r1", sdk.Finding{})

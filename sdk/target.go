@@ -8,6 +8,8 @@ import (
 	"iter"
 	"os"
 	"syscall"
+
+	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
 
 // Target is what one scan looks at. Its files are hostile: whoever uploaded
@@ -19,6 +21,7 @@ type Target struct {
 	workDir string
 	attempt int
 	options any
+	remarks []*pluginv1.Diagnostic // about the options
 	out     *Out
 }
 
@@ -76,6 +79,16 @@ func openRegular(root *os.Root, path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// openIn is openRegular below a directory.
+func openIn(dir, path string) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return openRegular(root, path)
 }
 
 // Open opens one regular file of the tree by its relative path.

@@ -52,6 +52,10 @@ type Plugin struct {
 	Env    map[string]string
 	Config json.RawMessage // for Configure; nil means {}
 
+	// Attach is a process to dial instead of starting Command; nil: none. There
+	// is then no Standby, and MaxSilence does not count.
+	Attach *Attach
+
 	Isolation Isolation // default PerScan
 	// Standby is how many processes wait, configured, for the next job: 0 to
 	// 64, with PerScan only. 0 starts one when a job comes, and so nobody
@@ -137,6 +141,9 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	}
 	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation == Shared && p.Standby != 0) {
 		bad("standby %d: 0 to %d, and only with %s", p.Standby, maxStandby, PerScan)
+	}
+	if p.Attach != nil {
+		p.Standby, p.MaxSilence = 0, patience
 	}
 	fill(&p.MaxFindings, 25_000, "max findings", bad)
 	fill(&p.MaxFindingsBytes, 64<<20, "max findings bytes", bad)

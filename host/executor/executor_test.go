@@ -125,6 +125,7 @@ func TestFaults(t *testing.T) {
 		"miscount":                 {protocol, true, []string{"says it sent 7 findings, and 1 arrived"}},
 		"unknown-status":           {protocol, false, []string{"unknown status 42"}},
 		"no-status":                {protocol, false, []string{"unknown status 0"}},
+		"applicable-after-all":     {protocol, false, []string{"found 1 problems", "looks at nothing"}},
 		"says-cancelled":           {protocol, true, []string{"nobody asked"}},
 		"double-completed":         {protocol, false, []string{"after Completed"}},
 		"progress-after-completed": {protocol, false, []string{"after Completed"}},

@@ -45,6 +45,7 @@ type process struct {
 	info    Info
 	rules   map[string]clean.Rule
 	born    time.Time
+	conn    *grpc.ClientConn // of an attached process, which has no client; else nil
 
 	stopOnce sync.Once
 
@@ -56,13 +57,13 @@ type process struct {
 // *host.Fault, and then nothing of the process is left. ctx is for starting
 // only, the process outlives it.
 func (e *Executor) launch(ctx context.Context, p Plugin) (*process, error) {
-	proc, err := e.newProcess(p)
+	proc, err := e.open(ctx, p)
 	if err != nil {
-		f := newFault(p.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
-		f.Err = err
-		return nil, f
+		return nil, err
 	}
-	err = proc.connect(ctx)
+	if proc.conn == nil {
+		err = proc.connect(ctx)
+	}
 	if err == nil {
 		err = proc.describe(ctx, e.cfg.HostVersion)
 	}
@@ -72,6 +73,20 @@ func (e *Executor) launch(ctx context.Context, p Plugin) (*process, error) {
 	if err != nil {
 		proc.stop(false)
 		return nil, err
+	}
+	return proc, nil
+}
+
+// open makes what starts nothing, or attaches.
+func (e *Executor) open(ctx context.Context, p Plugin) (*process, error) {
+	if p.Attach != nil {
+		return e.attach(ctx, p)
+	}
+	proc, err := e.newProcess(p)
+	if err != nil {
+		f := newFault(p.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
+		f.Err = err
+		return nil, f
 	}
 	return proc, nil
 }
@@ -248,6 +263,10 @@ func (p *process) alive() bool {
 func (p *process) stop(graceful bool) { p.stopOnce.Do(func() { p.end(graceful) }) }
 
 func (p *process) end(graceful bool) {
+	if p.conn != nil {
+		p.letGo()
+		return
+	}
 	if !graceful {
 		p.runner.kill()
 	}

@@ -241,6 +241,9 @@ func (r *procRunner) exit(when string) string {
 
 // ended says how the process ended, without its last words.
 func (r *procRunner) ended(when string) string {
+	if r.cmd == nil {
+		return "was attached to, and its connection ended " + when
+	}
 	state := r.cmd.ProcessState
 	how := "ended in an unknown way"
 	if state != nil {

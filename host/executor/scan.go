@@ -281,6 +281,12 @@ func (s *scan) complete(ctx context.Context, c *pluginv1.Completed) (host.Report
 	switch c.GetStatus() {
 	case pluginv1.Completed_STATUS_SUCCEEDED:
 		rep = host.Report{State: host.StateSucceeded}
+	case pluginv1.Completed_STATUS_NOT_APPLICABLE:
+		if s.found > 0 {
+			return rep, s.p.fault(host.CodePluginProtocol, false, "found %d problems and says that it looks at nothing in the target", s.found)
+		}
+		rep = host.Report{State: host.StateSucceeded, Reason: reason}
+		defer s.note(hclog.Info, "not applicable: "+reason, "")
 	case pluginv1.Completed_STATUS_PARTIAL:
 		rep = host.Report{State: host.StatePartial, Reason: "part of the target was not scanned: " + reason}
 	case pluginv1.Completed_STATUS_FAILED:

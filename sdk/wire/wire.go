@@ -72,3 +72,14 @@ func (p *Plugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.Cli
 func Plugins(impl pluginv1.ScannerServer) plugin.PluginSet {
 	return plugin.PluginSet{PluginName: &Plugin{Impl: impl}}
 }
+
+// ReattachKey names the environment variable by which a host finds plugins that
+// somebody started by hand: a JSON object from plugin name to Reattach.
+const ReattachKey = "SECURETAG_REATTACH"
+
+// Reattach is where a plugin that was started with --debug listens, without TLS.
+type Reattach struct {
+	Network string `json:"network"` // "unix"
+	Address string `json:"address"` // absolute path of the socket
+	PID     int    `json:"pid"`
+}

@@ -201,6 +201,11 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 		done.Status, done.Reason = pluginv1.Completed_STATUS_CANCELLED, "as asked"
 	case "partial":
 		done.Status, done.Reason = pluginv1.Completed_STATUS_PARTIAL, "3 files\nwere unreadable"
+	case "not-applicable":
+		_ = out.Send(event(&pluginv1.Progress{Phase: "looking"}))
+		return out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_NOT_APPLICABLE, Reason: "no Go\nfiles"}))
+	case "applicable-after-all":
+		done.Status, done.Reason = pluginv1.Completed_STATUS_NOT_APPLICABLE, "no Go files"
 	case "failed":
 		done.Status, done.Reason, done.Retryable = pluginv1.Completed_STATUS_FAILED, "database missing", true
 	}

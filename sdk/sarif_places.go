@@ -1,0 +1,101 @@
+package sdk
+
+import (
+	"net/url"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// places makes paths in the target of the URIs of a report.
+type places struct {
+	roots   []string // absolute, and the same without links
+	work    string
+	outside int
+}
+
+func newPlaces(t *Target) *places {
+	p := &places{work: t.WorkDir()}
+	if root := t.Root(); root != "" {
+		p.roots = []string{filepath.Clean(root)}
+		if real, err := filepath.EvalSymlinks(root); err == nil && real != p.roots[0] {
+			p.roots = append(p.roots, real)
+		}
+	}
+	return p
+}
+
+func (p *places) at(run *sarifRun, l *sarifLocation) (at Location, snippet string) {
+	snippet = l.Physical.Region.Snippet.Text
+	uri := l.Physical.Artifact
+	if i := uri.Index; uri.URI == "" && i != nil && *i >= 0 && *i < len(run.Artifacts) {
+		uri = run.Artifacts[*i].Location
+	}
+	if uri.URI == "" {
+		return at, snippet
+	}
+	full := absolute(run, uri)
+	if strings.HasPrefix(full, "http://") || strings.HasPrefix(full, "https://") {
+		at.URL = full
+		return at, snippet
+	}
+	if at.Path = p.inTarget(full); at.Path == "" {
+		p.outside++
+		return at, snippet
+	}
+	r := l.Physical.Region
+	at.StartLine, at.StartColumn, at.EndLine, at.EndColumn = r.StartLine, r.StartColumn, r.EndLine, r.EndColumn
+	if at.EndLine == 0 && at.EndColumn > 0 {
+		at.EndLine = at.StartLine // as the standard says
+	}
+	return at, snippet
+}
+
+// absolute puts the bases before a URI, a few at the most, and makes a path of
+// it when it is one.
+func absolute(run *sarifRun, u sarifURI) string {
+	uri := u.URI
+	for range 8 {
+		if strings.Contains(uri, "://") || strings.HasPrefix(uri, "file:") || strings.HasPrefix(uri, "/") {
+			break
+		}
+		base, ok := run.Bases[u.Base]
+		if u.Base == "" || !ok || base.URI == "" {
+			break
+		}
+		uri, u = strings.TrimSuffix(base.URI, "/")+"/"+uri, base
+	}
+	parsed, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return uri // a path that nobody has escaped
+	case parsed.Scheme == "http", parsed.Scheme == "https":
+		return uri
+	case parsed.Scheme == "file" && parsed.Opaque != "":
+		return parsed.Opaque
+	case parsed.Scheme == "file":
+		return parsed.Path
+	case parsed.Scheme == "" && parsed.RawQuery == "" && parsed.Fragment == "":
+		return parsed.Path
+	}
+	return uri
+}
+
+// inTarget is the path from the root, "" for one that is not in it. Tools write
+// absolute paths, some without the first slash, paths from the root, and paths
+// from where they run.
+func (p *places) inTarget(name string) string {
+	name = filepath.ToSlash(name)
+	for _, try := range []string{name, "/" + name, path.Join(p.work, name)} {
+		for _, root := range p.roots {
+			if rel, ok := strings.CutPrefix(path.Clean(try), root+"/"); ok {
+				return rel
+			}
+		}
+	}
+	rel := path.Clean(name)
+	if len(p.roots) == 0 || path.IsAbs(rel) || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
+		return ""
+	}
+	return rel
+}
