@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"path"
 	"path/filepath"
 	"slices"
@@ -125,12 +124,19 @@ func (k *kit) urlTranscript(ctx context.Context, name string) (*transcript, erro
 		}
 		return k.transcript(ctx, name, r)
 	}
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("serve a page: %w", err)
+	}
+	page := &http.Server{ReadHeaderTimeout: k.opts.ScanTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		fmt.Fprint(w, "<!doctype html><title>Sample</title><form action=/login><input name=password type=password></form>")
-	}))
+	})}
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer page.Close()
-	return k.transcript(ctx, name, request{url: page.URL + "/"})
+	serving.Go(func() { _ = page.Serve(l) }) // ends with Close
+	return k.transcript(ctx, name, request{url: "http://" + l.Addr().String() + "/"})
 }
 
 // deadRequest is for an address that nobody listens on.
