@@ -6,8 +6,6 @@ import (
 	"io"
 	"strconv"
 
-	"google.golang.org/grpc"
-
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
@@ -114,53 +112,14 @@ func (t *Trial) Ready(ctx context.Context) (Info, error) {
 	return t.p.info, t.p.configure(ctx)
 }
 
-// Run runs a task on a process that is Ready, as the host does. hear, when it
-// is not nil, is told of each event as the plugin sent it, before the host has
-// checked it.
-func (t *Trial) Run(ctx context.Context, task host.Task, sink host.Sink, hear func(*pluginv1.ScanEvent)) (host.Report, error) {
-	if o, again := t.p.scanner.(overheard); again {
-		t.p.scanner = o.ScannerClient
-	}
-	if hear != nil {
-		t.p.scanner = overheard{t.p.scanner, hear}
-	}
+// Run runs a task on a process that is Ready, as the host does.
+func (t *Trial) Run(ctx context.Context, task host.Task, sink host.Sink) (host.Report, error) {
 	s := &scan{p: t.p, task: task, sink: sink, id: fmt.Sprintf("%s/%d", task.Job, t.host.runs.Add(1)), log: t.host.log}
-	rep, err := s.run(ctx)
-	if err == nil && s.broken {
-		t.p.stop(false)
-	}
-	return rep, err
+	return s.run(ctx)
 }
 
 // CheckDescription is the host's own check of what a plugin says of itself.
 func CheckDescription(d *pluginv1.DescribeResponse) (Info, error) {
 	info, _, err := newInfo(d)
 	return info, err
-}
-
-// overheard tells somebody of every event before it is handled.
-type overheard struct {
-	pluginv1.ScannerClient
-	hear func(*pluginv1.ScanEvent)
-}
-
-func (o overheard) Scan(ctx context.Context, in *pluginv1.ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[pluginv1.ScanEvent], error) {
-	stream, err := o.ScannerClient.Scan(ctx, in, opts...)
-	if err != nil {
-		return nil, err
-	}
-	return overheardStream{stream, o.hear}, nil
-}
-
-type overheardStream struct {
-	grpc.ServerStreamingClient[pluginv1.ScanEvent]
-	hear func(*pluginv1.ScanEvent)
-}
-
-func (s overheardStream) Recv() (*pluginv1.ScanEvent, error) {
-	ev, err := s.ServerStreamingClient.Recv()
-	if err == nil {
-		s.hear(ev)
-	}
-	return ev, err
 }

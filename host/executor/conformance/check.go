@@ -81,7 +81,7 @@ func (r Report) Count(s Status) int {
 }
 
 // OK reports whether the plugin broke no rule. One that warns is good.
-func (r Report) OK() bool { return r.Count(Fail) == 0 && r.Count(Pass) > 0 }
+func (r Report) OK() bool { return r.Count(Fail) == 0 && r.Count(Pass)+r.Count(Warn) > 0 }
 
 // Checks lists every check, in the order in which they run.
 func Checks() []Check {

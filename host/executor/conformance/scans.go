@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path"
@@ -216,10 +217,18 @@ func (k *kit) refusesOption(ctx context.Context, name string, v any) outcome {
 
 // hostScans has the executor do what it does for a job.
 func (k *kit) hostScans(ctx context.Context) outcome {
-	if t, err := k.treeTranscript(ctx, sampleTree); err != nil {
+	name := sampleTree
+	if k.opts.Sample != "" {
+		name = ownTree
+	}
+	t, err := k.treeTranscript(ctx, name)
+	switch {
+	case err != nil:
 		return k.trouble(err)
-	} else if !t.clean() || len(t.bad) > 0 {
+	case !t.clean() || len(t.bad) > 0:
 		return notApplicable("what is wrong with its scan of the sample is said by other checks")
+	case t.completed.GetStatus() == pluginv1.Completed_STATUS_NOT_APPLICABLE:
+		return notApplicable("there is nothing for it in the sample; give one with --sample")
 	}
 	p, err := k.start(ctx)
 	if err != nil {
@@ -230,14 +239,6 @@ func (k *kit) hostScans(ctx context.Context) outcome {
 	if _, err := p.Ready(ctx); err != nil {
 		return failed("%s", said(err))
 	}
-	name := sampleTree
-	if k.opts.Sample != "" {
-		name = ownTree
-	}
-	t, err := k.tree(name)
-	if err != nil {
-		return k.trouble(err)
-	}
 	work := filepath.Join(k.base, "work", "host")
 	if err := makeDir(work); err != nil {
 		return k.trouble(err)
@@ -246,16 +247,16 @@ func (k *kit) hostScans(ctx context.Context) outcome {
 	defer cancel()
 	rep, err := p.Run(ctx, host.Task{
 		Plugin: k.desc.GetName(), Scan: host.NewScanID(), Job: host.NewJobID(), Attempt: 1, ScanType: "conformance",
-		Root: t.root, WorkDir: work, DisplayName: "conformance",
-	}, ignore{}, nil)
+		Root: t.tree.root, WorkDir: work, DisplayName: "conformance",
+	}, ignore{})
 	if rmErr := removeAll(work); rmErr != nil {
 		return k.trouble(rmErr)
 	}
 	switch {
 	case err != nil:
 		return failed("%s", said(err))
-	case rep.State == host.StateFailed:
-		return failed("the job failed: %s", rep.Reason)
+	case rep.State == host.StateFailed, strings.Contains(rep.Reason, "left out"):
+		return failed("the job is %s: %s", rep.State, rep.Reason)
 	}
 	return pass()
 }
@@ -265,6 +266,10 @@ type ignore struct{}
 
 func (ignore) Progress(host.Progress)                         {}
 func (ignore) Findings(context.Context, []host.Finding) error { return nil }
+
+func (ignore) Artifact(_ context.Context, _ host.Artifact, r io.Reader) (int64, error) {
+	return io.Copy(io.Discard, r)
+}
 
 func (k *kit) scansAlike(ctx context.Context) outcome {
 	first, err := k.treeTranscript(ctx, sampleTree)
