@@ -137,7 +137,7 @@ func (p *program) runTask(ctx context.Context, a []string, f pluginRunFlags, tas
 	if err != nil {
 		return scan, nil, err
 	}
-	dir, err := os.MkdirTemp("", "st-run-") // short: the plugin's socket is below
+	dir, err := executor.MkdirTemp("str-")
 	if err != nil {
 		return scan, nil, fmt.Errorf("make a temporary directory: %w", err)
 	}

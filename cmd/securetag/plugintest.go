@@ -143,7 +143,7 @@ func (c *checkPrinter) result(r conformance.Result) {
 		fmt.Fprintln(out, g)
 	}
 	took := ""
-	if r.Took >= time.Millisecond {
+	if r.Took >= 100*time.Millisecond {
 		took = " (" + r.Took.Round(time.Millisecond).String() + ")"
 	}
 	fmt.Fprintf(out, "  %s %s%s\n", c.mark(r.Status), r.Title, c.paint("2", took))

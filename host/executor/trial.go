@@ -4,11 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
+
+// MkdirTemp makes a temporary directory in which "run" can be a Config's RunDir:
+// below the usual place or, where that is too deep for a socket's path, below
+// /tmp.
+func MkdirTemp(prefix string) (string, error) {
+	dir, err := os.MkdirTemp("", prefix)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil || len(dir)+len("/run") <= maxRunDir {
+		return dir, err
+	}
+	if err := os.Remove(dir); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp("/tmp", prefix)
+}
 
 // Trial is one plugin process in the hands of somebody who tests or tries the
 // plugin: launched as for a job, and nothing more. Package conformance speaks

@@ -227,8 +227,7 @@ func TestChecks(t *testing.T) {
 			t.Errorf("check %+v", c)
 		}
 		seen[c.ID] = true
-		file, _, _ := strings.Cut(c.Rule, ":")
-		if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
+		if _, err := os.Stat(filepath.Join(repository, file(c))); err != nil {
 			t.Errorf("%s: %v", c.ID, err)
 		}
 	}

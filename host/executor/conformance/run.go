@@ -161,12 +161,9 @@ func newKit(p Plugin, o Options) (*kit, error) {
 			return nil, fmt.Errorf("the sample %s is not a directory", o.Sample)
 		}
 	}
-	base, err := os.MkdirTemp("", "stp-") // short: socket paths are below
+	base, err := executor.MkdirTemp("stp-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the tests: %w", err)
-	}
-	if base, err = filepath.EvalSymlinks(base); err != nil {
-		return nil, fmt.Errorf("find the directory for the tests: %w", err)
 	}
 	k := &kit{plugin: p, opts: o, base: base, trees: map[string]*tree{}}
 	for _, dir := range []string{"run", "work", "trees", "outside"} {
