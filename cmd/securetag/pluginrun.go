@@ -55,7 +55,7 @@ Exit codes are those of securetag scan: 0 clean, 1 findings at or over --fail-on
 		},
 	}
 	fl := cmd.Flags()
-	f.pluginFlags.add(fl)
+	f.add(fl)
 	fl.StringVar(&f.options, "options", "", "options of the scan, a JSON object")
 	fl.StringVar(&f.out, "out", "", "directory to copy artifacts to; it is made when it is missing")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")

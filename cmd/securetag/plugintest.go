@@ -52,7 +52,7 @@ Exit codes:
 		RunE: func(cmd *cobra.Command, a []string) error { return p.testPlugin(cmd, a, f) },
 	}
 	fl := cmd.Flags()
-	f.pluginFlags.add(fl)
+	f.add(fl)
 	fl.StringVar(&f.sample, "sample", "", "directory in which the plugin finds something")
 	fl.StringSliceVar(&f.only, "only", nil, "checks to do, by id or group: findings.path, describe")
 	fl.Int64Var(&f.memory, "memory", 0, "MiB that a scan may use (default what the plugin requires, else 512)")

@@ -131,11 +131,11 @@ func (k *kit) urlTranscript(ctx context.Context, name string) (*transcript, erro
 	}
 	page := &http.Server{ReadHeaderTimeout: k.opts.ScanTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprint(w, "<!doctype html><title>Sample</title><form action=/login><input name=password type=password></form>")
+		_, _ = io.WriteString(w, "<!doctype html><title>Sample</title><form action=/login><input name=password type=password></form>")
 	})}
 	var serving sync.WaitGroup
 	defer serving.Wait()
-	defer page.Close()
+	defer func() { _ = page.Close() }()
 	serving.Go(func() { _ = page.Serve(l) }) // ends with Close
 	return k.transcript(ctx, name, request{url: "http://" + l.Addr().String() + "/"})
 }
@@ -146,7 +146,7 @@ func deadRequest() (request, error) {
 	if err != nil {
 		return request{}, fmt.Errorf("find a free port: %w", err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return request{url: "http://" + l.Addr().String() + "/"}, nil
 }
 

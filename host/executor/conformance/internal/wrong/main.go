@@ -139,7 +139,6 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 		MaxConcurrentScans: slots,
 		Requirements:       &pluginv1.Requirements{SpawnsProcesses: s.is("stop.children")},
 	}
-	limit := d.ConfigSchema.Attributes[0]
 	switch s.mode {
 	case "describe.answer/hang":
 		select {}
@@ -147,6 +146,14 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 		return nil, status.Error(codes.FailedPrecondition, "configure first")
 	case "describe.answer/crash":
 		os.Exit(5)
+	}
+	s.misdescribe(d)
+	return d, nil
+}
+
+func (s *scanner) misdescribe(d *pluginv1.DescribeResponse) {
+	limit := d.ConfigSchema.Attributes[0]
+	switch s.mode {
 	case "describe.stable/call":
 		d.Description = fmt.Sprint("Random: ", rand.Uint64())
 	case "describe.stable/process":
@@ -184,7 +191,6 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 	case "output.stdout":
 		_, _ = syscall.Write(1, []byte("describing\n"))
 	}
-	return d, nil
 }
 
 func (s *scanner) Health(req *pluginv1.HealthRequest, out grpc.ServerStreamingServer[pluginv1.HealthUpdate]) error {

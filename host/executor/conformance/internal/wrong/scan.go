@@ -235,13 +235,19 @@ func (r *run) misbehave() {
 	case "stop.children":
 		c := exec.Command(os.Args[0], "idle")
 		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		_ = c.Start()
+		if c.Start() == nil {
+			_ = c.Process.Release()
+		}
 	}
 }
 
 // file scans one file. It takes its time, so that scans can be cancelled.
 func (r *run) file(root, rel string) error {
-	wait := time.NewTimer(500 * time.Microsecond)
+	pace := 2 * time.Millisecond
+	if strings.HasPrefix(r.s.mode, "cancel.running") {
+		pace *= 3
+	}
+	wait := time.NewTimer(pace)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
