@@ -16,7 +16,7 @@ import (
 )
 
 func (p *program) pluginCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "Look at the configured plugins", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "plugin", Short: "Look at the configured plugins, and try others", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(&cobra.Command{
 		Use: "list", Short: "Start each configured plugin and say what it is",
@@ -30,6 +30,7 @@ func (p *program) pluginCommand() *cobra.Command {
 			return p.listPlugins(cmd.Context(), loaded.Config)
 		},
 	})
+	cmd.AddCommand(p.pluginTestCommand(), p.pluginRunCommand())
 	return cmd
 }
 

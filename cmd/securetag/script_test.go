@@ -34,6 +34,8 @@ func (w withPlugins) Run() int {
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
 		{"noop", "../..", "./plugins/noop"},
+		{"awskeys", "../..", "./examples/plugins/awskeys"},
+		{"wrong", "../..", "./host/executor/conformance/internal/wrong"},
 	} {
 		if err := testhost.Build(b.dir, filepath.Join(plugins, b.name), b.pkg); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -57,7 +59,8 @@ func (w withPlugins) Run() int {
 //	fetched URL REGEXP [KEY]      waits until a GET answers with a line
 //	[!] leftover DIR              fails when there is nothing in DIR
 //
-// $DEAD is the address of a server that is not there.
+// $DEAD is the address of a server that is not there, $PLUGINS the directory of
+// the built-in plugins, with an example and one that is wrong.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -79,6 +82,11 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("DEAD", l.Addr().String())
+	program, err := exec.LookPath("securetag")
+	if err != nil {
+		return err
+	}
+	env.Setenv("PLUGINS", filepath.Join(filepath.Dir(program), "plugins"))
 	// A path so short that plugin sockets fit below it, so that the scripts see
 	// all that a scan leaves there.
 	tmp, err := os.MkdirTemp("/tmp", "st-")

@@ -38,6 +38,7 @@ type procRunner struct {
 	workDir  string // where it starts: its HOME and TMPDIR
 	marker   string
 	log      hclog.Logger
+	taps     Taps // what else hears the output
 
 	cmd     *exec.Cmd // these two are set by Start
 	contain containment
@@ -104,7 +105,7 @@ func (r *procRunner) command() *exec.Cmd {
 // supervise owns the process from its start to the end of its output.
 func (r *procRunner) supervise() {
 	var readers sync.WaitGroup
-	readers.Go(func() { copyLog(r.errR, &r.said, r.log) })
+	readers.Go(func() { copyLog(r.taps.stderr(r.errR), &r.said, r.log) })
 	readers.Go(r.copyOut)
 
 	r.reap()
@@ -135,7 +136,7 @@ func (r *procRunner) copyOut() {
 		r.mu.Unlock()
 		_ = r.lineW.Close()
 	}
-	_, _ = io.Copy(io.Discard, r.outR)
+	_, _ = io.Copy(r.taps.stdout(), r.outR)
 }
 
 // PluginToHost is asked for the address of the handshake before it is dialled.

@@ -40,6 +40,7 @@ var rules = []rule{
 	{"host/postgres", []string{"host", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
 	{"host/sqlite", []string{"host", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
 	{"host/internal", []string{"host"}, "what adapters share knows the domain and no adapter"},
+	{"host/executor/conformance", []string{"host", "host/executor", "host/internal", "sdk"}, "the kit tests plugins through the host's own launcher, and nothing of the host depends on it"},
 	{"host/executor", []string{"host", "host/internal", "sdk"}, "an adapter knows its port and the contract, never another adapter"},
 	{"host", []string{"host"}, "adapters know the domain; the domain knows nobody"},
 	{"cmd", []string{""}, "the only place that knows every package"},

@@ -51,8 +51,12 @@ func pages(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	more, err := filepath.Glob(filepath.Join(repository, "docs", "plugins", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := map[string]string{}
-	for _, name := range append(names, filepath.Join(repository, "README.md"), filepath.Join(repository, "CONTRIBUTING.md")) {
+	for _, name := range append(append(names, more...), filepath.Join(repository, "README.md"), filepath.Join(repository, "CONTRIBUTING.md")) {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
