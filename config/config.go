@@ -10,7 +10,7 @@ import (
 //
 // Tags: koanf is the name in the file; doc the meaning, a sentence for people;
 // example a value for messages where the default is none; min, max and oneof
-// what is allowed. A map of structs is a block with a label.
+// what is allowed. A map of structs is a block with a label. A field with the doc "-" is no setting.
 type Config struct {
 	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag"`
 	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins"`
@@ -127,6 +127,9 @@ type Plugin struct {
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
 	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
+
+	// Places says where in the file each setting of Config is: "securetag.hcl:12".
+	Places map[string]string `koanf:"places" doc:"-"`
 
 	Restart Restart `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`
 }

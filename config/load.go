@@ -61,6 +61,7 @@ type Loaded struct {
 	origins  map[string]origin
 	settings map[string]hcl.Range // of each one in the config block of a plugin
 	sources  map[string][]byte
+	blocks   map[string]bool // of the file, by path
 }
 
 // origin is where a value comes from; the zero value is the default.
@@ -181,9 +182,15 @@ func (l *loading) run() (*Loaded, error) {
 		return nil, l.fail
 	}
 	l.resolve(cfg, name, o.origins)
-	return &Loaded{
+	loaded := &Loaded{
 		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, sources: l.fail.sources,
-	}, nil
+	}
+	loaded.blocks = map[string]bool{}
+	for path := range w.blocks {
+		loaded.blocks[path] = true
+	}
+	loaded.place()
+	return loaded, nil
 }
 
 func (l *loading) report(diags hcl.Diagnostics) {
@@ -218,6 +225,9 @@ func (l *loading) read() (name string, src []byte) {
 func (l *loading) merge(file map[string]any, o *overlay) (*Config, error) {
 	defaults := l.schema.layer(reflect.ValueOf(Default()))
 	newBlocks(defaults, file, l.schema)
+	for _, p := range defaults["plugin"].(map[string]any) {
+		p.(map[string]any)["places"] = map[string]any{} // no setting; see place
+	}
 	env, err := o.env(l.opts, l.schema.paths(defaults, ""))
 	if err != nil {
 		return nil, fmt.Errorf("read the environment: %w", err)

@@ -146,6 +146,7 @@ func TestNoFileGivesTheDefaults(t *testing.T) {
 	want.DataDir = filepath.Join(dir, "securetag-data")
 	want.PluginDir = filepath.Join(dir, "bin", "plugins")
 	secrets := want.Plugins["secrets"]
+	secrets.Places = map[string]string{}
 	secrets.Command = filepath.Join(want.PluginDir, "secrets")
 	want.Plugins["secrets"] = secrets
 	if diff := cmp.Diff(want, l.Config); diff != "" {
@@ -287,8 +288,8 @@ plugin "secrets" {
 	if err != nil {
 		t.Fatal(report(t, err))
 	}
-	if diff := cmp.Diff(map[string]string{"max_size": "securetag.hcl:4", "rule": "securetag.hcl:5"}, l.SettingPlaces("secrets")); diff != "" {
-		t.Errorf("SettingPlaces (-want +got):\n%s", diff)
+	if diff := cmp.Diff(map[string]string{"max_size": "securetag.hcl:4", "rule": "securetag.hcl:5"}, l.Config.Plugins["secrets"].Places); diff != "" {
+		t.Errorf("Places (-want +got):\n%s", diff)
 	}
 	err = l.Mistakes([]config.SettingMistake{
 		{Plugin: "secrets", Setting: "url", Text: "is required. Where to ask."},
@@ -301,8 +302,8 @@ plugin "secrets" {
 	if err != nil {
 		t.Fatal(report(t, err))
 	}
-	if got := l.SettingPlaces("secrets"); len(got) > 0 {
-		t.Errorf("SettingPlaces: %v, want none", got)
+	if got := l.Config.Plugins["secrets"].Places; len(got) > 0 {
+		t.Errorf("Places: %v, want none", got)
 	}
 	if got := report(t, l.Mistakes([]config.SettingMistake{{Plugin: "secrets", Setting: "a", Text: "is wrong"}})); !strings.Contains(got, "variable SECURETAG_PLUGIN__SECRETS__CONFIG") {
 		t.Error(got)

@@ -7,21 +7,25 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// SettingPlaces says where in the file each setting of a plugin's config block
-// is, as "securetag.hcl:12". What comes from elsewhere is not in it.
-func (l *Loaded) SettingPlaces(plugin string) map[string]string {
-	out := map[string]string{}
-	prefix := "plugin." + plugin + ".config"
-	if l.origins[prefix].file == nil { // overridden by a variable
-		return out
-	}
-	for path, at := range l.settings {
-		if len(path) > len(prefix) && path[:len(prefix)+1] == prefix+"." {
-			out[path[len(prefix)+1:]] = fmt.Sprintf("%s:%d", at.Filename, at.Start.Line)
+// place notes where in the file each setting of a plugin's config block is.
+// What comes from elsewhere is not noted.
+func (l *Loaded) place() {
+	for name, p := range l.Config.Plugins {
+		prefix := "plugin." + name + ".config"
+		if l.origins[prefix].file == nil { // there is none, or a variable overrides it
+			continue
 		}
+		for path, at := range l.settings {
+			if setting, ok := strings.CutPrefix(path, prefix+"."); ok {
+				p.Places[setting] = fmt.Sprintf("%s:%d", at.Filename, at.Start.Line)
+			}
+		}
+		l.Config.Plugins[name] = p
 	}
-	return out
 }
+
+// Declared reports whether the file has a block for a plugin.
+func (l *Loaded) Declared(plugin string) bool { return l.blocks["plugin."+plugin] }
 
 // SettingMistake is one that somebody else found in the config block of a
 // plugin.

@@ -284,21 +284,33 @@ func embeddedQueue(cfg config.Config) bool {
 
 // openExecutor uses dir, which must be this process's alone, for plugin sockets.
 func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*executor.Executor, error) {
-	ec := executor.Config{RunDir: dir, HostVersion: version}
+	return executor.New(executorConfig(cfg, dir, version), log)
+}
+
+func executorConfig(cfg config.Config, dir, version string) executor.Config {
+	ec := executor.Config{RunDir: dir, HostVersion: version, DescribeDir: describeDir(cfg)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
 		if executor.Isolation(p.Isolation) == executor.Shared {
 			p.Standby = 0 // the one process is always there
 		}
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
-			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
+			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places,
+			SHA256: p.SHA256, Dir: p.Dir, Files: p.Files, Dev: p.Dev, Version: p.Version,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
 			MaxFindings: cfg.Limits.Findings, MaxSilence: p.MaxSilence,
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
+			Restart: executor.Restart{
+				FirstDelay: p.Restart.Backoff.Min, LastDelay: p.Restart.Backoff.Max,
+				MaxFailures: p.Restart.MaxFailures, Window: p.Restart.Window,
+			},
 		})
 	}
-	return executor.New(ec, log)
+	return ec
 }
+
+// describeDir is where it is remembered what plugins say of themselves.
+func describeDir(cfg config.Config) string { return filepath.Join(cfg.DataDir, "descriptions") }
 
 // runDir is where a host's plugin sockets live: below the data directory, or
 // below the temporary one where that is too deep for a socket's path. It is this

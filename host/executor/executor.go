@@ -11,11 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 )
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.
@@ -58,11 +58,20 @@ func New(cfg Config, log hclog.Logger) (*Executor, error) {
 		keepers: map[string]*keeper{}, serving: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for _, p := range cfg.Plugins {
-		e.keepers[p.Name] = newKeeper(p, log, e.launch)
+		e.keepers[p.Name] = newKeeper(p, log, e.tools())
 		e.names = append(e.names, p.Name)
 	}
 	slices.Sort(e.names)
 	return e, nil
+}
+
+func (e *Executor) tools() tools {
+	return tools{
+		launch: e.launch, cache: catalog.Cache{Dir: e.cfg.DescribeDir},
+		open: func(s catalog.Source) (*catalog.Program, error) {
+			return catalog.Open(s, e.cfg.RunDir, "p"+e.token+"-exe-")
+		},
+	}
 }
 
 // Serve keeps the plugin processes until ctx ends. Then it refuses new runs,
@@ -250,11 +259,60 @@ func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
 		return Info{}, f
 	}
 	p, err := k.start(ctx)
+	if err == nil {
+		p.stop(true)
+	}
+	e.mu.Lock()
+	served := e.begun
+	e.mu.Unlock()
+	if !served {
+		k.forget()
+	}
 	if err != nil {
 		return Info{}, err
 	}
-	p.stop(true)
 	return p.info, nil
+}
+
+// Known gives what a plugin said of itself when it was last started, and starts
+// it as Describe does when nothing is remembered. With a remembered answer,
+// nothing is held against the plugin's block.
+func (e *Executor) Known(ctx context.Context, name string) (Info, error) {
+	if k, ok := e.keepers[name]; ok {
+		if info := k.remembered(); info != nil {
+			return *info, nil
+		}
+	}
+	return e.Describe(ctx, name)
+}
+
+// CheckSettings holds the Config of a plugin against what it said it takes when
+// it was last started. It starts nothing: where nothing is remembered, it finds
+// nothing.
+func (e *Executor) CheckSettings(name string) []catalog.Mistake {
+	k, ok := e.keepers[name]
+	if !ok {
+		return nil
+	}
+	info := k.remembered()
+	if info == nil {
+		return nil
+	}
+	return info.Settings.Check(k.plugin.Config)
+}
+
+// CheckOne is Check for one plugin, which must be configured.
+func (e *Executor) CheckOne(ctx context.Context, name string) PluginStatus {
+	info, err := e.Describe(ctx, name)
+	s := e.keepers[name].status()
+	s.State, s.Reason = StateReady, ""
+	if err != nil {
+		s.State, s.Reason = StateFailing, reason(err)
+	} else {
+		s.Info = &info
+	}
+	s.Containment = string(e.launcher.containment())
+	return s
 }
 
 // Check starts every plugin once, a few at a time, and says how it went. Serve
@@ -267,14 +325,7 @@ func (e *Executor) Check(ctx context.Context) []PluginStatus {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			info, err := e.Describe(ctx, name)
-			out[i] = PluginStatus{Name: name, Isolation: e.keepers[name].plugin.Isolation, Since: time.Now(), State: StateReady}
-			if err != nil {
-				out[i].State, out[i].Reason = StateFailing, reason(err)
-			} else {
-				out[i].Info = &info
-			}
-			out[i].Containment = string(e.launcher.containment())
+			out[i] = e.CheckOne(ctx, name)
 		})
 	}
 	wg.Wait()

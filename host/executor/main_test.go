@@ -96,7 +96,7 @@ func prepare(t *testing.T, mode string, change ...func(*executor.Config)) *bench
 	cfg := executor.Config{
 		RunDir: dir,
 		Plugins: []executor.Plugin{{
-			Name: "hostile", Command: hostile(), Args: []string{mode, b.token},
+			Name: "hostile", Command: hostile(), Args: []string{mode, b.token}, Dev: true,
 			CancelGrace: 200 * time.Millisecond, MaxSilence: 30 * time.Second, StartTimeout: 30 * time.Second,
 		}},
 	}

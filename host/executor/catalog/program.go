@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // nonblock keeps an open from waiting for the other end of a pipe.
@@ -18,6 +22,9 @@ type Program struct {
 	exe    *os.File // sealed memory that is executed; nil: path is
 	path   string
 	copied bool // path is a private copy, which Close removes
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // Open reads a program and checks its pin; the error is a [*PinError] when it
@@ -96,30 +103,58 @@ func privateCopy(f *os.File, scratch, prefix string) (path, sum string, err erro
 // SHA256 is what the program hashes to, "" when nothing is pinned.
 func (p *Program) SHA256() string { return p.sum }
 
-// Executable is what to execute: the file when it is not nil, which stays the
-// Program's and goes with it, else the path.
-func (p *Program) Executable() (*os.File, string) { return p.exe, p.path }
+// Executable is what to execute: the file when it is not nil, else the path.
+// The file is the caller's to close, and good also when the Program is closed.
+func (p *Program) Executable() (*os.File, string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, "", os.ErrClosed
+	}
+	if p.exe == nil {
+		return nil, p.path, nil
+	}
+	fd, err := unix.FcntlInt(p.exe.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", fmt.Errorf("duplicate the executable: %w", err)
+	}
+	return os.NewFile(uintptr(fd), p.path), p.path, nil
+}
 
-// HasFiles reports whether each process needs a copy of the files: Place.
-func (p *Program) HasFiles() bool { return len(p.source.Files) > 0 }
-
-// Place copies the files below dir, which must be empty, and checks that they
-// are still those that are pinned.
-func (p *Program) Place(dir string) error {
+// Place gives the directory in which a process finds the files: a copy that it
+// makes below dir, having checked that they are still those that are pinned;
+// with Dev where they are. "" when the plugin has no files.
+func (p *Program) Place(dir string) (string, error) {
+	if len(p.source.Files) == 0 {
+		return "", nil
+	}
+	if p.source.Dev {
+		return p.source.Dir, nil
+	}
+	dir = filepath.Join(dir, "files")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
 	into, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer into.Close()
 	sum, err := p.source.each(into)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.source.check(sum)
 	}
-	return p.source.check(sum)
+	return dir, err
 }
 
 // Close gives up what is kept. Processes that run already are not disturbed.
 func (p *Program) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
 	if p.exe != nil {
 		return p.exe.Close()
 	}

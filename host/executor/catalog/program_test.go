@@ -28,7 +28,7 @@ func tree(t *testing.T, files map[string]string) string {
 // run executes a program as the host does and gives what it prints.
 func run(t *testing.T, p *catalog.Program) string {
 	t.Helper()
-	exe, path := p.Executable()
+	exe, path := executable(t, p)
 	cmd := exec.CommandContext(t.Context(), path)
 	if exe != nil {
 		cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{exe}
@@ -54,6 +54,18 @@ func open(t *testing.T, s catalog.Source) *catalog.Program {
 	return p
 }
 
+func executable(t *testing.T, p *catalog.Program) (*os.File, string) {
+	t.Helper()
+	exe, path, err := p.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exe != nil {
+		t.Cleanup(func() { _ = exe.Close() })
+	}
+	return exe, path
+}
+
 func sum(t *testing.T, s catalog.Source) string {
 	t.Helper()
 	got, err := catalog.Sum(s)
@@ -70,8 +82,8 @@ func TestWhatIsHashedIsWhatRuns(t *testing.T) {
 	s := catalog.Source{Command: file}
 	s.SHA256 = sum(t, s)
 	p := open(t, s)
-	if p.SHA256() != s.SHA256 || p.HasFiles() {
-		t.Errorf("SHA256 %q, files %t", p.SHA256(), p.HasFiles())
+	if dir, err := p.Place("/nonexistent"); p.SHA256() != s.SHA256 || dir != "" || err != nil {
+		t.Errorf("SHA256 %q, files in %q, %v; want none", p.SHA256(), dir, err)
 	}
 	for what, change := range map[string]func() error{
 		"written over": func() error { return os.WriteFile(file, []byte("#!/bin/sh\necho evil\n"), 0o700) },
@@ -90,7 +102,7 @@ func TestWhatIsHashedIsWhatRuns(t *testing.T) {
 func TestSealedMemory(t *testing.T) {
 	t.Parallel()
 	p := open(t, catalog.Source{Command: "/bin/true"})
-	exe, _ := p.Executable()
+	exe, _ := executable(t, p)
 	if exe == nil {
 		t.Fatal("this machine has no sealed memory, and the tests are for Linux")
 	}
@@ -167,11 +179,11 @@ func TestPlacedFilesAreThePinnedOnes(t *testing.T) {
 	s := catalog.Source{Command: "/bin/sh", Dir: dir, Files: []string{"**"}}
 	s.SHA256 = sum(t, s)
 	p := open(t, s)
-	if exe, path := p.Executable(); exe != nil || path != "/bin/sh" || !p.HasFiles() || p.SHA256() != s.SHA256 {
+	if exe, path := executable(t, p); exe != nil || path != "/bin/sh" || p.SHA256() != s.SHA256 {
 		t.Errorf("the interpreter is %v, %q, and the sum %q", exe, path, p.SHA256())
 	}
-	to := t.TempDir()
-	if err := p.Place(to); err != nil {
+	to, err := p.Place(t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(to, "main.py"))
@@ -187,7 +199,7 @@ func TestPlacedFilesAreThePinnedOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pin *catalog.PinError
-	if err := p.Place(t.TempDir()); !errors.As(err, &pin) {
+	if _, err := p.Place(t.TempDir()); !errors.As(err, &pin) {
 		t.Errorf("Place after a change: %v, want a pin error", err)
 	}
 }
@@ -199,8 +211,24 @@ func TestDevelopmentPinsNothing(t *testing.T) {
 	if err := os.WriteFile(file, []byte("#!/bin/sh\necho two\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if exe, path := p.Executable(); exe != nil || path != file || p.SHA256() != "" {
+	if exe, path := executable(t, p); exe != nil || path != file || p.SHA256() != "" {
 		t.Errorf("development runs %v, %q, with the sum %q", exe, path, p.SHA256())
+	}
+}
+
+// TestClosedProgram: what was given out before goes on.
+func TestClosedProgram(t *testing.T) {
+	t.Parallel()
+	p := open(t, catalog.Source{Command: "/bin/true"})
+	exe, _ := executable(t, p)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exe.Stat(); err != nil {
+		t.Errorf("the file that was given out: %v", err)
+	}
+	if _, _, err := p.Executable(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Executable after Close: %v", err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
@@ -131,6 +132,9 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 	d := &pluginv1.DescribeResponse{
 		Name: "hostile", Version: "1.2.3", ApiVersions: []uint32{1}, Consumes: []pluginv1.Input{pluginv1.Input_INPUT_TREE},
 		MaxConcurrentScans: 4,
+		ConfigSchema: &pluginv1.Block{Attributes: []*pluginv1.Attribute{
+			{Name: "limit", Type: pluginv1.Attribute_TYPE_INT, DefaultJson: "1", Description: "How many.", Max: proto.Float64(3)},
+		}},
 		Rules: []*pluginv1.Rule{{
 			Id: declared, Title: "A hostile finding", Severity: pluginv1.Severity_SEVERITY_HIGH, HelpUri: "https://example.com/rule", Cwe: []uint32{79}, Tags: []string{"test"},
 		}},
@@ -278,6 +282,11 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 		tmp := os.Getenv("TMPDIR")
 		_ = os.MkdirAll(filepath.Join(tmp, "a", "b"), 0o700)
 		_ = os.Chmod(filepath.Join(tmp, "a"), 0)
+	case "files":
+		names, _ := filepath.Glob("*/*")
+		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(names, " ")}
+		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
 	case "environment":
 		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(os.Environ(), "\n")}
 		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
