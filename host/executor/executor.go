@@ -24,17 +24,19 @@ type Executor struct {
 	cfg      Config
 	log      hclog.Logger
 	launcher *launcher
-	keepers  map[string]*keeper
-	names    []string
+	names    []string      // of the plugins, sorted; never others
 	runs     atomic.Uint64 // names runs to plugins
 
 	serving chan struct{} // closed when Serve has begun
 	stopped chan struct{} // closed when Serve is ending: no new runs, and running ones are asked to stop
 
-	mu     sync.Mutex
-	begun  bool
-	ending bool
-	active sync.WaitGroup // runs; Add only under mu and before ending
+	mu      sync.Mutex
+	keepers map[string]*keeper // the ones that new runs get
+	begun   bool
+	keepCtx context.Context // of the keepers; nil: none is kept
+	ending  bool
+	active  sync.WaitGroup // runs; Add only under mu and before ending
+	keeping sync.WaitGroup // keepers; Add only under mu and before ending
 }
 
 var _ host.Executor = (*Executor)(nil)
@@ -93,10 +95,12 @@ func (e *Executor) Serve(ctx context.Context) error {
 
 	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
-	var keepers sync.WaitGroup
+	e.mu.Lock()
+	e.keepCtx = keepCtx
 	for _, k := range e.keepers {
-		keepers.Go(func() { k.keep(keepCtx) })
+		e.keep(k)
 	}
+	e.mu.Unlock()
 	close(e.serving)
 	<-ctx.Done()
 
@@ -106,8 +110,18 @@ func (e *Executor) Serve(ctx context.Context) error {
 	e.mu.Unlock()
 	e.active.Wait()
 	stopKeeping()
-	keepers.Wait()
+	e.keeping.Wait()
 	return nil
+}
+
+// keep lets a keeper work until it is retired, or Serve ends; e.mu is held.
+func (e *Executor) keep(k *keeper) {
+	ctx, stop := context.WithCancel(e.keepCtx)
+	k.leave = stop
+	e.keeping.Go(func() {
+		defer stop()
+		k.keep(ctx)
+	})
 }
 
 // sweep removes the directories that an executor before this one left behind
@@ -133,7 +147,12 @@ func removeRuns(runDir, keep string) error {
 		if !strings.HasPrefix(entry.Name(), "p") || keep != "" && strings.HasPrefix(entry.Name(), keep) {
 			continue
 		}
-		err = errors.Join(err, removeDir(filepath.Join(runDir, entry.Name())))
+		path := filepath.Join(runDir, entry.Name())
+		if entry.IsDir() {
+			err = errors.Join(err, removeDir(path))
+		} else { // the private copy of an executable
+			err = errors.Join(err, os.Remove(path))
+		}
 	}
 	return err
 }
@@ -145,16 +164,12 @@ func (e *Executor) Plugins() []string { return slices.Clone(e.names) }
 
 // Run is host.Executor's. Before Serve has begun it waits for it.
 func (e *Executor) Run(ctx context.Context, t host.Task, s host.Sink) (host.Report, error) {
-	k, ok := e.keepers[t.Plugin]
-	if !ok {
-		f := newFault(t.Plugin, host.CodePluginUnavailable, true, "is not configured on this host")
-		f.Err = host.ErrNoPlugin
-		return host.Report{}, f
-	}
-	if err := e.enter(ctx); err != nil {
+	k, err := e.enter(ctx, t.Plugin)
+	if err != nil {
 		return host.Report{}, err
 	}
 	defer e.active.Done()
+	defer k.runs.Done()
 
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -172,23 +187,38 @@ func (e *Executor) Run(ctx context.Context, t host.Task, s host.Sink) (host.Repo
 	return rep, e.verdict(ctx, runCtx, t.Plugin, err)
 }
 
-// enter counts the run in, once there is somebody to serve it.
-func (e *Executor) enter(ctx context.Context) error {
+// enter counts the run in, with the keeper that is to serve it, once there is
+// somebody to.
+func (e *Executor) enter(ctx context.Context, plugin string) (*keeper, error) {
+	if !slices.Contains(e.names, plugin) {
+		f := newFault(plugin, host.CodePluginUnavailable, true, "is not configured on this host")
+		f.Err = host.ErrNoPlugin
+		return nil, f
+	}
 	select {
 	case <-e.serving:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ending {
-		return stopping()
+		return nil, stopping()
 	}
+	k := e.keepers[plugin]
+	k.runs.Add(1)
 	e.active.Add(1)
-	return nil
+	return k, nil
+}
+
+// keeper is the one that new runs of a plugin get; nil: there is no such plugin.
+func (e *Executor) keeper(plugin string) *keeper {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.keepers[plugin]
 }
 
 func stopping() *host.Fault {
@@ -252,8 +282,8 @@ func (e *Executor) verdict(ctx, runCtx context.Context, plugin string, err error
 // that went. Serve need not be running. The error is a *host.Fault; host.ErrNoPlugin is in it when there
 // is no such plugin.
 func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
-	k, ok := e.keepers[name]
-	if !ok {
+	k := e.keeper(name)
+	if k == nil {
 		f := newFault(name, host.CodePluginUnavailable, false, "is not configured on this host")
 		f.Err = host.ErrNoPlugin
 		return Info{}, f
@@ -278,7 +308,7 @@ func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
 // it as Describe does when nothing is remembered. With a remembered answer,
 // nothing is held against the plugin's block.
 func (e *Executor) Known(ctx context.Context, name string) (Info, error) {
-	if k, ok := e.keepers[name]; ok {
+	if k := e.keeper(name); k != nil {
 		if info := k.remembered(); info != nil {
 			return *info, nil
 		}
@@ -290,8 +320,8 @@ func (e *Executor) Known(ctx context.Context, name string) (Info, error) {
 // it was last started. It starts nothing: where nothing is remembered, it finds
 // nothing.
 func (e *Executor) CheckSettings(name string) []catalog.Mistake {
-	k, ok := e.keepers[name]
-	if !ok {
+	k := e.keeper(name)
+	if k == nil {
 		return nil
 	}
 	info := k.remembered()
@@ -304,7 +334,7 @@ func (e *Executor) CheckSettings(name string) []catalog.Mistake {
 // CheckOne is Check for one plugin, which must be configured.
 func (e *Executor) CheckOne(ctx context.Context, name string) PluginStatus {
 	info, err := e.Describe(ctx, name)
-	s := e.keepers[name].status()
+	s := e.keeper(name).status()
 	s.State, s.Reason = StateReady, ""
 	if err != nil {
 		s.State, s.Reason = StateFailing, reason(err)

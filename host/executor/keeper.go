@@ -23,21 +23,27 @@ type keeper struct {
 	plugin Plugin
 	log    hclog.Logger
 	tools  tools
-	wake   chan struct{} // capacity 1: look again
+	wake   chan struct{}      // capacity 1: look again
+	leave  context.CancelFunc // ends keep; set before that begins
+	runs   sync.WaitGroup     // runs that have it; Add only under the executor's mu, while it is the current one
 
 	opening sync.Mutex       // held while program is opened; before mu
 	program *catalog.Program // nil: not opened; guarded by mu
+	stamp   string           // of the program, before it was opened; guarded by mu
 
 	mu       sync.Mutex
 	idle     []*process // PerScan: ready for the next runs
 	shared   *process   // Shared: the one that takes runs now; nil: none
 	info     *Info      // of the last good start, or what was remembered of one
 	lastErr  error      // of the last start; nil after a good one
+	ready    bool       // there was a good start
 	failures int        // starts and early deaths in a row
 	breaker  breaker
 	counts   counts
 	starting int           // starts now
 	running  int           // runs now
+	waiting  int           // runs that wait for a shared process
+	retired  bool          // another has its place: it only serves the runs that it has
 	since    time.Time     // of the state
 	stopped  bool          // keep has ended
 	changed  chan struct{} // closed and replaced when a shared process comes, goes or has a free place
@@ -80,17 +86,11 @@ func (k *keeper) keep(ctx context.Context) {
 			k.pause(ctx, 0)
 			continue
 		}
-		if d := k.delay(); d > 0 {
-			t := time.NewTimer(d)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return
-			case <-t.C:
-			}
+		if d := k.delay(); d > 0 && !rest(ctx, d) {
+			return
 		}
 		if p, err := k.start(ctx); err == nil {
-			k.offer(p)
+			k.offer(ctx, p)
 		}
 	}
 }
@@ -127,20 +127,20 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 	if ctx.Err() != nil {
 		return p, err // says nothing of the plugin
 	}
-	if (err == nil) != (k.lastErr == nil) || k.info == nil {
+	if (err == nil) != (k.lastErr == nil) || !k.ready {
 		k.since = time.Now()
 	}
 	if err != nil {
 		k.failed(err)
 		return nil, err
 	}
-	if k.lastErr != nil || k.counts.starts == 0 {
+	if k.lastErr != nil || !k.ready {
 		k.log.Info("plugin ready", "version", p.info.Version, "rules", len(p.info.Rules), "containment", string(p.runner.contain))
 	}
 	k.counts.starts++
 	k.breaker.lift()
 	info := p.info
-	k.info, k.lastErr = &info, nil
+	k.info, k.lastErr, k.ready = &info, nil, true
 	return p, nil
 }
 
@@ -172,6 +172,7 @@ func (k *keeper) prepare() (*catalog.Program, error) {
 	if program != nil {
 		return program, nil
 	}
+	stamp := catalog.Stamp(k.plugin.source())
 	program, err := k.tools.open(k.plugin.source())
 	if err != nil {
 		f := newFault(k.plugin.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
@@ -186,7 +187,7 @@ func (k *keeper) prepare() (*catalog.Program, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.program = program
+	k.program, k.stamp = program, stamp
 	if k.info == nil {
 		k.info = remembered
 	}
@@ -238,9 +239,9 @@ func (k *keeper) wants() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.plugin.Isolation == Shared {
-		return k.shared == nil
+		return k.shared == nil && (!k.retired || k.waiting > 0)
 	}
-	return len(k.idle) < k.plugin.Standby
+	return len(k.idle) < k.plugin.Standby && !k.retired
 }
 
 // delay grows with the failures in a row.
@@ -254,7 +255,7 @@ func (k *keeper) delay() time.Duration {
 }
 
 // offer keeps a started process, and watches for its end.
-func (k *keeper) offer(p *process) {
+func (k *keeper) offer(ctx context.Context, p *process) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.plugin.Isolation == Shared {
@@ -263,10 +264,7 @@ func (k *keeper) offer(p *process) {
 	} else {
 		k.idle = append(k.idle, p)
 	}
-	go func() { // ends with the process, which stopAll or a run ends
-		<-p.runner.done
-		k.nudge()
-	}()
+	go k.watch(ctx, p) // ends with the process, which stopAll or a run ends
 }
 
 // bury removes waiting processes that died.
@@ -353,6 +351,8 @@ func (k *keeper) join(ctx context.Context) (*process, error) {
 	patience := time.NewTimer(k.plugin.StartTimeout + describeTimeout + configureTimeout)
 	defer patience.Stop()
 	expired := patience.C
+	k.wait(1)
+	defer k.wait(-1)
 	for {
 		k.mu.Lock()
 		p, err, changed := k.shared, cmp.Or(k.breaker.open, k.lastErr), k.changed
@@ -378,6 +378,14 @@ func (k *keeper) join(ctx context.Context) (*process, error) {
 			expired = nil // only counts while there is no process
 		}
 	}
+}
+
+// wait counts those that wait for a shared process.
+func (k *keeper) wait(n int) {
+	k.mu.Lock()
+	k.waiting += n
+	k.mu.Unlock()
+	k.nudge()
 }
 
 // release ends a run. A broken process takes no more runs, and is killed when

@@ -63,6 +63,7 @@ type bench struct {
 	*executor.Executor
 	token  string // in the command line of each of its processes
 	runDir string
+	plugin executor.Plugin // the first one
 	logs   *syncBuffer
 }
 
@@ -103,6 +104,7 @@ func prepare(t *testing.T, mode string, change ...func(*executor.Config)) *bench
 	for _, f := range change {
 		f(&cfg)
 	}
+	b.plugin = cfg.Plugins[0]
 	log := hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Trace})
 	if b.Executor, err = executor.New(cfg, log); err != nil {
 		t.Fatal(err)

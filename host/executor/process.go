@@ -50,8 +50,9 @@ type process struct {
 
 	stopOnce sync.Once
 
-	users   int  // runs on it now; guarded by its keeper
-	retired bool // takes no new runs; guarded by its keeper
+	users   int    // runs on it now; guarded by its keeper
+	retired bool   // takes no new runs; guarded by its keeper
+	health  health // guarded by its keeper
 }
 
 // launch starts a process and makes it ready to scan. The error is a

@@ -14,6 +14,7 @@ const (
 	StateUnknown     PluginState = "unknown"     // not started yet: there was no need, or no time
 	StateStarting    PluginState = "starting"    // its first process is being started
 	StateReady       PluginState = "ready"       // the last start went well
+	StateDegraded    PluginState = "degraded"    // the same, but it says that it is not well, see Reason
 	StateBackoff     PluginState = "backoff"     // it did not, see Reason; it is tried again
 	StateQuarantined PluginState = "quarantined" // it is not started, see Reason, and its jobs fail at once
 	StateStopped     PluginState = "stopped"     // Serve has ended
@@ -38,6 +39,9 @@ type PluginStatus struct {
 	Restarts    int       // processes replaced because they died unasked or broke
 	Retry       time.Time // quarantined: when it is tried once more; zero: when it changes
 	Since       time.Time
+	// DataUpdatedAt is how old its rules or databases are, as it says; zero: it
+	// does not.
+	DataUpdatedAt time.Time
 }
 
 // Status tells how every configured plugin does, sorted by name. It asks no
@@ -45,7 +49,7 @@ type PluginStatus struct {
 func (e *Executor) Status() []PluginStatus {
 	out := make([]PluginStatus, 0, len(e.names))
 	for _, name := range e.names {
-		s := e.keepers[name].status()
+		s := e.keeper(name).status()
 		s.Containment = string(e.launcher.containment())
 		out = append(out, s)
 	}
@@ -64,6 +68,7 @@ func (k *keeper) status() PluginStatus {
 		s.Standby = 1
 	}
 	s.State, s.Reason = k.state()
+	s.DataUpdatedAt = k.worst().data
 	if s.State == StateQuarantined {
 		s.Retry = k.breaker.until
 	}
@@ -79,7 +84,9 @@ func (k *keeper) state() (PluginState, string) {
 		return StateQuarantined, reason(k.breaker.open)
 	case k.lastErr != nil:
 		return StateBackoff, reason(k.lastErr)
-	case k.counts.starts > 0:
+	case k.worst().degraded:
+		return StateDegraded, k.worst().text
+	case k.ready:
 		return StateReady, ""
 	case k.starting > 0:
 		return StateStarting, ""

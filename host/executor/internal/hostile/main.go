@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
@@ -165,6 +166,28 @@ func (s *scanner) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (
 		time.AfterFunc(50*time.Millisecond, func() { os.Exit(6) })
 	}
 	return resp, nil
+}
+
+func (s *scanner) Health(_ *pluginv1.HealthRequest, out grpc.ServerStreamingServer[pluginv1.HealthUpdate]) error {
+	u := &pluginv1.HealthUpdate{
+		State: pluginv1.HealthUpdate_STATE_DEGRADED, Description: "the rules are\x1b[31m old",
+		DataUpdatedAt: &timestamppb.Timestamp{Seconds: 1_700_000_000},
+	}
+	switch s.mode {
+	case "degraded":
+		if err := out.Send(u); err != nil {
+			return err
+		}
+		<-out.Context().Done()
+		return out.Context().Err()
+	case "flood-health":
+		for {
+			if err := out.Send(u); err != nil {
+				return err
+			}
+		}
+	}
+	return s.UnimplementedScannerServer.Health(nil, out)
 }
 
 func (s *scanner) Cancel(context.Context, *pluginv1.CancelRequest) (*pluginv1.CancelResponse, error) {
