@@ -39,6 +39,7 @@ type Deps struct {
 	Store   Store
 	Queue   Queue
 	Control control.Queue
+	Plugins host.Plugins
 	Intake  *intake.Intake
 	Log     hclog.Logger
 	Meter   host.Meter // is told of every answer; nil: nobody is
@@ -113,8 +114,8 @@ type API struct {
 
 // New builds the routes and the OpenAPI document. It starts nothing.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Intake == nil || deps.Log == nil {
-		return nil, errors.New("api: store, queue, control, intake and log are required")
+	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Plugins == nil || deps.Intake == nil || deps.Log == nil {
+		return nil, errors.New("api: store, queue, control, plugins, intake and log are required")
 	}
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -127,6 +128,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerScans(doc)
 	a.registerUploads(doc)
 	a.registerAdmin(doc)
+	a.registerPlugins(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ type node struct {
 	sweeper    *retention.Sweeper
 	meter      host.Meter
 	metrics    *metrics // nil: nobody asked for them
+	// reread reads the configuration again; nil: there is none to read. It is set
+	// before run.
+	reread func() (config.Config, error)
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
@@ -204,6 +207,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	}
 	deps := api.Deps{
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Plugins: hostPlugins{n},
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 	}
 	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})

@@ -77,8 +77,12 @@ func (k *keeper) count(err error) {
 		return
 	}
 	why := strings.TrimPrefix(reason(err), newFault(k.plugin.Name, "", false, "").Message+" ")
-	f := newFault(k.plugin.Name, host.CodePluginUnavailable, true, "is quarantined after %d failures within %s: %s",
-		len(k.breaker.recent), k.breaker.limits.Window, why)
+	failures := "failures"
+	if len(k.breaker.recent) == 1 {
+		failures = "failure"
+	}
+	f := newFault(k.plugin.Name, host.CodePluginUnavailable, true, "is quarantined after %d %s within %s: %s",
+		len(k.breaker.recent), failures, k.breaker.limits.Window, why)
 	k.quarantine(f, now.Add(k.breaker.limits.Window))
 }
 
