@@ -182,8 +182,9 @@ plugin "secrets" {
   env      = {}
   env_pass = []
 
-  # per_scan: a fresh process for each job. shared: one process for many, for
-  # plugins that you trust with every tenant's code.
+  # per_scan: a fresh process for each job. per_tenant: one for a tenant's jobs,
+  # for plugins that are slow to start. shared: one process for all, for plugins
+  # that you trust with every tenant's code.
   isolation = "per_scan"
 
   # Processes kept started ahead of time, so that no job waits for one.

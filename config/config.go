@@ -120,8 +120,8 @@ type Plugin struct {
 	Version      string            `koanf:"version" doc:"Versions of the plugin that are taken, as constraints with commas. Empty: any." example:"~> 1.2"`
 	Env          map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
 	EnvPass      []string          `koanf:"env_pass" doc:"Variables that it does inherit, by name. One that the host does not have is left out; env overrides." example:"[\"HTTPS_PROXY\", \"NO_PROXY\"]"`
-	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; shared lets one process serve many, for plugins you trust with every tenant's code." oneof:"per_scan,shared"`
-	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always." min:"0" max:"64"`
+	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; per_tenant lets a process serve the jobs of one tenant, for plugins that are slow to start; shared lets one process serve all, for plugins you trust with every tenant's code." oneof:"per_scan,per_tenant,shared"`
+	Standby      int               `koanf:"standby" doc:"With per_scan: processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always; one of a tenant stays for 5 minutes after the last job." min:"0" max:"64"`
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`

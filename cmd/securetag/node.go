@@ -295,8 +295,8 @@ func executorConfig(cfg config.Config, dir, version string) executor.Config {
 	ec := executor.Config{RunDir: dir, HostVersion: version, DescribeDir: describeDir(cfg)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
-		if executor.Isolation(p.Isolation) == executor.Shared {
-			p.Standby = 0 // the one process is always there
+		if executor.Isolation(p.Isolation) != executor.PerScan {
+			p.Standby = 0 // nobody knows whose job comes next, or the one process is always there
 		}
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
 			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places,

@@ -23,6 +23,9 @@ type Isolation string
 const (
 	// PerScan gives every job a fresh process. The default.
 	PerScan Isolation = "per_scan"
+	// PerTenant runs the jobs of one tenant in one process, and those of no
+	// other: for plugins that are slow to start.
+	PerTenant Isolation = "per_tenant"
 	// Shared runs all jobs in one process: only for plugins that are trusted
 	// to keep tenants apart themselves.
 	Shared Isolation = "shared"
@@ -78,6 +81,11 @@ type Plugin struct {
 	MaxSilence       time.Duration // default 60 s without an event: hung
 	CancelGrace      time.Duration // default 5 s from Cancel to the kill
 	StartTimeout     time.Duration // default 10 s from exec to the handshake
+
+	// TenantIdle is how long a process without a job is kept with PerTenant,
+	// default 5 min, and TenantProcesses how many without one at most, default 16.
+	TenantIdle      time.Duration
+	TenantProcesses int
 
 	Restart Restart
 }
@@ -170,11 +178,11 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	switch p.Isolation {
 	case "":
 		p.Isolation = PerScan
-	case PerScan, Shared:
+	case PerScan, PerTenant, Shared:
 	default:
-		bad("isolation %q is none of %q and %q", p.Isolation, PerScan, Shared)
+		bad("isolation %q is none of %q, %q and %q", p.Isolation, PerScan, PerTenant, Shared)
 	}
-	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation == Shared && p.Standby != 0) {
+	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation != PerScan && p.Standby != 0) {
 		bad("standby %d: 0 to %d, and only with %s", p.Standby, maxStandby, PerScan)
 	}
 	fill(&p.MaxFindings, 25_000, "max findings", bad)
@@ -182,6 +190,8 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	fill(&p.MaxSilence, time.Minute, "max silence", bad)
 	fill(&p.CancelGrace, 5*time.Second, "cancel grace", bad)
 	fill(&p.StartTimeout, 10*time.Second, "start timeout", bad)
+	fill(&p.TenantIdle, 5*time.Minute, "tenant idle", bad)
+	fill(&p.TenantProcesses, 16, "tenant processes", bad)
 	fill(&p.Restart.FirstDelay, 500*time.Millisecond, "first delay", bad)
 	fill(&p.Restart.LastDelay, max(time.Minute, p.Restart.FirstDelay), "last delay", bad)
 	fill(&p.Restart.MaxFailures, 3, "max failures", bad)

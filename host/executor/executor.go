@@ -227,7 +227,7 @@ func stopping() *host.Fault {
 
 // runOn gets a process and gives it back, or ends it.
 func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.Sink) (host.Report, error) {
-	p, err := k.acquire(ctx)
+	p, err := k.acquire(ctx, t.Tenant)
 	if err != nil {
 		return host.Report{}, err
 	}

@@ -2,6 +2,8 @@ package executor
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -88,7 +90,8 @@ func (k *keeper) heard(p *process, u *pluginv1.HealthUpdate) {
 // are shared; k.mu is held.
 func (k *keeper) worst() health {
 	var out health
-	for _, p := range append(k.idle[:len(k.idle):len(k.idle)], k.shared) {
+	all := append(k.idle[:len(k.idle):len(k.idle)], k.shared)
+	for _, p := range slices.AppendSeq(all, maps.Values(k.tenants)) {
 		if p != nil && (p.health.degraded || !out.degraded) {
 			out = p.health
 		}

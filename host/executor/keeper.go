@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,12 +33,14 @@ type keeper struct {
 	stamp   string           // of the program, before it was opened; guarded by mu
 
 	mu       sync.Mutex
-	idle     []*process // PerScan: ready for the next runs
-	shared   *process   // Shared: the one that takes runs now; nil: none
-	info     *Info      // of the last good start, or what was remembered of one
-	lastErr  error      // of the last start; nil after a good one
-	ready    bool       // there was a good start
-	failures int        // starts and early deaths in a row
+	idle     []*process                 // PerScan: ready for the next runs
+	shared   *process                   // Shared: the one that takes runs now; nil: none
+	tenants  map[host.TenantID]*process // PerTenant: the one that takes a tenant's runs now
+	seated   map[host.TenantID]bool     // PerTenant: somebody starts one for the tenant
+	info     *Info                      // of the last good start, or what was remembered of one
+	lastErr  error                      // of the last start; nil after a good one
+	ready    bool                       // there was a good start
+	failures int                        // starts and early deaths in a row
 	breaker  breaker
 	counts   counts
 	starting int           // starts now
@@ -67,6 +70,7 @@ func newKeeper(p Plugin, log hclog.Logger, t tools) *keeper {
 	return &keeper{
 		plugin: p, log: log.With("plugin", p.Name), tools: t, breaker: breaker{limits: p.Restart},
 		wake: make(chan struct{}, 1), since: time.Now(), changed: make(chan struct{}),
+		tenants: map[host.TenantID]*process{}, seated: map[host.TenantID]bool{},
 	}
 }
 
@@ -77,13 +81,14 @@ func (k *keeper) keep(ctx context.Context) {
 	defer k.stopAll()
 	for ctx.Err() == nil {
 		k.bury()
+		until := k.evict()
 		switch {
 		case k.quarantined() != nil:
 			k.pause(ctx, lookEvery)
 			k.look()
 			continue
 		case !k.wants():
-			k.pause(ctx, 0)
+			k.pause(ctx, until)
 			continue
 		}
 		if d := k.delay(); d > 0 && !rest(ctx, d) {
@@ -238,10 +243,14 @@ func (k *keeper) forget() {
 func (k *keeper) wants() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.plugin.Isolation == Shared {
+	switch k.plugin.Isolation {
+	case Shared:
 		return k.shared == nil && (!k.retired || k.waiting > 0)
+	case PerTenant:
+		return false // a job starts it
+	default:
+		return len(k.idle) < k.plugin.Standby && !k.retired
 	}
-	return len(k.idle) < k.plugin.Standby && !k.retired
 }
 
 // delay grows with the failures in a row.
@@ -290,14 +299,19 @@ func (k *keeper) bury() {
 		if p.plugin.Isolation == PerScan {
 			k.died(p)
 		}
-		how := p.runner.exit("unasked")
-		k.log.Warn("plugin process ended while it waited", "how", how)
-		k.count(newFault(k.plugin.Name, host.CodePluginUnavailable, true, "%s", how))
+		k.count(k.ended(p))
 	}
 	k.mu.Unlock()
 	for _, p := range dead {
 		p.stop(false)
 	}
+}
+
+// ended logs that a process ended while it waited, and gives it as a fault.
+func (k *keeper) ended(p *process) error {
+	how := p.runner.exit("unasked")
+	k.log.Warn("plugin process ended while it waited", "how", how)
+	return newFault(k.plugin.Name, host.CodePluginUnavailable, true, "%s", how)
 }
 
 // died notes a death; k.mu is held.
@@ -311,9 +325,12 @@ func (k *keeper) died(p *process) {
 
 // acquire gives a process for one run. The error is a *host.Fault, or ctx
 // ended.
-func (k *keeper) acquire(ctx context.Context) (*process, error) {
-	if k.plugin.Isolation == Shared {
+func (k *keeper) acquire(ctx context.Context, tenant host.TenantID) (*process, error) {
+	switch k.plugin.Isolation {
+	case Shared:
 		return k.join(ctx)
+	case PerTenant:
+		return k.joinTenant(ctx, tenant)
 	}
 	if p := k.takeIdle(); p != nil {
 		return p, nil
@@ -394,14 +411,16 @@ func (k *keeper) release(p *process, broken bool) {
 	k.mu.Lock()
 	k.running--
 	last := true
-	if k.plugin.Isolation == Shared {
+	if k.plugin.Isolation != PerScan {
 		p.users--
+		p.idleSince = time.Now()
 		if dead := !p.alive(); (broken || dead) && !p.retired {
 			p.retired = true
 			if k.shared == p {
 				k.shared = nil
 				k.died(p)
 			}
+			k.drop(p)
 		} else if !p.retired {
 			k.failures = 0
 		}
@@ -422,6 +441,8 @@ func (k *keeper) stopAll() {
 	if k.shared != nil {
 		all = append(all, k.shared)
 	}
+	all = slices.AppendSeq(all, maps.Values(k.tenants))
+	clear(k.tenants)
 	k.idle, k.shared, k.stopped, k.since = nil, nil, true, time.Now()
 	k.announce()
 	k.mu.Unlock()

@@ -53,6 +53,9 @@ type process struct {
 	users   int    // runs on it now; guarded by its keeper
 	retired bool   // takes no new runs; guarded by its keeper
 	health  health // guarded by its keeper
+
+	tenant    host.TenantID // PerTenant: whose it is; set before it is given out
+	idleSince time.Time     // PerTenant; guarded by its keeper
 }
 
 // launch starts a process and makes it ready to scan. The error is a

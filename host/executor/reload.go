@@ -85,6 +85,7 @@ func (k *keeper) retire() {
 	idle := k.idle
 	k.idle = nil
 	k.mu.Unlock()
+	k.nudge()
 	var stops sync.WaitGroup
 	for _, p := range idle {
 		stops.Go(func() { p.stop(true) })

@@ -67,6 +67,11 @@ func (k *keeper) status() PluginStatus {
 	if k.shared != nil {
 		s.Standby = 1
 	}
+	for _, p := range k.tenants {
+		if p.users == 0 {
+			s.Standby++
+		}
+	}
 	s.State, s.Reason = k.state()
 	s.DataUpdatedAt = k.worst().data
 	if s.State == StateQuarantined {
