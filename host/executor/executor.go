@@ -30,13 +30,15 @@ type Executor struct {
 	serving chan struct{} // closed when Serve has begun
 	stopped chan struct{} // closed when Serve is ending: no new runs, and running ones are asked to stop
 
+	reloading sync.Mutex  // held by Reload; before mu
+	changes   chan change // from Reload to Serve
+
 	mu      sync.Mutex
 	keepers map[string]*keeper // the ones that new runs get
 	begun   bool
-	keepCtx context.Context // of the keepers; nil: none is kept
+	kept    bool // Serve has taken the keepers
 	ending  bool
 	active  sync.WaitGroup // runs; Add only under mu and before ending
-	keeping sync.WaitGroup // keepers; Add only under mu and before ending
 }
 
 var _ host.Executor = (*Executor)(nil)
@@ -58,6 +60,7 @@ func New(cfg Config, log hclog.Logger) (*Executor, error) {
 	e := &Executor{
 		cfg: cfg, log: log, token: strings.ToLower(rand.Text()[:8]), launcher: &launcher{log: log, choices: choices},
 		keepers: map[string]*keeper{}, serving: make(chan struct{}), stopped: make(chan struct{}),
+		changes: make(chan change),
 	}
 	for _, p := range cfg.Plugins {
 		e.keepers[p.Name] = newKeeper(p, log, e.tools())
@@ -95,14 +98,30 @@ func (e *Executor) Serve(ctx context.Context) error {
 
 	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
+	var keeping sync.WaitGroup
+	keep := func(k *keeper) {
+		own, leave := context.WithCancel(keepCtx)
+		k.leave = leave
+		keeping.Go(func() {
+			defer leave()
+			k.keep(own)
+		})
+	}
 	e.mu.Lock()
-	e.keepCtx = keepCtx
+	e.kept = true
 	for _, k := range e.keepers {
-		e.keep(k)
+		keep(k)
 	}
 	e.mu.Unlock()
 	close(e.serving)
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case c := <-e.changes:
+			keep(c.begins)
+			keeping.Go(c.retires.retire)
+		}
+	}
 
 	e.mu.Lock()
 	e.ending = true
@@ -110,18 +129,8 @@ func (e *Executor) Serve(ctx context.Context) error {
 	e.mu.Unlock()
 	e.active.Wait()
 	stopKeeping()
-	e.keeping.Wait()
+	keeping.Wait()
 	return nil
-}
-
-// keep lets a keeper work until it is retired, or Serve ends; e.mu is held.
-func (e *Executor) keep(k *keeper) {
-	ctx, stop := context.WithCancel(e.keepCtx)
-	k.leave = stop
-	e.keeping.Go(func() {
-		defer stop()
-		k.keep(ctx)
-	})
 }
 
 // sweep removes the directories that an executor before this one left behind

@@ -30,6 +30,8 @@ func (e *Executor) Reload(plugins []Plugin) ([]string, error) {
 			return nil, fmt.Errorf("executor: plugin %q is new: %w", p.Name, host.ErrNoPlugin)
 		}
 	}
+	e.reloading.Lock() // so that Serve hears of changes in their order
+	defer e.reloading.Unlock()
 	var begun []string
 	for _, p := range cfg.Plugins {
 		if e.keeper(p.Name).stale(p) && e.replace(p) {
@@ -44,20 +46,29 @@ func (e *Executor) Reload(plugins []Plugin) ([]string, error) {
 // reports false when Serve is ending.
 func (e *Executor) replace(p Plugin) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ending {
+	c := change{begins: newKeeper(p, e.log, e.tools()), retires: e.keepers[p.Name]}
+	c.begins.counts = c.retires.total()
+	ending, kept := e.ending, e.kept
+	if !ending {
+		e.keepers[p.Name] = c.begins
+	}
+	e.mu.Unlock()
+	switch {
+	case ending:
 		return false
+	case kept:
+		select {
+		case e.changes <- c:
+		case <-e.stopped: // nobody begins a run any more
+			return false
+		}
 	}
-	old, k := e.keepers[p.Name], newKeeper(p, e.log, e.tools())
-	k.counts = old.total()
-	e.keepers[p.Name] = k
 	e.log.Info("plugin reloaded", "plugin", p.Name)
-	if e.keepCtx != nil {
-		e.keep(k)
-		e.keeping.Go(old.retire)
-	}
 	return true
 }
+
+// change puts a keeper in the place of another.
+type change struct{ begins, retires *keeper }
 
 // stale reports whether the plugin must begin anew to be what p and the files
 // on disk say.

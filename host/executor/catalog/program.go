@@ -139,7 +139,7 @@ func (p *Program) Place(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer into.Close()
+	defer func() { _ = into.Close() }()
 	sum, err := p.source.each(into)
 	if err == nil {
 		err = p.source.check(sum)
@@ -196,7 +196,7 @@ func (s Source) stat(f func(name string, info os.FileInfo)) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	names, err := s.names(root)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func (s Source) each(into *os.Root) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	names, err := s.names(root)
 	if err != nil {
 		return "", err
@@ -167,7 +167,7 @@ func copyFile(into, from *os.Root, name string, limit int64) (sum string, n int6
 	if !info.Mode().IsRegular() {
 		return "", 0, errors.New("not a regular file any more")
 	}
-	var w io.Writer = io.Discard
+	w := io.Discard
 	if into != nil {
 		if err := into.MkdirAll(path.Dir(name), 0o700); err != nil {
 			return "", 0, err
