@@ -190,7 +190,7 @@ func TestPlacedFilesAreThePinnedOnes(t *testing.T) {
 	if err != nil || string(text) != "good" {
 		t.Errorf("main.py is %q, %v", text, err)
 	}
-	for name, mode := range map[string]os.FileMode{"main.py": 0o400, "lib/run.sh": 0o500} {
+	for name, mode := range map[string]os.FileMode{"main.py": 0o444, "lib/run.sh": 0o555, "lib": 0o755, ".": 0o755} {
 		if info, err := os.Stat(filepath.Join(to, name)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v; want mode %o", name, info, err, mode)
 		}

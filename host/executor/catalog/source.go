@@ -169,19 +169,37 @@ func copyFile(into, from *os.Root, name string, limit int64) (sum string, n int6
 	}
 	w := io.Discard
 	if into != nil {
-		if err := into.MkdirAll(path.Dir(name), 0o700); err != nil {
-			return "", 0, err
-		}
-		out, err := into.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400|info.Mode().Perm()&0o100)
+		out, err := create(into, name)
 		if err != nil {
 			return "", 0, err
 		}
-		defer func() { err = errors.Join(err, out.Close()) }()
+		mode := os.FileMode(0o444)
+		if info.Mode().Perm()&0o100 != 0 {
+			mode = 0o555
+		}
+		defer func() { err = errors.Join(err, out.Chmod(mode), out.Close()) }()
 		w = out
 	}
 	counted := &counter{w: w}
 	sum, err = copyHashed(counted, f, limit)
 	return sum, counted.n, err
+}
+
+// create makes a file and the directories above it, which also another user may
+// read, as whom a confined process runs, whatever the umask says: what keeps
+// everybody else out is the directory that holds the copy.
+func create(into *os.Root, name string) (*os.File, error) {
+	if err := into.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return nil, err
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		if err := into.Chmod(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if dir == "." {
+			return into.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
 }
 
 // counter counts what passes through.
