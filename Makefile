@@ -10,6 +10,7 @@ PLUGIN_MODULES := plugins/secrets
 # And those of the benchmark's peers. `make build` does not need them.
 OTHER_MODULES := bench/peers
 MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)
+SHA256SUM := $(shell command -v sha256sum >/dev/null && echo sha256sum || echo shasum -a 256)
 # Where the packages of this module are; the other modules are tested apart.
 PACKAGES := ./...
 # SQLite without the race detector, everything else with it: internal/testhost
@@ -24,13 +25,17 @@ all: build
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
+# The plugins first: the host knows the hashes of those that it was built with,
+# and runs nothing else in their place.
 build: ## build bin/securetag and the built-in plugins
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/securetag ./cmd/securetag
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/noop ./plugins/noop
 	@set -e; for m in $(PLUGIN_MODULES); do \
 		echo "build $$m"; \
 		(cd $$m && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ../../bin/$$m .); \
 	done
+	@set -e; sums=$$(cd bin/plugins && $(SHA256SUM) noop $(notdir $(PLUGIN_MODULES)) | awk '{printf "%s%s=%s", c, $$2, $$1; c = ","}'); \
+		echo "build cmd/securetag"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.pluginSums=$$sums" -o bin/securetag ./cmd/securetag
 
 demo: build ## scan a project with planted secrets: the main job, nothing to install
 	@sh examples/demo.sh

@@ -166,11 +166,27 @@ plugin "secrets" {
   command = "secrets"
   args    = []
 
-  # Its whole environment: it inherits nothing.
-  env = {}
+  # The only executable that is run as it. This one comes with SecureTag, which
+  # knows its hash; any other needs it: securetag plugin pin NAME writes it here.
+  # dev = true runs whatever is there, for a plugin that you are writing.
+  sha256 = ""
+  dev    = false
 
-  # per_scan: a fresh process for each job. shared: one process for many, for
-  # plugins that you trust with every tenant's code.
+  # For a plugin in Python or Node: its files, inside dir, are what is pinned,
+  # and command is the interpreter, such as "/usr/bin/python3".
+  dir   = ""
+  files = []
+
+  # Versions that are taken, such as "~> 1.2". Empty: any.
+  version = ""
+
+  # Its whole environment, and the names of variables that it inherits.
+  env      = {}
+  env_pass = []
+
+  # per_scan: a fresh process for each job. per_tenant: one for a tenant's jobs,
+  # for plugins that are slow to start. shared: one process for all, for plugins
+  # that you trust with every tenant's code.
   isolation = "per_scan"
 
   # Processes kept started ahead of time, so that no job waits for one.
@@ -184,7 +200,16 @@ plugin "secrets" {
   # licence or a target. 0: any number.
   concurrency = 0
 
-  # The plugin's own settings: its README says what it takes.
+  # The plugin's own settings: securetag plugin schema NAME says what it takes.
   config {
+  }
+
+  # When its processes cannot be started, or end while they wait for a job: the
+  # first and the longest pause before the next try, and after how many failures
+  # in which time it is quarantined. Its jobs then fail at once, with the reason.
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
   }
 }

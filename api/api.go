@@ -45,6 +45,7 @@ type Deps struct {
 	Queue   Queue
 	Control control.Queue
 	Blobs   Blobs
+	Plugins host.Plugins
 	Intake  *intake.Intake
 	Log     hclog.Logger
 	Meter   host.Meter // is told of every answer; nil: nobody is
@@ -119,8 +120,8 @@ type API struct {
 
 // New builds the routes and the OpenAPI document. It starts nothing.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Blobs == nil || deps.Intake == nil || deps.Log == nil {
-		return nil, errors.New("api: store, queue, control, blobs, intake and log are required")
+	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Blobs == nil || deps.Plugins == nil || deps.Intake == nil || deps.Log == nil {
+		return nil, errors.New("api: store, queue, control, blobs, plugins, intake and log are required")
 	}
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -134,6 +135,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
+	a.registerPlugins(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

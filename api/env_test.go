@@ -114,6 +114,7 @@ type env struct {
 	keys  map[string]string
 	// tenants are those of the keys.
 	tenants map[string]host.TenantID
+	plugins plugins
 	// canceled are the scans whose cancel was passed on.
 	canceled chan host.Scan
 }
@@ -143,6 +144,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	}
 	deps := api.Deps{
 		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
+		Plugins:  &e.plugins,
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
 	if e.api, err = api.New(deps, cfg); err != nil {

@@ -19,11 +19,12 @@ type checker struct {
 	cfg   *Config
 	w     *walker
 	o     *overlay
+	opts  Options
 	diags hcl.Diagnostics
 }
 
-func check(cfg *Config, w *walker, o *overlay) hcl.Diagnostics {
-	c := &checker{cfg: cfg, w: w, o: o}
+func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
+	c := &checker{cfg: cfg, w: w, o: o, opts: opts}
 	c.paths()
 	c.server()
 	c.database()
@@ -241,4 +242,5 @@ func (c *checker) plugin(name string, p Plugin) {
 			c.badElement("plugin."+name+".args", i, "Invalid argument", "An argument of the plugin %q has a NUL character in it.", name)
 		}
 	}
+	c.program(name, p)
 }

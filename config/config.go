@@ -10,7 +10,7 @@ import (
 //
 // Tags: koanf is the name in the file; doc the meaning, a sentence for people;
 // example a value for messages where the default is none; min, max and oneof
-// what is allowed. A map of structs is a block with a label.
+// what is allowed. A map of structs is a block with a label. A field with the doc "-" is no setting.
 type Config struct {
 	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag"`
 	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins"`
@@ -115,14 +115,32 @@ type Scan struct {
 type Plugin struct {
 	Command      string            `koanf:"command" doc:"The executable: an absolute path, or a path inside plugin_dir. Default: the plugin's name." example:"secrets"`
 	Args         []string          `koanf:"args" doc:"Arguments for the executable." example:"[\"--fast\"]"`
+	SHA256       string            `koanf:"sha256" doc:"SHA-256 of the executable, or of files: nothing else is run. Required, unless dev is true or the plugin comes with SecureTag. securetag plugin pin writes it." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	Files        []string          `koanf:"files" doc:"For an interpreter: patterns of the files in dir that are the plugin. They are what sha256 is of, and each process works in a copy of them. Then command is the interpreter, which is not pinned." example:"[\"main.py\", \"lib/**\"]"`
+	Dir          string            `koanf:"dir" doc:"Directory of files: an absolute path, or a path inside plugin_dir. Empty: the plugin's name." example:"/opt/my-scanner"`
+	Dev          bool              `koanf:"dev" doc:"Runs whatever is there, without sha256: for the plugin that you are writing. Never where others can write to it."`
+	Version      string            `koanf:"version" doc:"Versions of the plugin that are taken, as constraints with commas. Empty: any." example:"~> 1.2"`
 	Env          map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
-	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; shared lets one process serve many, for plugins you trust with every tenant's code." oneof:"per_scan,shared"`
-	Standby      int               `koanf:"standby" doc:"Processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always." min:"0" max:"64"`
+	EnvPass      []string          `koanf:"env_pass" doc:"Variables that it does inherit, by name. One that the host does not have is left out; env overrides." example:"[\"HTTPS_PROXY\", \"NO_PROXY\"]"`
+	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; per_tenant lets a process serve the jobs of one tenant, for plugins that are slow to start; shared lets one process serve all, for plugins you trust with every tenant's code." oneof:"per_scan,per_tenant,shared"`
+	Standby      int               `koanf:"standby" doc:"With per_scan: processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always; one of a tenant stays for 5 minutes after the last job." min:"0" max:"64"`
 	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
-	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin when it starts; its README says what it takes, and a mistake is answered with it."`
+	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
+
+	// Places says where in the file each setting of Config is: "securetag.hcl:12".
+	Places map[string]string `koanf:"places" doc:"-"`
+
+	Restart Restart `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`
+}
+
+// Restart is what happens when a plugin fails by itself.
+type Restart struct {
+	Backoff     BackoffRange  `koanf:"backoff" doc:"Pause before it is started again: the first and the longest; it doubles in between." min:"100ms" max:"1h"`
+	MaxFailures int           `koanf:"max_failures" doc:"After so many failures within window it is quarantined: its jobs fail at once, with the reason. It is started again when its files or its block change, after securetag plugin reload, and once more after every window." min:"1" max:"1000"`
+	Window      time.Duration `koanf:"window" doc:"Time in which failures are counted." min:"1s" max:"24h"`
 }
 
 // Default is the configuration without any file: source archives are scanned
@@ -158,8 +176,10 @@ func defaultScan() Scan {
 // defaultPlugin is what a plugin block starts from.
 func defaultPlugin(name string) Plugin {
 	return Plugin{
-		Command: name, Args: []string{}, Env: map[string]string{}, Isolation: "per_scan", Standby: 1,
+		Command: name, Args: []string{}, Files: []string{}, Env: map[string]string{}, EnvPass: []string{},
+		Isolation: "per_scan", Standby: 1,
 		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,
-		Config: json.RawMessage(`{}`),
+		Config:  json.RawMessage(`{}`),
+		Restart: Restart{Backoff: BackoffRange{Min: 500 * time.Millisecond, Max: time.Minute}, MaxFailures: 3, Window: 10 * time.Minute},
 	}
 }

@@ -80,7 +80,8 @@ func referencePage() string {
 		if r.Block {
 			title, name, ok := strings.Cut(r.Path, ".")
 			if ok {
-				title += ` "` + name + `"`
+				name, inner, _ := strings.Cut(name, ".")
+				title = strings.TrimSpace(title + ` "` + name + `" ` + inner)
 			}
 			fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", title, r.Doc)
 			table()

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -33,6 +35,11 @@ type Options struct {
 	// SkipDir does not look for a file in Dir: when Dir is what is scanned, a
 	// file there is somebody else's and must not say which programs run.
 	SkipDir bool
+	// BuiltIn names the plugins that come with this program, which need no
+	// sha256 while their command is the default one.
+	BuiltIn []string
+	// Unpinned takes plugins without sha256 as well: for what writes it.
+	Unpinned bool
 	// Executable is the path of this program, beside which the directory
 	// plugins is. Default: os.Executable().
 	Executable string
@@ -49,9 +56,12 @@ const (
 type Loaded struct {
 	Config Config
 	// File is the path of the file as it was given or found; empty: none.
-	File    string
-	schema  *node
-	origins map[string]origin
+	File     string
+	schema   *node
+	origins  map[string]origin
+	settings map[string]hcl.Range // of each one in the config block of a plugin
+	sources  map[string][]byte
+	blocks   map[string]bool // of the file, by path
 }
 
 // origin is where a value comes from; the zero value is the default.
@@ -167,12 +177,20 @@ func (l *loading) run() (*Loaded, error) {
 		return nil, err
 	}
 	l.report(o.diags)
-	l.report(check(cfg, w, o))
+	l.report(check(cfg, w, o, l.opts))
 	if len(l.fail.Diagnostics) > 0 {
 		return nil, l.fail
 	}
 	l.resolve(cfg, name, o.origins)
-	return &Loaded{Config: *cfg, File: name, schema: l.schema, origins: o.origins}, nil
+	loaded := &Loaded{
+		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, sources: l.fail.sources,
+	}
+	loaded.blocks = map[string]bool{}
+	for path := range w.blocks {
+		loaded.blocks[path] = true
+	}
+	loaded.place()
+	return loaded, nil
 }
 
 func (l *loading) report(diags hcl.Diagnostics) {
@@ -207,6 +225,9 @@ func (l *loading) read() (name string, src []byte) {
 func (l *loading) merge(file map[string]any, o *overlay) (*Config, error) {
 	defaults := l.schema.layer(reflect.ValueOf(Default()))
 	newBlocks(defaults, file, l.schema)
+	for _, p := range defaults["plugin"].(map[string]any) {
+		p.(map[string]any)["places"] = map[string]any{} // no setting; see place
+	}
 	env, err := o.env(l.opts, l.schema.paths(defaults, ""))
 	if err != nil {
 		return nil, fmt.Errorf("read the environment: %w", err)
@@ -259,6 +280,25 @@ func (l *loading) resolve(cfg *Config, file string, from map[string]origin) {
 		if !filepath.IsAbs(p.Command) {
 			p.Command = filepath.Join(cfg.PluginDir, p.Command)
 		}
+		if len(p.Files) > 0 {
+			p.Dir = cmp.Or(p.Dir, name)
+		}
+		if p.Dir != "" && !filepath.IsAbs(p.Dir) {
+			p.Dir = filepath.Join(cfg.PluginDir, p.Dir)
+		}
+		p.Env = l.passed(p)
 		cfg.Plugins[name] = p
 	}
+}
+
+// passed is env with what the plugin inherits.
+func (l *loading) passed(p Plugin) map[string]string {
+	out := map[string]string{}
+	for _, name := range p.EnvPass {
+		if v, ok := l.opts.getenv(name); ok {
+			out[name] = v
+		}
+	}
+	maps.Copy(out, p.Env)
+	return out
 }

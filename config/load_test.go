@@ -26,6 +26,7 @@ func load(t *testing.T, opts config.Options) (*config.Loaded, error) {
 		opts.Dir = t.TempDir()
 	}
 	opts.Executable = filepath.Join(opts.Dir, "bin", "securetag")
+	opts.BuiltIn = []string{"secrets"}
 	return config.Load(opts)
 }
 
@@ -145,6 +146,7 @@ func TestNoFileGivesTheDefaults(t *testing.T) {
 	want.DataDir = filepath.Join(dir, "securetag-data")
 	want.PluginDir = filepath.Join(dir, "bin", "plugins")
 	secrets := want.Plugins["secrets"]
+	secrets.Places = map[string]string{}
 	secrets.Command = filepath.Join(want.PluginDir, "secrets")
 	want.Plugins["secrets"] = secrets
 	if diff := cmp.Diff(want, l.Config); diff != "" {
@@ -199,7 +201,10 @@ server {
 }
 worker { slots = 1 }
 scan "code-audit" {}
-plugin "fast" { args = ["a"] }
+plugin "fast" {
+  args = ["a"]
+  dev  = true
+}
 `)
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	config.AddFlag(fs, "listen", "server.listen")
@@ -255,6 +260,56 @@ plugin "fast" { args = ["a"] }
 	}
 }
 
+func TestPassedEnvironment(t *testing.T) {
+	t.Parallel()
+	l, err := load(t, config.Options{
+		Dir:     write(t, "plugin \"secrets\" {\n  env      = { A = \"own\" }\n  env_pass = [\"A\", \"B\", \"C\"]\n}\n"),
+		Environ: []string{"A=host's", "B=host's", "D=host's"},
+	})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	if diff := cmp.Diff(map[string]string{"A": "own", "B": "host's"}, l.Config.Plugins["secrets"].Env); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMistakesOfSettings(t *testing.T) {
+	t.Parallel()
+	l, err := load(t, config.Options{Dir: write(t, `
+plugin "secrets" {
+  config {
+    max_size = "s3cret"
+    rule "aws" {
+    }
+  }
+}
+`)})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	if diff := cmp.Diff(map[string]string{"max_size": "securetag.hcl:4", "rule": "securetag.hcl:5"}, l.Config.Plugins["secrets"].Places); diff != "" {
+		t.Errorf("Places (-want +got):\n%s", diff)
+	}
+	err = l.Mistakes([]config.SettingMistake{
+		{Plugin: "secrets", Setting: "url", Text: "is required. Where to ask."},
+		{Plugin: "secrets", Setting: "max_size", Text: "must be a number, got a string"},
+	})
+	golden(t, filepath.Join("testdata", "settings.golden"), report(t, err))
+
+	// What a variable overrides has no place in the file.
+	l, err = load(t, config.Options{Dir: write(t, "plugin \"secrets\" {\n  config {\n    a = 1\n  }\n}\n"), Environ: []string{"SECURETAG_PLUGIN__SECRETS__CONFIG={}"}})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	if got := l.Config.Plugins["secrets"].Places; len(got) > 0 {
+		t.Errorf("Places: %v, want none", got)
+	}
+	if got := report(t, l.Mistakes([]config.SettingMistake{{Plugin: "secrets", Setting: "a", Text: "is wrong"}})); !strings.Contains(got, "variable SECURETAG_PLUGIN__SECRETS__CONFIG") {
+		t.Error(got)
+	}
+}
+
 func TestPluginConfigIsJSON(t *testing.T) {
 	t.Parallel()
 	l, err := load(t, config.Options{Dir: "testdata/valid", Path: "plugins.hcl", Environ: environ()})
@@ -264,6 +319,9 @@ func TestPluginConfigIsJSON(t *testing.T) {
 	const want = `{"allow":["test/**"],"entropy":{"min":3.5},"max_size":2097152,"rule":{"aws-key":{"severity":"high"}}}`
 	if got := string(l.Config.Plugins["secrets"].Config); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := l.Config.Plugins["deps"].Env["SLOTS"]; got != "6" || len(l.Config.Plugins["deps"].Env) != 1 {
+		t.Errorf("what deps inherits: %v", l.Config.Plugins["deps"].Env)
 	}
 	if got := string(l.Config.Plugins["deps"].Config); got != "{}" {
 		t.Errorf("without a config block: got %s", got)

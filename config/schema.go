@@ -69,6 +69,9 @@ func fieldsOf(t reflect.Type, prefix string) []*node {
 	var out []*node
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Tag.Get("doc") == "-" { // filled in by Load
+			continue
+		}
 		n := &node{
 			name: f.Tag.Get("koanf"), doc: f.Tag.Get("doc"), example: f.Tag.Get("example"),
 			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "",

@@ -34,13 +34,14 @@ type walker struct {
 	elements map[string][]hcl.Range // of each element of a list that is written out
 	blocks   map[string]hcl.Range   // of each block's first line, by path
 	broken   map[string]bool        // paths whose value was wrong and left out
+	settings map[string]hcl.Range   // of each member of a free-form block, by path
 }
 
 func newWalker(schema *node, eval *hcl.EvalContext) *walker {
 	return &walker{
 		schema: schema, eval: eval,
 		places: map[string]hcl.Range{}, elements: map[string][]hcl.Range{},
-		blocks: map[string]hcl.Range{}, broken: map[string]bool{},
+		blocks: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
 	}
 }
 
@@ -142,6 +143,12 @@ func (w *walker) plain(bl *hclsyntax.Block, n *node, path string, out map[string
 	}
 	w.places[path+n.name] = bl.DefRange()
 	failed := len(w.diags)
+	for _, a := range bl.Body.Attributes {
+		w.settings[path+n.name+"."+a.Name] = a.SrcRange
+	}
+	for _, inner := range bl.Body.Blocks {
+		w.settings[path+n.name+"."+inner.Type] = inner.DefRange()
+	}
 	text, err := json.Marshal(w.object(bl.Body))
 	if err != nil { // not to be expected: every member is checked by object
 		w.bad(bl.DefRange(), "Invalid value", "%s%s cannot be written as JSON, so it cannot be handed to a plugin.", path, n.name)

@@ -10,6 +10,7 @@ import (
 // Task is one attempt of a job as a plugin gets it.
 type Task struct {
 	Plugin      string
+	Tenant      TenantID
 	Scan        ScanID
 	Job         JobID
 	Attempt     int

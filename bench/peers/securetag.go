@@ -31,6 +31,7 @@ worker { slots = %d }
 scan "codeaudit" { plugins = ["noop"] }
 plugin "noop" {
   command   = %q
+  dev       = true
   isolation = "shared"
 }
 `

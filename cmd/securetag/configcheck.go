@@ -2,8 +2,13 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host/executor"
 )
 
 func (p *program) configCommand() *cobra.Command {
@@ -14,7 +19,8 @@ func (p *program) configCommand() *cobra.Command {
 		Short: "Check a configuration and print what is in force",
 		Long: `check reads the configuration as serve would (file, SECURETAG_* variables,
 defaults), reports every mistake at once with its place, and otherwise prints
-every setting and where it comes from. Secrets are not shown.`,
+every setting and where it comes from. Secrets are not shown. It starts nothing:
+the settings of a plugin are checked when a host has started it before.`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			if len(a) == 1 {
@@ -22,6 +28,9 @@ every setting and where it comes from. Secrets are not shown.`,
 			}
 			loaded, err := p.load(cmd)
 			if err != nil {
+				return err
+			}
+			if err := p.checkSettings(loaded); err != nil {
 				return err
 			}
 			if err := loaded.Show(p.stdout); err != nil {
@@ -36,4 +45,22 @@ every setting and where it comes from. Secrets are not shown.`,
 		},
 	})
 	return cmd
+}
+
+// checkSettings holds the config blocks of plugins against what is remembered
+// of each.
+func (p *program) checkSettings(loaded *config.Loaded) error {
+	var found []config.SettingMistake
+	err := p.onExecutor(loaded.Config, func(e *executor.Executor) error {
+		for _, name := range slices.Sorted(maps.Keys(loaded.Config.Plugins)) {
+			for _, m := range e.CheckSettings(name) {
+				found = append(found, config.SettingMistake{Plugin: name, Setting: m.Setting, Text: m.Text})
+			}
+		}
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return loaded.Mistakes(found)
 }

@@ -64,7 +64,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 	// there must not choose the plugins, which are programs that run here.
 	opts := p.configOptions(cmd)
 	opts.SkipDir = true
-	loaded, err := config.Load(opts)
+	loaded, err := p.loadWith(opts)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,13 @@ import (
 	"github.com/securetaghq/securetag/host/redisstream"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version and pluginSums are set by the linker. The sums are those of the plugins
+// that were built with this program: "secrets=9f86…,noop=ba78…". A build without
+// them is for development, and takes its built-in plugins as they are.
+var (
+	version    = "dev"
+	pluginSums = "" //nolint:gochecknoglobals // set by the linker, like version, which the linter knows
+)
 
 func main() {
 	tuneGC()
@@ -26,8 +31,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for what the first one began
 	code := (&program{
-		version: version,
-		stdin:   os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		version: version, sums: parseSums(pluginSums),
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		environ: os.Environ(),
 	}).run(ctx, os.Args[1:])
 	stop()

@@ -28,8 +28,12 @@ func (n *node) openMetrics(queue host.Doorbells, slots int, version string) erro
 	if address == "" {
 		return nil
 	}
+	var status func() []host.PluginStatus
+	if n.runsJobs() {
+		status = hostPlugins{n}.Status
+	}
 	meter, err := telemetry.New(telemetry.Config{
-		Version: version, Plugins: slices.Sorted(maps.Keys(n.cfg.Plugins)), Slots: slots,
+		Version: version, PluginStatus: status, Plugins: slices.Sorted(maps.Keys(n.cfg.Plugins)), Slots: slots,
 		Checks: map[string]func(context.Context) error{"database": n.store.Ping, "queue": queue.Ping},
 	})
 	if err != nil {

@@ -48,6 +48,9 @@ type node struct {
 	sweeper    *retention.Sweeper
 	meter      host.Meter
 	metrics    *metrics // nil: nobody asked for them
+	// reread reads the configuration again; nil: there is none to read. It is set
+	// before run.
+	reread func() (config.Config, error)
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
@@ -204,6 +207,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	}
 	deps := api.Deps{
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Plugins: hostPlugins{n},
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs,
 	}
@@ -285,22 +289,38 @@ func embeddedQueue(cfg config.Config) bool {
 
 // openExecutor uses dir, which must be this process's alone, for plugin sockets.
 func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*executor.Executor, error) {
-	ec := executor.Config{RunDir: dir, HostVersion: version}
+	ec := executorConfig(cfg, dir, version)
+	if err := attach(&ec, cfg); err != nil {
+		return nil, err
+	}
+	return executor.New(ec, log)
+}
+
+func executorConfig(cfg config.Config, dir, version string) executor.Config {
+	ec := executor.Config{RunDir: dir, HostVersion: version, DescribeDir: describeDir(cfg)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
-		if executor.Isolation(p.Isolation) == executor.Shared {
-			p.Standby = 0 // the one process is always there
+		if executor.Isolation(p.Isolation) != executor.PerScan {
+			p.Standby = 0 // nobody knows whose job comes next, or the one process is always there
 		}
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
-			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
+			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places,
+			SHA256: p.SHA256, Dir: p.Dir, Files: p.Files, Dev: p.Dev, Version: p.Version,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
 			MaxFindings: cfg.Limits.Findings, MaxFindingsRule: cfg.Limits.RuleFindings,
 			MaxArtifactsBytes: int64(cfg.Limits.Artifacts), MaxSilence: p.MaxSilence,
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
+			Restart: executor.Restart{
+				FirstDelay: p.Restart.Backoff.Min, LastDelay: p.Restart.Backoff.Max,
+				MaxFailures: p.Restart.MaxFailures, Window: p.Restart.Window,
+			},
 		})
 	}
-	return executor.New(ec, log)
+	return ec
 }
+
+// describeDir is where it is remembered what plugins say of themselves.
+func describeDir(cfg config.Config) string { return filepath.Join(cfg.DataDir, "descriptions") }
 
 // runDir is where a host's plugin sockets live: below the data directory, or
 // below the temporary one where that is too deep for a socket's path. It is this

@@ -153,7 +153,7 @@ func (p *program) runTask(ctx context.Context, a []string, f pluginRunFlags, tas
 	const name = "plugin"
 	e, err := executor.New(executor.Config{
 		RunDir: filepath.Join(dir, "run"), HostVersion: p.version,
-		Plugins: []executor.Plugin{{Name: name, Command: subject.Command, Args: subject.Args, Env: subject.Env, Config: subject.Config}},
+		Plugins: []executor.Plugin{{Name: name, Dev: true, Command: subject.Command, Args: subject.Args, Env: subject.Env, Config: subject.Config}},
 	}, hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: level, Output: p.stderr}))
 	if err != nil {
 		return scan, nil, usageError{err}

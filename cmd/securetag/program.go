@@ -19,6 +19,7 @@ import (
 // that tests can start it.
 type program struct {
 	version        string
+	sums           map[string]string // of the plugins built with it, by name
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
@@ -137,11 +138,21 @@ func helpCommand() *cobra.Command {
 
 // load reads the configuration; flags made with config.AddFlag count.
 func (p *program) load(cmd *cobra.Command) (*config.Loaded, error) {
-	return config.Load(p.configOptions(cmd))
+	return p.loadWith(p.configOptions(cmd))
+}
+
+func (p *program) loadWith(opts config.Options) (*config.Loaded, error) {
+	loaded, err := config.Load(opts)
+	if err == nil {
+		p.pinBuiltIns(loaded.Config.Plugins)
+	}
+	return loaded, err
 }
 
 func (p *program) configOptions(cmd *cobra.Command) config.Options {
-	return config.Options{Path: p.configPath, Environ: p.environ, Flags: cmd.Flags(), KnownEnv: []string{envServer, envKey}}
+	return config.Options{
+		Path: p.configPath, Environ: p.environ, Flags: cmd.Flags(), KnownEnv: []string{envServer, envKey}, BuiltIn: p.builtIns(),
+	}
 }
 
 // logger makes the process's logger. Log lines go to standard error.

@@ -32,7 +32,13 @@ PostgreSQL and Redis as the hosts that do the rest.`,
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), loaded.Config)
+			return p.serve(cmd.Context(), loaded.Config, func() (config.Config, error) {
+				again, err := p.load(cmd)
+				if err != nil {
+					return config.Config{}, err
+				}
+				return again.Config, nil
+			})
 		},
 	}
 	config.AddFlag(cmd.Flags(), "role", "server.role")
@@ -42,13 +48,15 @@ PostgreSQL and Redis as the hosts that do the rest.`,
 	return cmd
 }
 
-func (p *program) serve(ctx context.Context, cfg config.Config) (err error) {
+// serve runs a host until ctx ends; reread reads its configuration again.
+func (p *program) serve(ctx context.Context, cfg config.Config, reread func() (config.Config, error)) (err error) {
 	log := p.logger(cfg.Log)
 	n, err := openNode(ctx, cfg, archiveLimits(cfg), p.version, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
+	n.reread = reread
 	if embeddedStore(cfg) {
 		if err := p.firstKey(ctx, n.store); err != nil {
 			return err

@@ -9,15 +9,17 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 )
 
 // BenchmarkRun is what a job costs beside its scan: with a process started for
 // it, with one that waited, and on a shared one.
 func BenchmarkRun(b *testing.B) {
 	for name, p := range map[string]executor.Plugin{
-		"fresh":   {},
-		"standby": {Standby: 2},
-		"shared":  {Isolation: executor.Shared},
+		"fresh":   {Dev: true},
+		"pinned":  {},
+		"standby": {Dev: true, Standby: 2},
+		"shared":  {Dev: true, Isolation: executor.Shared},
 	} {
 		b.Run(name, func(b *testing.B) {
 			dir, err := os.MkdirTemp("", "st")
@@ -26,6 +28,11 @@ func BenchmarkRun(b *testing.B) {
 			}
 			defer func() { _ = os.RemoveAll(dir) }()
 			p.Name, p.Command, p.Args = "hostile", hostile(), []string{"ok", "bench"}
+			if !p.Dev {
+				if p.SHA256, err = catalog.Sum(catalog.Source{Command: p.Command}); err != nil {
+					b.Fatal(err)
+				}
+			}
 			e, err := executor.New(executor.Config{RunDir: dir, Plugins: []executor.Plugin{p}}, hclog.NewNullLogger())
 			if err != nil {
 				b.Fatal(err)

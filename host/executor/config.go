@@ -11,7 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-version"
+
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
 
@@ -21,6 +24,9 @@ type Isolation string
 const (
 	// PerScan gives every job a fresh process. The default.
 	PerScan Isolation = "per_scan"
+	// PerTenant runs the jobs of one tenant in one process, and those of no
+	// other: for plugins that are slow to start.
+	PerTenant Isolation = "per_tenant"
 	// Shared runs all jobs in one process: only for plugins that are trusted
 	// to keep tenants apart themselves.
 	Shared Isolation = "shared"
@@ -37,6 +43,9 @@ type Config struct {
 	RunDir string
 	// HostVersion is told to plugins in Describe.
 	HostVersion string
+	// DescribeDir is where descriptions are kept, so that a plugin's settings
+	// are checked before it is started; "" keeps none. Hosts may share it.
+	DescribeDir string
 	// NoPIDNamespace does without a pid namespace even where there could be
 	// one; see the package comment for what is lost.
 	NoPIDNamespace bool
@@ -47,10 +56,20 @@ type Plugin struct {
 	Name    string // must be what the plugin calls itself
 	Command string // absolute path of the executable
 	Args    []string
+	// SHA256, Dir, Files and Dev pin the program: see catalog.Source. One of
+	// SHA256 and Dev must be given.
+	SHA256 string
+	Dir    string
+	Files  []string
+	Dev    bool
+	// Version constrains the version that it gives, such as "~> 1.2"; "": any.
+	Version string
 	// Env is the whole environment but for the handshake, HOME, TMPDIR and the
 	// process marker. There is no PATH unless it is given here.
 	Env    map[string]string
 	Config json.RawMessage // for Configure; nil means {}
+	// Places says where people find each setting of Config: "securetag.hcl:12".
+	Places map[string]string
 
 	// Attach is a process to dial instead of starting Command; nil: none. There
 	// is then no Standby, and MaxSilence does not count.
@@ -72,6 +91,28 @@ type Plugin struct {
 	MaxSilence        time.Duration // default 60 s without an event: hung
 	CancelGrace       time.Duration // default 5 s from Cancel to the kill
 	StartTimeout      time.Duration // default 10 s from exec to the handshake
+
+	// TenantIdle is how long a process without a job is kept with PerTenant,
+	// default 5 min, and TenantProcesses how many without one at most, default 16.
+	TenantIdle      time.Duration
+	TenantProcesses int
+
+	Restart Restart
+}
+
+// Restart says what follows when a plugin fails by itself: cannot be started,
+// or ends while it waits. A process that dies of a scan is not counted, because
+// whoever can send a scan could take the plugin from everybody else with it.
+type Restart struct {
+	FirstDelay  time.Duration // default 0.5 s before the next start; doubles
+	LastDelay   time.Duration // default 1 min
+	MaxFailures int           // default 3 within Window: quarantined
+	Window      time.Duration // default 10 min
+}
+
+// source is what catalog needs to know.
+func (p Plugin) source() catalog.Source {
+	return catalog.Source{Command: p.Command, Dir: p.Dir, Files: p.Files, SHA256: p.SHA256, Dev: p.Dev}
 }
 
 const (
@@ -118,6 +159,18 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	if !filepath.IsAbs(p.Command) {
 		bad("command %q must be an absolute path", p.Command)
 	}
+	if (p.SHA256 == "") != p.Dev {
+		bad("it needs a sha256, or dev, and not both")
+	}
+	if len(p.Files) > 0 && !filepath.IsAbs(p.Dir) {
+		bad("the directory of its files %q must be an absolute path", p.Dir)
+	}
+	if p.Version != "" {
+		if _, err := version.NewConstraint(p.Version); err != nil {
+			bad("%q is no version constraint", p.Version)
+		}
+	}
+	p.Files, p.Places = slices.Clone(p.Files), maps.Clone(p.Places)
 	p.Args, p.Env = slices.Clone(p.Args), maps.Clone(p.Env)
 	for k, v := range p.Env {
 		switch {
@@ -135,11 +188,11 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	switch p.Isolation {
 	case "":
 		p.Isolation = PerScan
-	case PerScan, Shared:
+	case PerScan, PerTenant, Shared:
 	default:
-		bad("isolation %q is none of %q and %q", p.Isolation, PerScan, Shared)
+		bad("isolation %q is none of %q, %q and %q", p.Isolation, PerScan, PerTenant, Shared)
 	}
-	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation == Shared && p.Standby != 0) {
+	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation != PerScan && p.Standby != 0) {
 		bad("standby %d: 0 to %d, and only with %s", p.Standby, maxStandby, PerScan)
 	}
 	if p.Attach != nil {
@@ -156,6 +209,12 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	fill(&p.MaxSilence, time.Minute, "max silence", bad)
 	fill(&p.CancelGrace, 5*time.Second, "cancel grace", bad)
 	fill(&p.StartTimeout, 10*time.Second, "start timeout", bad)
+	fill(&p.TenantIdle, 5*time.Minute, "tenant idle", bad)
+	fill(&p.TenantProcesses, 16, "tenant processes", bad)
+	fill(&p.Restart.FirstDelay, 500*time.Millisecond, "first delay", bad)
+	fill(&p.Restart.LastDelay, max(time.Minute, p.Restart.FirstDelay), "last delay", bad)
+	fill(&p.Restart.MaxFailures, 3, "max failures", bad)
+	fill(&p.Restart.Window, 10*time.Minute, "window", bad)
 	return p, errors.Join(errs...)
 }
 

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-version"
+
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 	"github.com/securetaghq/securetag/host/executor/internal/clean"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
@@ -19,6 +22,7 @@ const (
 	apiVersion       = 1
 	maxRules         = 10_000
 	maxSlots         = 256 // scans at once in one process, whatever it says
+	maxMistakes      = 20  // of a configuration that are told
 )
 
 // Info is what a plugin says of itself, checked and cleaned.
@@ -31,6 +35,7 @@ type Info struct {
 	SDK         string
 	Inputs      []host.InputKind
 	Rules       []Rule
+	Settings    catalog.Settings
 	Concurrency int // scans that one process takes at once, at least 1
 }
 
@@ -49,13 +54,60 @@ func (p *process) describe(ctx context.Context, hostVersion string) error {
 	if err != nil {
 		return p.callFault(err, "Describe", describeTimeout)
 	}
-	if p.info, p.rules, err = newInfo(resp); err == nil && p.info.Name != p.plugin.Name {
-		err = fmt.Errorf("it calls itself %q: the configured name must be the same", p.info.Name)
-	}
-	if err != nil {
+	if p.info, p.rules, err = newInfo(resp); err != nil {
 		return p.fault(host.CodePluginUnavailable, true, "describes itself wrongly: %v", err)
 	}
+	p.said = resp
+	return p.plugin.admit(p.info)
+}
+
+// errMustChange is in the fault of a plugin that no further start will help:
+// its program or its block must change.
+var errMustChange = errors.New("its program or its block must change")
+
+// admit holds what a plugin says of itself against its block. The error is a
+// *host.Fault with errMustChange in it.
+func (p Plugin) admit(info Info) error {
+	refuse := func(format string, args ...any) error {
+		f := newFault(p.Name, host.CodePluginUnavailable, true, format, args...)
+		f.Err = errMustChange
+		return f
+	}
+	if info.Name != p.Name {
+		return refuse("describes itself wrongly: it calls itself %q: the configured name must be the same", info.Name)
+	}
+	if p.Version != "" {
+		wanted, err := version.NewConstraint(p.Version)
+		got, gotErr := version.NewVersion(info.Version)
+		switch {
+		case err != nil: // withDefaults has refused it
+		case gotErr != nil:
+			return refuse("has the version %q, which is none that could fit %q", info.Version, p.Version)
+		case !wanted.Check(got):
+			return refuse("has the version %s, and %q is configured", info.Version, p.Version)
+		}
+	}
+	if wrong := info.Settings.Check(p.Config); len(wrong) > 0 {
+		return refuse("does not accept its configuration: %s", p.placed(wrong))
+	}
 	return nil
+}
+
+// placed lists mistakes, the first few, with where each one is.
+func (p Plugin) placed(wrong []catalog.Mistake) string {
+	var out []string
+	for i, m := range wrong {
+		if i == maxMistakes {
+			out = append(out, fmt.Sprintf("and %d more", len(wrong)-i))
+			break
+		}
+		text := m.String()
+		if at := p.Places[m.Setting]; at != "" {
+			text = at + ": " + text
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "; ")
 }
 
 // newInfo checks a description. It reports the first thing that is wrong.
@@ -88,6 +140,10 @@ func newInfo(d *pluginv1.DescribeResponse) (Info, map[string]clean.Rule, error) 
 	if len(info.Inputs) == 0 {
 		return Info{}, nil, errors.New("it takes no kind of input that this host has")
 	}
+	var err error
+	if info.Settings, err = catalog.NewSettings(d.GetConfigSchema()); err != nil {
+		return Info{}, nil, err
+	}
 	rules := make(map[string]clean.Rule, len(d.GetRules()))
 	for _, r := range d.GetRules() {
 		rule, err := clean.NewRule(r)
@@ -113,7 +169,7 @@ func (p *process) configure(ctx context.Context) error {
 	}
 	var wrong []string
 	for i, d := range resp.GetDiagnostics() {
-		if i == 20 {
+		if i == maxMistakes {
 			break
 		}
 		text := d.GetSummary()
@@ -123,6 +179,9 @@ func (p *process) configure(ctx context.Context) error {
 		text = clean.Line(text, 300)
 		if at := clean.Line(strings.Join(d.GetAttributePath(), "."), 100); at != "" {
 			text = at + ": " + text
+			if place := p.plugin.Places[d.GetAttributePath()[0]]; place != "" {
+				text = place + ": " + text
+			}
 		}
 		switch d.GetSeverity() {
 		case pluginv1.Diagnostic_SEVERITY_ERROR:

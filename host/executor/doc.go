@@ -4,12 +4,13 @@
 //
 // # Who owns a process
 //
-// A process belongs to the keeper of its plugin while it waits (standby, or
-// shared between runs), and to Run while a scan is on it. With PerScan, Run
-// stops it before it returns. With Shared, Run gives it back; a process with a
-// scan that ignored Cancel, or that broke the contract, is retired: it takes
-// no new runs and is killed when the last of those it has ends, while another
-// takes its place. Serve returns when no process is left.
+// A process belongs to the keeper of its plugin while it waits (standby, a
+// tenant's, or shared between runs), and to Run while a scan is on it. With
+// PerScan, Run stops it before it returns. With PerTenant and Shared, Run gives
+// it back; a process with a scan that ignored Cancel, or that broke the
+// contract, is retired: it takes no new runs and is killed when the last of
+// those it has ends, while another takes its place. Serve returns when no
+// process is left.
 //
 //	start -> handshake -> Describe -> Configure -> waiting -> Scan -> stopped
 //	          StartTimeout    5 s         10 s                          a few s
@@ -23,9 +24,30 @@
 // are kept and the scan is partial. So it is when single findings or artifacts
 // cannot be kept: they are left out and counted, and the reason says why.
 //
+// # What may be started, and what becomes of a plugin that fails
+//
+// Before its first process a plugin's program is opened (package catalog): what
+// is hashed then is what every process executes. If what it said of itself is
+// remembered, its version and settings are held against its block at once; else
+// when the first process has told.
+//
+//	unknown -> starting -> ready <-> degraded
+//	              |  ^       |  a start fails, or a waiting process ends
+//	              v  |       v
+//	            backoff ------------> quarantined
+//	                    max failures   also: pin, version or settings do not fit
+//
 // A plugin that cannot be started stays in Plugins: its jobs fail with
-// plugin_unavailable and the reason. Status shows it, and it is tried again with
-// a delay of 0.5 s that doubles up to a minute. No plugin stops another.
+// plugin_unavailable and the reason, so that they use up their attempts and
+// become dead letters instead of waiting for ever. In backoff each job still
+// tries. In quarantine nothing is started until the program changes on disk,
+// Reload says so or, unless only a change can help, a Window has passed: then one
+// start is let through. A process that dies of a scan opens no quarantine:
+// whoever can send scans could take the plugin from everybody else. No plugin
+// stops another.
+//
+// Reload puts a new keeper in the place of an old one. Runs that have the old
+// one end on it; it is gone when the last of them is.
 //
 // # What a plugin can do to the host
 //

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 )
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.
@@ -24,17 +24,21 @@ type Executor struct {
 	cfg      Config
 	log      hclog.Logger
 	launcher *launcher
-	keepers  map[string]*keeper
-	names    []string
+	names    []string      // of the plugins, sorted; never others
 	runs     atomic.Uint64 // names runs to plugins
 
 	serving chan struct{} // closed when Serve has begun
 	stopped chan struct{} // closed when Serve is ending: no new runs, and running ones are asked to stop
 
-	mu     sync.Mutex
-	begun  bool
-	ending bool
-	active sync.WaitGroup // runs; Add only under mu and before ending
+	reloading sync.Mutex  // held by Reload; before mu
+	changes   chan change // from Reload to Serve
+
+	mu      sync.Mutex
+	keepers map[string]*keeper // the ones that new runs get
+	begun   bool
+	kept    bool // Serve has taken the keepers
+	ending  bool
+	active  sync.WaitGroup // runs; Add only under mu and before ending
 }
 
 var _ host.Executor = (*Executor)(nil)
@@ -56,13 +60,23 @@ func New(cfg Config, log hclog.Logger) (*Executor, error) {
 	e := &Executor{
 		cfg: cfg, log: log, token: strings.ToLower(rand.Text()[:8]), launcher: &launcher{log: log, choices: choices},
 		keepers: map[string]*keeper{}, serving: make(chan struct{}), stopped: make(chan struct{}),
+		changes: make(chan change),
 	}
 	for _, p := range cfg.Plugins {
-		e.keepers[p.Name] = newKeeper(p, log, e.launch)
+		e.keepers[p.Name] = newKeeper(p, log, e.tools())
 		e.names = append(e.names, p.Name)
 	}
 	slices.Sort(e.names)
 	return e, nil
+}
+
+func (e *Executor) tools() tools {
+	return tools{
+		launch: e.launch, cache: catalog.Cache{Dir: e.cfg.DescribeDir},
+		open: func(s catalog.Source) (*catalog.Program, error) {
+			return catalog.Open(s, e.cfg.RunDir, "p"+e.token+"-exe-")
+		},
+	}
 }
 
 // Serve keeps the plugin processes until ctx ends. Then it refuses new runs,
@@ -84,12 +98,30 @@ func (e *Executor) Serve(ctx context.Context) error {
 
 	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
-	var keepers sync.WaitGroup
-	for _, k := range e.keepers {
-		keepers.Go(func() { k.keep(keepCtx) })
+	var keeping sync.WaitGroup
+	keep := func(k *keeper) {
+		own, leave := context.WithCancel(keepCtx)
+		k.leave = leave
+		keeping.Go(func() {
+			defer leave()
+			k.keep(own)
+		})
 	}
+	e.mu.Lock()
+	e.kept = true
+	for _, k := range e.keepers {
+		keep(k)
+	}
+	e.mu.Unlock()
 	close(e.serving)
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case c := <-e.changes:
+			keep(c.begins)
+			keeping.Go(c.retires.retire)
+		}
+	}
 
 	e.mu.Lock()
 	e.ending = true
@@ -97,7 +129,7 @@ func (e *Executor) Serve(ctx context.Context) error {
 	e.mu.Unlock()
 	e.active.Wait()
 	stopKeeping()
-	keepers.Wait()
+	keeping.Wait()
 	return nil
 }
 
@@ -124,7 +156,12 @@ func removeRuns(runDir, keep string) error {
 		if !strings.HasPrefix(entry.Name(), "p") || keep != "" && strings.HasPrefix(entry.Name(), keep) {
 			continue
 		}
-		err = errors.Join(err, removeDir(filepath.Join(runDir, entry.Name())))
+		path := filepath.Join(runDir, entry.Name())
+		if entry.IsDir() {
+			err = errors.Join(err, removeDir(path))
+		} else { // the private copy of an executable
+			err = errors.Join(err, os.Remove(path))
+		}
 	}
 	return err
 }
@@ -136,16 +173,12 @@ func (e *Executor) Plugins() []string { return slices.Clone(e.names) }
 
 // Run is host.Executor's. Before Serve has begun it waits for it.
 func (e *Executor) Run(ctx context.Context, t host.Task, s host.Sink) (host.Report, error) {
-	k, ok := e.keepers[t.Plugin]
-	if !ok {
-		f := newFault(t.Plugin, host.CodePluginUnavailable, true, "is not configured on this host")
-		f.Err = host.ErrNoPlugin
-		return host.Report{}, f
-	}
-	if err := e.enter(ctx); err != nil {
+	k, err := e.enter(ctx, t.Plugin)
+	if err != nil {
 		return host.Report{}, err
 	}
 	defer e.active.Done()
+	defer k.runs.Done()
 
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -163,23 +196,38 @@ func (e *Executor) Run(ctx context.Context, t host.Task, s host.Sink) (host.Repo
 	return rep, e.verdict(ctx, runCtx, t.Plugin, err)
 }
 
-// enter counts the run in, once there is somebody to serve it.
-func (e *Executor) enter(ctx context.Context) error {
+// enter counts the run in, with the keeper that is to serve it, once there is
+// somebody to.
+func (e *Executor) enter(ctx context.Context, plugin string) (*keeper, error) {
+	if !slices.Contains(e.names, plugin) {
+		f := newFault(plugin, host.CodePluginUnavailable, true, "is not configured on this host")
+		f.Err = host.ErrNoPlugin
+		return nil, f
+	}
 	select {
 	case <-e.serving:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.ending {
-		return stopping()
+		return nil, stopping()
 	}
+	k := e.keepers[plugin]
+	k.runs.Add(1)
 	e.active.Add(1)
-	return nil
+	return k, nil
+}
+
+// keeper is the one that new runs of a plugin get; nil: there is no such plugin.
+func (e *Executor) keeper(plugin string) *keeper {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.keepers[plugin]
 }
 
 func stopping() *host.Fault {
@@ -188,7 +236,7 @@ func stopping() *host.Fault {
 
 // runOn gets a process and gives it back, or ends it.
 func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.Sink) (host.Report, error) {
-	p, err := k.acquire(ctx)
+	p, err := k.acquire(ctx, t.Tenant)
 	if err != nil {
 		return host.Report{}, err
 	}
@@ -243,18 +291,67 @@ func (e *Executor) verdict(ctx, runCtx context.Context, plugin string, err error
 // that went. Serve need not be running. The error is a *host.Fault; host.ErrNoPlugin is in it when there
 // is no such plugin.
 func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
-	k, ok := e.keepers[name]
-	if !ok {
+	k := e.keeper(name)
+	if k == nil {
 		f := newFault(name, host.CodePluginUnavailable, false, "is not configured on this host")
 		f.Err = host.ErrNoPlugin
 		return Info{}, f
 	}
 	p, err := k.start(ctx)
+	if err == nil {
+		p.stop(true)
+	}
+	e.mu.Lock()
+	served := e.begun
+	e.mu.Unlock()
+	if !served {
+		k.forget()
+	}
 	if err != nil {
 		return Info{}, err
 	}
-	p.stop(true)
 	return p.info, nil
+}
+
+// Known gives what a plugin said of itself when it was last started, and starts
+// it as Describe does when nothing is remembered. With a remembered answer,
+// nothing is held against the plugin's block.
+func (e *Executor) Known(ctx context.Context, name string) (Info, error) {
+	if k := e.keeper(name); k != nil {
+		if info := k.remembered(); info != nil {
+			return *info, nil
+		}
+	}
+	return e.Describe(ctx, name)
+}
+
+// CheckSettings holds the Config of a plugin against what it said it takes when
+// it was last started. It starts nothing: where nothing is remembered, it finds
+// nothing.
+func (e *Executor) CheckSettings(name string) []catalog.Mistake {
+	k := e.keeper(name)
+	if k == nil {
+		return nil
+	}
+	info := k.remembered()
+	if info == nil {
+		return nil
+	}
+	return info.Settings.Check(k.plugin.Config)
+}
+
+// CheckOne is Check for one plugin, which must be configured.
+func (e *Executor) CheckOne(ctx context.Context, name string) PluginStatus {
+	info, err := e.Describe(ctx, name)
+	s := e.keeper(name).status()
+	s.State, s.Reason = StateReady, ""
+	if err != nil {
+		s.State, s.Reason = StateFailing, reason(err)
+	} else {
+		s.Info = &info
+	}
+	s.Containment = string(e.launcher.containment())
+	return s
 }
 
 // Check starts every plugin once, a few at a time, and says how it went. Serve
@@ -267,14 +364,7 @@ func (e *Executor) Check(ctx context.Context) []PluginStatus {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			info, err := e.Describe(ctx, name)
-			out[i] = PluginStatus{Name: name, Isolation: e.keepers[name].plugin.Isolation, Since: time.Now(), State: StateReady}
-			if err != nil {
-				out[i].State, out[i].Reason = StateFailing, reason(err)
-			} else {
-				out[i].Info = &info
-			}
-			out[i].Containment = string(e.launcher.containment())
+			out[i] = e.CheckOne(ctx, name)
 		})
 	}
 	wg.Wait()

@@ -40,7 +40,7 @@ func (p *process) crash(when string) *host.Fault {
 		how = p.runner.ended(when)
 	}
 	f := p.fault(host.CodePluginCrashed, true, "%s", how)
-	f.Crashed = p.plugin.Isolation != Shared
+	f.Crashed = p.plugin.Isolation == PerScan
 	return f
 }
 

@@ -1,7 +1,10 @@
 package executor
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -9,96 +12,233 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 )
 
-const (
-	firstDelay = 500 * time.Millisecond // between attempts to start a plugin
-	maxDelay   = time.Minute
-	steadyLife = 10 * time.Second // a process that lived this long was no false start
-)
+// steadyLife: a process that lived this long was no false start.
+const steadyLife = 10 * time.Second
 
 // keeper looks after one configured plugin: it keeps the standby processes, or
 // the shared one, and knows how the plugin does.
 type keeper struct {
 	plugin Plugin
 	log    hclog.Logger
-	launch func(context.Context, Plugin) (*process, error)
-	wake   chan struct{} // capacity 1: look again
+	tools  tools
+	wake   chan struct{}      // capacity 1: look again
+	leave  context.CancelFunc // ends keep; set before that begins
+	runs   sync.WaitGroup     // runs that have it; Add only under the executor's mu, while it is the current one
+
+	opening sync.Mutex       // held while program is opened; before mu
+	program *catalog.Program // nil: not opened; guarded by mu
+	stamp   string           // of the program, before it was opened; guarded by mu
 
 	mu       sync.Mutex
-	idle     []*process    // PerScan: ready for the next runs
-	shared   *process      // Shared: the one that takes runs now; nil: none
-	info     *Info         // of the last good start
-	lastErr  error         // of the last start; nil after a good one
-	failures int           // starts and early deaths in a row
-	restarts int           // processes replaced because they died
+	idle     []*process                 // PerScan: ready for the next runs
+	shared   *process                   // Shared: the one that takes runs now; nil: none
+	tenants  map[host.TenantID]*process // PerTenant: the one that takes a tenant's runs now
+	seated   map[host.TenantID]bool     // PerTenant: somebody starts one for the tenant
+	info     *Info                      // of the last good start, or what was remembered of one
+	lastErr  error                      // of the last start; nil after a good one
+	ready    bool                       // there was a good start
+	failures int                        // starts and early deaths in a row
+	breaker  breaker
+	counts   counts
+	starting int           // starts now
 	running  int           // runs now
+	waiting  int           // runs that wait for a shared process
+	retired  bool          // another has its place: it only serves the runs that it has
 	since    time.Time     // of the state
 	stopped  bool          // keep has ended
 	changed  chan struct{} // closed and replaced when a shared process comes, goes or has a free place
 }
 
-func newKeeper(p Plugin, log hclog.Logger, launch func(context.Context, Plugin) (*process, error)) *keeper {
+// tools are what a keeper needs of its executor.
+type tools struct {
+	open   func(catalog.Source) (*catalog.Program, error)
+	launch func(context.Context, Plugin, *catalog.Program) (*process, error)
+	cache  catalog.Cache
+}
+
+// counts only grow.
+type counts struct {
+	starts   int // that went well
+	failed   int // starts that did not
+	restarts int // processes replaced because they died
+}
+
+func newKeeper(p Plugin, log hclog.Logger, t tools) *keeper {
 	return &keeper{
-		plugin: p, log: log.With("plugin", p.Name), launch: launch,
+		plugin: p, log: log.With("plugin", p.Name), tools: t, breaker: breaker{limits: p.Restart},
 		wake: make(chan struct{}, 1), since: time.Now(), changed: make(chan struct{}),
+		tenants: map[host.TenantID]*process{}, seated: map[host.TenantID]bool{},
 	}
 }
 
 // keep starts processes as they are needed until ctx ends, then stops them. A
-// plugin that cannot be started is tried again, ever more slowly.
+// plugin that cannot be started is tried again, ever more slowly, and not at
+// all while it is quarantined.
 func (k *keeper) keep(ctx context.Context) {
 	defer k.stopAll()
 	for ctx.Err() == nil {
 		k.bury()
-		if !k.wants() {
-			select {
-			case <-ctx.Done():
-			case <-k.wake:
-			}
+		until := k.evict()
+		switch {
+		case k.quarantined() != nil:
+			k.pause(ctx, lookEvery)
+			k.look()
+			continue
+		case !k.wants():
+			k.pause(ctx, until)
 			continue
 		}
-		if d := k.delay(); d > 0 {
-			t := time.NewTimer(d)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return
-			case <-t.C:
-			}
+		if d := k.delay(); d > 0 && !rest(ctx, d) {
+			return
 		}
 		if p, err := k.start(ctx); err == nil {
-			k.offer(p)
+			k.offer(ctx, p)
 		}
 	}
 }
 
-// start launches one process and notes how it went.
+// pause waits until there may be something to do; at most d, unless that is 0.
+func (k *keeper) pause(ctx context.Context, d time.Duration) {
+	var late <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-k.wake:
+	case <-late:
+	}
+}
+
+// start launches one process and notes how it went. The error is a *host.Fault,
+// at once when the plugin is quarantined.
 func (k *keeper) start(ctx context.Context) (*process, error) {
-	p, err := k.launch(ctx, k.plugin)
+	k.mu.Lock()
+	if err := k.breaker.blocks(time.Now()); err != nil {
+		k.mu.Unlock()
+		return nil, err
+	}
+	k.starting++
+	k.mu.Unlock()
+	p, err := k.tryStart(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.starting--
 	if ctx.Err() != nil {
 		return p, err // says nothing of the plugin
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if (err == nil) != (k.lastErr == nil) || k.info == nil {
+	if (err == nil) != (k.lastErr == nil) || !k.ready {
 		k.since = time.Now()
 	}
 	if err != nil {
-		if k.lastErr == nil || k.lastErr.Error() != err.Error() {
-			k.log.Error("plugin cannot be started", "error", err)
-		}
-		k.lastErr = err
-		k.failures++
-		k.announce()
+		k.failed(err)
 		return nil, err
 	}
-	if k.lastErr != nil || k.info == nil {
+	if k.lastErr != nil || !k.ready {
 		k.log.Info("plugin ready", "version", p.info.Version, "rules", len(p.info.Rules), "containment", string(p.runner.contain))
 	}
+	k.counts.starts++
+	k.breaker.lift()
 	info := p.info
-	k.info, k.lastErr = &info, nil
+	k.info, k.lastErr, k.ready = &info, nil, true
 	return p, nil
+}
+
+// tryStart does what start does for the plugin.
+func (k *keeper) tryStart(ctx context.Context) (*process, error) {
+	if k.plugin.Attach != nil {
+		return k.tools.launch(ctx, k.plugin, nil)
+	}
+	program, err := k.prepare()
+	if err != nil {
+		return nil, err
+	}
+	p, err := k.tools.launch(ctx, k.plugin, program)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.tools.cache.Put(catalog.Key(program.SHA256(), k.plugin.Args), p.said); err != nil {
+		k.log.Warn("what the plugin is will be asked again at the next start", "error", err)
+	}
+	p.said = nil
+	return p, nil
+}
+
+// prepare opens the program, the first time, and holds what is remembered of
+// it against the plugin's block.
+func (k *keeper) prepare() (*catalog.Program, error) {
+	k.opening.Lock()
+	defer k.opening.Unlock()
+	k.mu.Lock()
+	program := k.program
+	k.mu.Unlock()
+	if program != nil {
+		return program, nil
+	}
+	stamp := catalog.Stamp(k.plugin.source())
+	program, err := k.tools.open(k.plugin.source())
+	if err != nil {
+		f := newFault(k.plugin.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
+		f.Err = err
+		return nil, f
+	}
+	remembered := k.recall(program.SHA256())
+	if remembered != nil {
+		if err := k.plugin.admit(*remembered); err != nil {
+			return nil, errors.Join(err, program.Close())
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.program, k.stamp = program, stamp
+	if k.info == nil {
+		k.info = remembered
+	}
+	return program, nil
+}
+
+// recall gives what a program with that hash said of itself; nil: not known.
+func (k *keeper) recall(sum string) *Info {
+	d := k.tools.cache.Get(catalog.Key(sum, k.plugin.Args))
+	if d == nil {
+		return nil
+	}
+	info, _, err := newInfo(d)
+	if err != nil {
+		return nil
+	}
+	return &info
+}
+
+// remembered is recall for the program as it is now, if it is the pinned one.
+func (k *keeper) remembered() *Info {
+	if k.plugin.Dev {
+		return nil
+	}
+	sum, err := catalog.Sum(k.plugin.source())
+	if err != nil || sum != k.plugin.SHA256 {
+		return nil
+	}
+	return k.recall(sum)
+}
+
+// forget closes the program: the next start opens it anew.
+func (k *keeper) forget() {
+	k.mu.Lock()
+	program := k.program
+	k.program = nil
+	k.mu.Unlock()
+	if program == nil {
+		return
+	}
+	if err := program.Close(); err != nil {
+		k.log.Warn("copy of the plugin's executable is left behind", "error", err)
+	}
 }
 
 // wants reports whether a process should be started: to fill the standby, or to
@@ -106,10 +246,14 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 func (k *keeper) wants() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.plugin.Isolation == Shared {
-		return k.shared == nil
+	switch k.plugin.Isolation {
+	case Shared:
+		return k.shared == nil && (!k.retired || k.waiting > 0)
+	case PerTenant:
+		return false // a job starts it
+	default:
+		return len(k.idle) < k.plugin.Standby && !k.retired
 	}
-	return len(k.idle) < k.plugin.Standby
 }
 
 // delay grows with the failures in a row.
@@ -119,11 +263,11 @@ func (k *keeper) delay() time.Duration {
 	if k.failures == 0 {
 		return 0
 	}
-	return min(firstDelay<<min(k.failures-1, 10), maxDelay)
+	return min(k.plugin.Restart.FirstDelay<<min(k.failures-1, 20), k.plugin.Restart.LastDelay)
 }
 
 // offer keeps a started process, and watches for its end.
-func (k *keeper) offer(p *process) {
+func (k *keeper) offer(ctx context.Context, p *process) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.plugin.Isolation == Shared {
@@ -132,10 +276,7 @@ func (k *keeper) offer(p *process) {
 	} else {
 		k.idle = append(k.idle, p)
 	}
-	go func() { // ends with the process, which stopAll or a run ends
-		<-p.runner.done
-		k.nudge()
-	}()
+	go k.watch(ctx, p) // ends with the process, which stopAll or a run ends
 }
 
 // bury removes waiting processes that died.
@@ -161,28 +302,38 @@ func (k *keeper) bury() {
 		if p.plugin.Isolation == PerScan {
 			k.died(p)
 		}
+		k.count(k.ended(p))
 	}
 	k.mu.Unlock()
 	for _, p := range dead {
-		k.log.Warn("plugin process ended while it waited", "how", p.runner.exit("unasked"))
 		p.stop(false)
 	}
 }
 
-// died counts a death; k.mu is held.
+// ended logs that a process ended while it waited, and gives it as a fault.
+func (k *keeper) ended(p *process) error {
+	how := p.runner.exit("unasked")
+	k.log.Warn("plugin process ended while it waited", "how", how)
+	return newFault(k.plugin.Name, host.CodePluginUnavailable, true, "%s", how)
+}
+
+// died notes a death; k.mu is held.
 func (k *keeper) died(p *process) {
 	if time.Since(p.born) > steadyLife {
 		k.failures = 0
 	}
 	k.failures++
-	k.restarts++
+	k.counts.restarts++
 }
 
 // acquire gives a process for one run. The error is a *host.Fault, or ctx
 // ended.
-func (k *keeper) acquire(ctx context.Context) (*process, error) {
-	if k.plugin.Isolation == Shared {
+func (k *keeper) acquire(ctx context.Context, tenant host.TenantID) (*process, error) {
+	switch k.plugin.Isolation {
+	case Shared:
 		return k.join(ctx)
+	case PerTenant:
+		return k.joinTenant(ctx, tenant)
 	}
 	if p := k.takeIdle(); p != nil {
 		return p, nil
@@ -220,9 +371,11 @@ func (k *keeper) join(ctx context.Context) (*process, error) {
 	patience := time.NewTimer(k.plugin.StartTimeout + describeTimeout + configureTimeout)
 	defer patience.Stop()
 	expired := patience.C
+	k.wait(1)
+	defer k.wait(-1)
 	for {
 		k.mu.Lock()
-		p, err, changed := k.shared, k.lastErr, k.changed
+		p, err, changed := k.shared, cmp.Or(k.breaker.open, k.lastErr), k.changed
 		free := p != nil && p.alive() && p.users < p.info.Concurrency
 		if free {
 			p.users++
@@ -247,20 +400,30 @@ func (k *keeper) join(ctx context.Context) (*process, error) {
 	}
 }
 
+// wait counts those that wait for a shared process.
+func (k *keeper) wait(n int) {
+	k.mu.Lock()
+	k.waiting += n
+	k.mu.Unlock()
+	k.nudge()
+}
+
 // release ends a run. A broken process takes no more runs, and is killed when
 // the last of those it has ends.
 func (k *keeper) release(p *process, broken bool) {
 	k.mu.Lock()
 	k.running--
 	last := true
-	if k.plugin.Isolation == Shared {
+	if k.plugin.Isolation != PerScan {
 		p.users--
+		p.idleSince = time.Now()
 		if dead := !p.alive(); (broken || dead) && !p.retired {
 			p.retired = true
 			if k.shared == p {
 				k.shared = nil
 				k.died(p)
 			}
+			k.drop(p)
 		} else if !p.retired {
 			k.failures = 0
 		}
@@ -281,6 +444,8 @@ func (k *keeper) stopAll() {
 	if k.shared != nil {
 		all = append(all, k.shared)
 	}
+	all = slices.AppendSeq(all, maps.Values(k.tenants))
+	clear(k.tenants)
 	k.idle, k.shared, k.stopped, k.since = nil, nil, true, time.Now()
 	k.announce()
 	k.mu.Unlock()
@@ -289,6 +454,7 @@ func (k *keeper) stopAll() {
 		wg.Go(func() { p.stop(true) })
 	}
 	wg.Wait()
+	k.forget()
 }
 
 // announce wakes those in join; k.mu is held.

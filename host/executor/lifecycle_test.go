@@ -65,7 +65,9 @@ func TestFailingPluginStaysListed(t *testing.T) {
 		c.Plugins = append(c.Plugins, good)
 	})
 	eventually(t, "both fail", func() bool {
-		return !slices.ContainsFunc(b.Status(), func(s executor.PluginStatus) bool { return s.State != executor.StateFailing })
+		return !slices.ContainsFunc(b.Status(), func(s executor.PluginStatus) bool {
+			return s.State != executor.StateBackoff && s.State != executor.StateQuarantined
+		})
 	})
 	s := b.Status()
 	if !strings.Contains(s[0].Reason, "panic: boom") || !strings.Contains(s[1].Reason, "no such file") {
@@ -102,7 +104,7 @@ func TestDescribeWithoutServe(t *testing.T) {
 		t.Errorf("Describe: %+v, %v", info, err)
 	}
 	got := b.Check(t.Context())
-	if s := b.Status(); s[0].State != executor.StateFailing || !strings.Contains(s[0].Reason, "no such file") || s[1].State != executor.StateReady {
+	if s := b.Status(); s[0].State != executor.StateBackoff || !strings.Contains(s[0].Reason, "no such file") || s[1].State != executor.StateReady {
 		t.Errorf("Status after Check: %+v", s)
 	}
 	if len(got) != 2 || got[0].Name != "bad" || got[0].State != executor.StateFailing || got[1].State != executor.StateReady || got[1].Info == nil {
@@ -309,7 +311,7 @@ func beHost(spec string) {
 	}
 	e, err := executor.New(executor.Config{
 		RunDir: s.RunDir, NoPIDNamespace: s.Group,
-		Plugins: []executor.Plugin{{Name: "hostile", Command: s.Plugin, Args: []string{"hang", s.Token}}},
+		Plugins: []executor.Plugin{{Name: "hostile", Command: s.Plugin, Args: []string{"hang", s.Token}, Dev: true}},
 	}, hclog.NewNullLogger())
 	if err != nil {
 		panic(err)
@@ -334,7 +336,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		RunDir: "relative/" + strings.Repeat("x", 80),
 		Plugins: []executor.Plugin{
 			{Name: "Bad", Command: "not/absolute", Isolation: "none", Standby: 65, MaxSilence: -1, Config: json.RawMessage("{")},
-			{Name: "twice", Command: "/x", Env: map[string]string{"PLUGIN_MIN_PORT": "1", "A B": "2"}},
+			{Name: "twice", Command: "/x", Version: "twelve", Files: []string{"x"}, Env: map[string]string{"PLUGIN_MIN_PORT": "1", "A B": "2"}},
 			{Name: "twice", Command: "/x", Isolation: executor.Shared, Standby: 1},
 		},
 	}, hclog.NewNullLogger())
@@ -342,7 +344,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"clean absolute path", "choose a shorter one", "name must match", `"not/absolute" must be an absolute path`, `isolation "none"`,
+		"clean absolute path", "choose a shorter one", "it needs a sha256, or dev", `"twelve" is no version constraint`, "the directory of its files", "name must match", `"not/absolute" must be an absolute path`, `isolation "none"`,
 		"standby 65", "max silence must not be negative", "not JSON", "PLUGIN_MIN_PORT belongs to the handshake", `"A B" is not one`,
 		`"twice" is configured twice`, "standby 1",
 	} {

@@ -65,6 +65,7 @@ type bench struct {
 	*executor.Executor
 	token  string // in the command line of each of its processes
 	runDir string
+	plugin executor.Plugin // the first one
 	logs   *syncBuffer
 }
 
@@ -98,13 +99,14 @@ func prepare(t *testing.T, mode string, change ...func(*executor.Config)) *bench
 	cfg := executor.Config{
 		RunDir: dir,
 		Plugins: []executor.Plugin{{
-			Name: "hostile", Command: hostile(), Args: []string{mode, b.token},
+			Name: "hostile", Command: hostile(), Args: []string{mode, b.token}, Dev: true,
 			CancelGrace: 200 * time.Millisecond, MaxSilence: 30 * time.Second, StartTimeout: 30 * time.Second,
 		}},
 	}
 	for _, f := range change {
 		f(&cfg)
 	}
+	b.plugin = cfg.Plugins[0]
 	log := hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Trace})
 	if b.Executor, err = executor.New(cfg, log); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/catalog"
 	"github.com/securetaghq/securetag/host/executor/internal/clean"
 	"github.com/securetaghq/securetag/host/internal/rmtree"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
@@ -42,6 +43,7 @@ type process struct {
 	runner  *procRunner
 	client  *plugin.Client
 	scanner pluginv1.ScannerClient
+	said    *pluginv1.DescribeResponse
 	info    Info
 	rules   map[string]clean.Rule
 	born    time.Time
@@ -49,15 +51,19 @@ type process struct {
 
 	stopOnce sync.Once
 
-	users   int  // runs on it now; guarded by its keeper
-	retired bool // takes no new runs; guarded by its keeper
+	users   int    // runs on it now; guarded by its keeper
+	retired bool   // takes no new runs; guarded by its keeper
+	health  health // guarded by its keeper
+
+	tenant    host.TenantID // PerTenant: whose it is; set before it is given out
+	idleSince time.Time     // PerTenant; guarded by its keeper
 }
 
 // launch starts a process and makes it ready to scan. The error is a
 // *host.Fault, and then nothing of the process is left. ctx is for starting
 // only, the process outlives it.
-func (e *Executor) launch(ctx context.Context, p Plugin) (*process, error) {
-	proc, err := e.open(ctx, p)
+func (e *Executor) launch(ctx context.Context, p Plugin, program *catalog.Program) (*process, error) {
+	proc, err := e.open(ctx, p, program)
 	if err != nil {
 		return nil, err
 	}
@@ -77,18 +83,24 @@ func (e *Executor) launch(ctx context.Context, p Plugin) (*process, error) {
 	return proc, nil
 }
 
-// open makes what starts nothing, or attaches.
-func (e *Executor) open(ctx context.Context, p Plugin) (*process, error) {
+// open makes what starts nothing, or attaches: then there is no program.
+func (e *Executor) open(ctx context.Context, p Plugin, program *catalog.Program) (*process, error) {
 	if p.Attach != nil {
 		return e.attach(ctx, p)
 	}
 	proc, err := e.newProcess(p)
-	if err != nil {
-		f := newFault(p.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
-		f.Err = err
-		return nil, f
+	if err == nil {
+		err = proc.place(program)
 	}
-	return proc, nil
+	if err == nil {
+		return proc, nil
+	}
+	if proc != nil {
+		proc.stop(false)
+	}
+	f := newFault(p.Name, host.CodePluginUnavailable, true, "could not be started: %v", err)
+	f.Err = err
+	return nil, f
 }
 
 // newProcess makes the directory and everything else that starts nothing.
@@ -101,7 +113,7 @@ func (e *Executor) newProcess(p Plugin) (*process, error) {
 	_, _ = rand.Read(id[:]) // never fails
 	proc := &process{plugin: p, dir: dir, born: time.Now(), log: e.log.With("plugin", p.Name)}
 	proc.runner = &procRunner{
-		launcher: e.launcher, path: p.Command, args: p.Args,
+		launcher: e.launcher, args: p.Args,
 		dir: dir, workDir: filepath.Join(dir, "tmp"), marker: hex.EncodeToString(id[:]),
 		log: proc.log.Named("stderr"), done: make(chan struct{}),
 	}
@@ -120,6 +132,18 @@ func (e *Executor) newProcess(p Plugin) (*process, error) {
 		},
 	})
 	return proc, nil
+}
+
+// place puts what is executed where the process finds it.
+func (p *process) place(program *catalog.Program) (err error) {
+	r := p.runner
+	if r.exe, r.path, err = program.Executable(); err != nil {
+		return err
+	}
+	if r.cwd, err = program.Place(p.dir); r.cwd == "" {
+		r.cwd = r.workDir
+	}
+	return err
 }
 
 // makeDir makes the directory of one process: the socket is made right in it,
@@ -277,6 +301,7 @@ func (p *process) end(graceful bool) {
 	}()
 	wait(closed, stopGrace)
 	p.runner.kill()
+	p.runner.closeExe()
 	if p.runner.hasStarted() && !wait(p.runner.done, reapTime) {
 		p.log.Error("plugin process does not end after SIGKILL, given up", "pid", p.runner.ID())
 	}

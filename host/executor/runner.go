@@ -31,11 +31,13 @@ const drainTime = 200 * time.Millisecond
 // output gives it one line that this host wrote itself.
 type procRunner struct {
 	launcher *launcher
-	path     string // of the executable
+	path     string   // of the executable
+	exe      *os.File // what is executed in its stead, unless it is nil
+	cwd      string   // where it starts
 	args     []string
 	env      []string
 	dir      string // the socket's
-	workDir  string // where it starts: its HOME and TMPDIR
+	workDir  string // its HOME and TMPDIR
 	marker   string
 	log      hclog.Logger
 	taps     Taps // what else hears the output
@@ -78,6 +80,7 @@ func (r *procRunner) Start(context.Context) error {
 		return err
 	}
 	r.cmd, r.contain, err = r.launcher.launch(r.command)
+	r.closeExe()
 	r.outW.Close()
 	r.errW.Close()
 	if err != nil {
@@ -96,9 +99,21 @@ func (r *procRunner) Start(context.Context) error {
 // Wait waits for the process and not for whoever holds its pipes. Stdin nil is
 // /dev/null.
 func (r *procRunner) command() *exec.Cmd {
-	return &exec.Cmd{
-		Path: r.path, Args: append([]string{r.path}, r.args...), Env: r.env, Dir: r.workDir,
+	cmd := &exec.Cmd{
+		Path: r.path, Args: append([]string{r.path}, r.args...), Env: r.env, Dir: r.cwd,
 		Stdout: r.outW, Stderr: r.errW,
+	}
+	if r.exe != nil {
+		// It stays open there, because the interpreter of a script opens it anew.
+		cmd.Path, cmd.ExtraFiles = "/proc/self/fd/3", []*os.File{r.exe}
+	}
+	return cmd
+}
+
+// closeExe may be called twice.
+func (r *procRunner) closeExe() {
+	if r.exe != nil {
+		r.exe.Close()
 	}
 }
 

@@ -11,24 +11,37 @@ import (
 type PluginState string
 
 const (
-	StateUnknown PluginState = "unknown" // not started yet: there was no need, or no time
-	StateReady   PluginState = "ready"   // the last start went well
-	StateFailing PluginState = "failing" // it did not, see Reason; it is tried again
-	StateStopped PluginState = "stopped" // Serve has ended
+	StateUnknown     PluginState = "unknown"     // not started yet: there was no need, or no time
+	StateStarting    PluginState = "starting"    // its first process is being started
+	StateReady       PluginState = "ready"       // the last start went well
+	StateDegraded    PluginState = "degraded"    // the same, but it says that it is not well, see Reason
+	StateBackoff     PluginState = "backoff"     // it did not, see Reason; it is tried again
+	StateQuarantined PluginState = "quarantined" // it is not started, see Reason, and its jobs fail at once
+	StateStopped     PluginState = "stopped"     // Serve has ended
+
+	// StateFailing is what Check says: it was started once and failed, see Reason.
+	StateFailing PluginState = "failing"
 )
 
 // PluginStatus is what there is to know of one plugin.
 type PluginStatus struct {
 	Name        string
 	State       PluginState
-	Reason      string // why it is failing, one line
-	Info        *Info  // of the last good start; nil: never
+	Reason      string // why it is not ready, one line
+	Info        *Info  // of the last good start, or what was remembered; nil: unknown
+	SHA256      string // that is pinned; "" in development
 	Isolation   Isolation
-	Containment string // how its processes are kept together
-	Standby     int    // processes waiting, or the shared one
-	Running     int    // runs now
-	Restarts    int    // processes replaced because they died unasked or broke
+	Containment string    // how its processes are kept together
+	Standby     int       // processes waiting, or the shared one
+	Running     int       // runs now
+	Starts      int       // that went well
+	Failed      int       // starts that did not
+	Restarts    int       // processes replaced because they died unasked or broke
+	Retry       time.Time // quarantined: when it is tried once more; zero: when it changes
 	Since       time.Time
+	// DataUpdatedAt is how old its rules or databases are, as it says; zero: it
+	// does not.
+	DataUpdatedAt time.Time
 }
 
 // Status tells how every configured plugin does, sorted by name. It asks no
@@ -36,7 +49,7 @@ type PluginStatus struct {
 func (e *Executor) Status() []PluginStatus {
 	out := make([]PluginStatus, 0, len(e.names))
 	for _, name := range e.names {
-		s := e.keepers[name].status()
+		s := e.keeper(name).status()
 		s.Containment = string(e.launcher.containment())
 		out = append(out, s)
 	}
@@ -47,21 +60,44 @@ func (k *keeper) status() PluginStatus {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := PluginStatus{
-		Name: k.plugin.Name, State: StateReady, Isolation: k.plugin.Isolation, Info: k.info,
-		Standby: len(k.idle), Running: k.running, Restarts: k.restarts, Since: k.since,
+		Name: k.plugin.Name, Isolation: k.plugin.Isolation, Info: k.info, SHA256: k.plugin.SHA256,
+		Standby: len(k.idle), Running: k.running, Since: k.since,
+		Starts: k.counts.starts, Failed: k.counts.failed, Restarts: k.counts.restarts,
 	}
 	if k.shared != nil {
 		s.Standby = 1
 	}
-	switch {
-	case k.stopped:
-		s.State = StateStopped
-	case k.lastErr != nil:
-		s.State, s.Reason = StateFailing, reason(k.lastErr)
-	case k.info == nil:
-		s.State = StateUnknown
+	for _, p := range k.tenants {
+		if p.users == 0 {
+			s.Standby++
+		}
+	}
+	s.State, s.Reason = k.state()
+	s.DataUpdatedAt = k.worst().data
+	if s.State == StateQuarantined {
+		s.Retry = k.breaker.until
 	}
 	return s
+}
+
+// state says how the plugin does, and why; k.mu is held.
+func (k *keeper) state() (PluginState, string) {
+	switch {
+	case k.stopped:
+		return StateStopped, ""
+	case k.breaker.open != nil:
+		return StateQuarantined, reason(k.breaker.open)
+	case k.lastErr != nil:
+		return StateBackoff, reason(k.lastErr)
+	case k.worst().degraded:
+		return StateDegraded, k.worst().text
+	case k.ready:
+		return StateReady, ""
+	case k.starting > 0:
+		return StateStarting, ""
+	default:
+		return StateUnknown, ""
+	}
 }
 
 // reason is the line for people in an error.

@@ -66,17 +66,22 @@ func (t Taps) stderr(r io.Reader) io.Reader {
 // error is a *host.Fault, and then nothing of the process is left. ctx is for
 // starting only; whoever tries a plugin stops the process.
 func (e *Executor) Try(ctx context.Context, name string, taps Taps) (*Trial, error) {
-	k, ok := e.keepers[name]
-	if !ok {
+	k := e.keeper(name)
+	if k == nil {
 		f := newFault(name, host.CodePluginUnavailable, false, "is not configured on this host")
 		f.Err = host.ErrNoPlugin
 		return nil, f
 	}
-	p, err := e.newProcess(k.plugin)
+	program, err := e.tools().open(k.plugin.source())
 	if err != nil {
 		f := newFault(name, host.CodePluginUnavailable, true, "could not be started: %v", err)
 		f.Err = err
 		return nil, f
+	}
+	defer func() { _ = program.Close() }() // what runs by then is not touched by it
+	p, err := e.open(ctx, k.plugin, program)
+	if err != nil {
+		return nil, err
 	}
 	p.runner.taps = taps
 	if err := p.connect(ctx); err != nil {

@@ -18,6 +18,8 @@ type Config struct {
 	Version string
 	Plugins []string // configured: others count as "other"
 	Slots   int      // jobs that this host runs at once
+	// PluginStatus says how the plugins do; nil: this host starts none.
+	PluginStatus func() []host.PluginStatus
 	// Checks says by name which servers the host needs, and asks one. They are
 	// asked when somebody scrapes, each at most every CheckAge.
 	Checks map[string]func(ctx context.Context) error
@@ -79,6 +81,9 @@ func New(cfg Config) (*Meter, error) {
 	m.answers = f.histograms("securetag_http_request_seconds", "Time from a request's first byte to the end of its answer.", requestBuckets, "route")
 	m.plugins = f.plugins(cfg.Plugins)
 	m.sweeps = f.sweeps()
+	if cfg.PluginStatus != nil {
+		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
+	}
 	for name, check := range cfg.Checks {
 		m.registry.MustRegister(newUp(name, check, cfg.CheckTime, cfg.CheckAge))
 	}

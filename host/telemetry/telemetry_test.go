@@ -106,6 +106,29 @@ func TestJobs(t *testing.T) {
 	})
 }
 
+func TestPluginStatus(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t, telemetry.Config{PluginStatus: func() []host.PluginStatus {
+		return []host.PluginStatus{
+			{Name: "secrets", State: "ready", Standby: 2, Starts: 9, Failed: 1, Restarts: 3, DataUpdated: time.Unix(1_700_000_000, 0)},
+			{Name: "broken", State: "quarantined", Failed: 3},
+		}
+	}})
+	want(t, m, map[string]string{
+		`securetag_plugin_state{plugin="secrets",state="ready"}`:            "1",
+		`securetag_plugin_state{plugin="secrets",state="quarantined"}`:      "0",
+		`securetag_plugin_state{plugin="broken",state="quarantined"}`:       "1",
+		`securetag_plugin_processes_waiting{plugin="secrets"}`:              "2",
+		`securetag_plugin_starts_total{plugin="secrets"}`:                   "9",
+		`securetag_plugin_start_failures_total{plugin="broken"}`:            "3",
+		`securetag_plugin_restarts_total{plugin="secrets"}`:                 "3",
+		`securetag_plugin_data_updated_timestamp_seconds{plugin="secrets"}`: "1.7e+09",
+	})
+	if _, there := scrape(t, m)[`securetag_plugin_data_updated_timestamp_seconds{plugin="broken"}`]; there {
+		t.Error("a plugin that does not say how old its data is has an age")
+	}
+}
+
 func TestRequestsAndSweeps(t *testing.T) {
 	t.Parallel()
 	m := newMeter(t, telemetry.Config{Version: "1.2.3"})

@@ -144,6 +144,7 @@ func (c *cluster) hcl() string {
 		return fmt.Sprintf(`
 plugin %q {
   command       = %q
+  dev           = true
   args          = [%q]
   env           = { CHAOS = %q }
   max_silence   = "3s"

@@ -165,9 +165,13 @@ limits {
   unpacked_size = "2GiB"
   file_size     = "2GiB"
 }
-plugin "secrets" { command = %q }
+plugin "secrets" {
+  command = %q
+  dev     = true
+}
 plugin "gate" {
   command      = %q
+  dev          = true
   standby      = 0
   max_silence  = "3s"
   cancel_grace = "1s"
@@ -176,10 +180,12 @@ plugin "gate" {
 }
 plugin "noop" {
   command = %q
+  dev     = true
   isolation = "shared"
 }
 plugin "hostile" {
   command      = %q
+  dev          = true
   args         = ["json-on-stderr", %q]
   standby      = 0
   max_silence  = "2s"
@@ -187,6 +193,7 @@ plugin "hostile" {
 }
 plugin "mute" {
   command = %q
+  dev     = true
   args    = ["megabyte-on-stdout", %q]
   standby = 0
 }

@@ -38,6 +38,7 @@ scan "Web_App" {
 }
 
 plugin "zap" {
+  dev = true
 }
 
 plugin "zap" {

@@ -28,4 +28,5 @@ scan "codeaudit" {
 
 plugin "deps" {
   command = ""
+  dev     = true
 }

@@ -29,11 +29,22 @@ plugin "secrets" {
 }
 
 plugin "deps" {
-  args = ["--offline"]
+  command  = "/usr/bin/python3"
+  args     = ["main.py", "--offline"]
+  files    = ["main.py", "lib/**"]
+  dir      = "deps-scanner"
+  sha256   = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+  version  = "~> 1.2, != 1.2.5"
+  env_pass = ["SLOTS", "NOT_THERE"]
+  restart {
+    backoff = "1s..5m"
+    window  = "1h"
+  }
 }
 
 plugin "zap" {
   command   = "/opt/zap/bin/scan-zap"
+  dev       = true
   isolation = "shared"
   env = {
     HTTPS_PROXY = "http://u:hunter2@proxy:3128"

@@ -174,7 +174,7 @@ func newKit(p Plugin, o Options) (*kit, error) {
 	k.host, err = executor.New(executor.Config{
 		RunDir: filepath.Join(base, "run"), HostVersion: o.HostVersion,
 		Plugins: []executor.Plugin{{
-			Name: subject, Command: p.Command, Args: p.Args, Env: p.Env,
+			Name: subject, Dev: true, Command: p.Command, Args: p.Args, Env: p.Env,
 			StartTimeout: o.StartTimeout, CancelGrace: o.Grace, MaxSilence: o.MaxSilence,
 		}},
 	}, hclog.NewNullLogger())

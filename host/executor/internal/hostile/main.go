@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
@@ -132,6 +134,9 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 	d := &pluginv1.DescribeResponse{
 		Name: "hostile", Version: "1.2.3", ApiVersions: []uint32{1}, Consumes: []pluginv1.Input{pluginv1.Input_INPUT_TREE},
 		MaxConcurrentScans: 4,
+		ConfigSchema: &pluginv1.Block{Attributes: []*pluginv1.Attribute{
+			{Name: "limit", Type: pluginv1.Attribute_TYPE_INT, DefaultJson: "1", Description: "How many.", Max: proto.Float64(3)},
+		}},
 		Rules: []*pluginv1.Rule{{
 			Id: declared, Title: "A hostile finding", Severity: pluginv1.Severity_SEVERITY_HIGH, HelpUri: "https://example.com/rule", Cwe: []uint32{79}, Tags: []string{"test"},
 		}, {Id: second, Title: "Another", Severity: pluginv1.Severity_SEVERITY_LOW}},
@@ -162,6 +167,28 @@ func (s *scanner) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (
 		time.AfterFunc(50*time.Millisecond, func() { os.Exit(6) })
 	}
 	return resp, nil
+}
+
+func (s *scanner) Health(_ *pluginv1.HealthRequest, out grpc.ServerStreamingServer[pluginv1.HealthUpdate]) error {
+	u := &pluginv1.HealthUpdate{
+		State: pluginv1.HealthUpdate_STATE_DEGRADED, Description: "the rules are\x1b[31m old",
+		DataUpdatedAt: &timestamppb.Timestamp{Seconds: 1_700_000_000},
+	}
+	switch s.mode {
+	case "degraded":
+		if err := out.Send(u); err != nil {
+			return err
+		}
+		<-out.Context().Done()
+		return out.Context().Err()
+	case "flood-health":
+		for {
+			if err := out.Send(u); err != nil {
+				return err
+			}
+		}
+	}
+	return s.UnimplementedScannerServer.Health(nil, out)
 }
 
 func (s *scanner) Cancel(context.Context, *pluginv1.CancelRequest) (*pluginv1.CancelResponse, error) {
@@ -286,6 +313,11 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 		tmp := os.Getenv("TMPDIR")
 		_ = os.MkdirAll(filepath.Join(tmp, "a", "b"), 0o700)
 		_ = os.Chmod(filepath.Join(tmp, "a"), 0)
+	case "files":
+		names, _ := filepath.Glob("*/*")
+		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(names, " ")}
+		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
 	case "environment":
 		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(os.Environ(), "\n")}
 		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+)
+
+func (p *program) pluginReloadCommand() *cobra.Command {
+	var server, key string
+	cmd := &cobra.Command{
+		Use: "reload", Short: "Make a running host take the plugins' configuration and files anew",
+		Long: `reload makes a running host read its configuration file again and take what that
+says of plugins; the rest of the file it leaves alone. A plugin whose block or
+files changed, or that does not start, begins anew: new jobs get new processes,
+running ones keep theirs. Plugins that are new or gone need a restart.
+
+It goes to one host, with an operator's key. Call it for each.`,
+		Args: args(cobra.NoArgs),
+		RunE: nil,
+	}
+	cmd.Flags().StringVar(&server, "server", "", "URL of the host (default $"+envServer+")")
+	cmd.Flags().StringVar(&key, "key", "", "operator's key (default $"+envKey+")")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.reloadPlugins(cmd.Context(), first(server, p.getenv(envServer)), first(key, p.getenv(envKey)), *asJSON)
+	}
+	return cmd
+}
+
+func (p *program) reloadPlugins(ctx context.Context, server, key string, asJSON bool) error {
+	if server == "" || key == "" {
+		return usageError{errors.New("give --server and --key, an operator's: securetag operator create makes one")}
+	}
+	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	if err != nil {
+		return usageError{err}
+	}
+	r, err := c.ReloadPlugins(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return report.Document(p.stdout, r)
+	}
+	switch {
+	case len(r.Reloaded) > 0:
+		fmt.Fprintf(p.stdout, "Reloaded %s.\n", report.Plain(strings.Join(r.Reloaded, ", ")))
+	default:
+		fmt.Fprintln(p.stdout, "Nothing has changed.")
+	}
+	if len(r.Restart) > 0 {
+		fmt.Fprintf(p.stdout, "New or gone, so the host must be restarted for it: %s.\n", report.Plain(strings.Join(r.Restart, ", ")))
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package telemetry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// pluginStates are the label values of securetag_plugin_state.
+func pluginStates() []string {
+	return []string{"unknown", "starting", "ready", "degraded", "backoff", "quarantined", "stopped"}
+}
+
+// plugins shows how the plugins of this host do, when it is scraped.
+type plugins struct {
+	status func() []host.PluginStatus
+
+	state, processes, starts, failed, restarts, data *prometheus.Desc
+}
+
+func newPlugins(status func() []host.PluginStatus) *plugins {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"plugin"}, labels...), nil)
+	}
+	return &plugins{
+		status:    status,
+		state:     desc("securetag_plugin_state", "1 for the state in which the plugin is, 0 for the others.", "state"),
+		processes: desc("securetag_plugin_processes_waiting", "Processes that wait for a job, or the shared one."),
+		starts:    desc("securetag_plugin_starts_total", "Processes that were started."),
+		failed:    desc("securetag_plugin_start_failures_total", "Starts of a process that failed."),
+		restarts:  desc("securetag_plugin_restarts_total", "Processes that were replaced because they died or broke."),
+		data:      desc("securetag_plugin_data_updated_timestamp_seconds", "When the plugin's rules or databases were made, as it says."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (p *plugins) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{p.state, p.processes, p.starts, p.failed, p.restarts, p.data} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (p *plugins) Collect(out chan<- prometheus.Metric) {
+	for _, s := range p.status() {
+		for _, state := range pluginStates() {
+			value := 0.0
+			if s.State == state {
+				value = 1
+			}
+			out <- prometheus.MustNewConstMetric(p.state, prometheus.GaugeValue, value, s.Name, state)
+		}
+		out <- prometheus.MustNewConstMetric(p.processes, prometheus.GaugeValue, float64(s.Standby), s.Name)
+		out <- prometheus.MustNewConstMetric(p.starts, prometheus.CounterValue, float64(s.Starts), s.Name)
+		out <- prometheus.MustNewConstMetric(p.failed, prometheus.CounterValue, float64(s.Failed), s.Name)
+		out <- prometheus.MustNewConstMetric(p.restarts, prometheus.CounterValue, float64(s.Restarts), s.Name)
+		if !s.DataUpdated.IsZero() {
+			out <- prometheus.MustNewConstMetric(p.data, prometheus.GaugeValue, float64(s.DataUpdated.Unix()), s.Name)
+		}
+	}
+}
