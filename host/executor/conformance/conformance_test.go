@@ -139,13 +139,16 @@ func around(o conformance.Options, mode string) conformance.Options {
 		o.Only = []string{id, "tree.sample", "tree.empty", "url"}
 		return o
 	case "cancel", "resources", "stop":
-		o.Only = []string{"events", "cancel", "resources", "stop"}
+		o.Only = []string{"cancel", "resources", "stop"}
 		return conformance.WithTrees(o, "sample")
 	case "files", "output":
 		o.Only = []string{"files", "output"}
 		return conformance.WithTrees(o, "sample", "links")
+	case "scan":
+		o.Only = []string{"scan", "findings"}
+		return conformance.WithTrees(o, "sample")
 	default:
-		o.Only = []string{"scan", "events", "findings", "artifacts"}
+		o.Only = []string{"events", "findings", "artifacts"}
 		return conformance.WithTrees(o, "sample")
 	}
 }

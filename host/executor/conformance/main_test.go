@@ -60,7 +60,7 @@ func TestMain(m *testing.M) {
 // small makes the trees small: what they prove does not hang on their size.
 func small() conformance.Options {
 	return conformance.Options{
-		HugeFile: 1 << 20, LongLine: 256 << 10, Files: 120, LeakScans: 10, Pause: 50 * time.Millisecond,
+		HugeFile: 1 << 20, LongLine: 256 << 10, Files: 60, LeakScans: 10, Pause: 50 * time.Millisecond,
 		ScanTimeout: time.Minute, StartTimeout: 30 * time.Second, DescribeTimeout: 30 * time.Second, StopTimeout: 10 * time.Second, Grace: 20 * time.Second,
 	}
 }

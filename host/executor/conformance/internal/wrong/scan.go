@@ -243,9 +243,9 @@ func (r *run) misbehave() {
 
 // file scans one file. It takes its time, so that scans can be cancelled.
 func (r *run) file(root, rel string) error {
-	pace := 2 * time.Millisecond
+	pace := 4 * time.Millisecond
 	if strings.HasPrefix(r.s.mode, "cancel.running") {
-		pace *= 3
+		pace *= 2
 	}
 	wait := time.NewTimer(pace)
 	defer wait.Stop()
