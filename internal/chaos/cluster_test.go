@@ -150,6 +150,10 @@ plugin %q {
   max_silence   = "3s"
   cancel_grace  = "500ms"
   start_timeout = "30s"
+  restart { # the storm also kills processes that only wait
+    max_failures = 1000
+    window       = "1s"
+  }
 }`, name, bin.flaky, name, c.dir)
 	}
 	addr := c.redis.Addr()
