@@ -135,7 +135,7 @@ func (k *keep) write(fill func(io.Writer) error) (rel, sum string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // its file has a Close of its own
 	f, rel, err := k.create(root)
 	if err != nil {
 		return "", "", err
@@ -149,7 +149,7 @@ func (k *keep) write(fill func(io.Writer) error) (rel, sum string, err error) {
 		err = cerr
 	}
 	if err != nil {
-		k.spend(-w.n)
+		_ = k.spend(-w.n) // giving back never fails
 		return "", "", errors.Join(err, root.Remove(rel))
 	}
 	return rel, hex.EncodeToString(w.hash.Sum(nil)), nil
@@ -192,7 +192,7 @@ func (k *keep) read(path string) (rel, sum string, err error) {
 	defer f.Close()
 	w := &counted{k: k, hash: sha256.New(), w: io.Discard}
 	if _, err := io.Copy(w, f); err != nil {
-		k.spend(-w.n)
+		_ = k.spend(-w.n) // giving back never fails
 		return "", "", err
 	}
 	return rel, hex.EncodeToString(w.hash.Sum(nil)), nil

@@ -38,7 +38,7 @@ func TestArtifacts(t *testing.T) {
 		if err := os.Symlink("report.json", filepath.Join(t.WorkDir(), "inner")); err != nil {
 			return err
 		}
-		for _, err := range []error{
+		errs = append(errs, []error{
 			out.Artifact("sbom.json", "application/json", text("1234")),
 			out.ArtifactFile("raw.json", "", filepath.Join(t.WorkDir(), "report.json")),
 			out.Artifact("sbom.json", "", text("again")),
@@ -54,9 +54,7 @@ func TestArtifacts(t *testing.T) {
 			out.ArtifactFile("e", "", "."),
 			out.Artifact("last", "", text("x")),
 			out.Artifact("one too many", "", text("")),
-		} {
-			errs = append(errs, err)
-		}
+		}...)
 		return nil
 	})))
 	configure(t, c, "")

@@ -42,13 +42,19 @@
 // schema from the tags of Config, their check with every mistake at once, and
 // the stream of events. Findings go out in batches, progress at most four times
 // a second, and a sign of life every two seconds while Scan runs, whatever Scan
-// does. A panic in Scan fails that one scan; its stack goes to the log. When
-// the host is gone, so is the process.
+// does. A panic in Scan fails that one scan; its stack goes to the log, as does
+// what is printed. When the host is gone, so is the process.
+//
+// A program that scans is run with [Target.Run]; one that writes SARIF becomes a
+// plugin with [ExecSARIF]. Files that a scan produces are kept with
+// [Out.Artifact]. Package sdktest runs a scanner in a test. Run by hand, a plugin
+// has the verbs --describe, scan, selftest and --debug.
 //
 // # How a scan ends
 //
 // nil from Scan means that the whole target was scanned, unless [Out.Partial]
-// was called. An error means no result; [Retryable] says that trying again may
+// was called, and [NotApplicable] that there was nothing to look at in it. Any
+// other error means no result; [Retryable] says that trying again may
 // help and [Refuse] that it never will, because the request itself is wrong.
 // When the scan is cancelled its ctx ends: return soon, with any error or nil;
 // the scan is canceled and what it found is not shown.

@@ -61,7 +61,7 @@ func selftest[C any](ctx context.Context, s Scanner[C], args []string, stdout, s
 	defer func() { _ = os.RemoveAll(dir) }() // what is left there is the system's to sweep
 	t := &selfTest{srv: srv, fresh: fresh, config: *config, out: stdout, dir: dir}
 	t.check("describes itself, the same every time", t.describes)
-	t.check("takes the settings and gives its defaults back", t.settings)
+	t.check("takes the settings and gives its defaults back", func() error { return t.settings(ctx) })
 	t.check("refuses settings that it does not have, or of another type, by name", func() error { return t.mistakes(ctx) })
 	if !t.failed && srv.takes(Tree) {
 		t.check("scans an empty tree", func() error { return t.scan(ctx, "empty", nil, nil) })
@@ -100,7 +100,7 @@ func (t *selfTest) describes() error {
 		return fmt.Errorf("the description has %s, and a host takes %s: shorten the texts of the rules", Bytes(n), Bytes(wire.MaxHostRecv))
 	}
 	if t.srv.describe.Description == "" {
-		return errors.New("Description is empty: it is what operators see in the list of plugins")
+		return errors.New("the Description is empty: it is what operators see in the list of plugins")
 	}
 	for _, r := range t.srv.describe.Rules {
 		if r.Title == "" {
@@ -111,7 +111,7 @@ func (t *selfTest) describes() error {
 }
 
 // settings configures with what was given, and with every default spelled out.
-func (t *selfTest) settings() error {
+func (t *selfTest) settings(ctx context.Context) error {
 	given, err := object([]byte(t.config))
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
@@ -132,15 +132,15 @@ func (t *selfTest) settings() error {
 		return err
 	}
 	for _, config := range []string{string(spelled), t.config} {
-		if err := t.configure(t.srv, config); err != nil {
+		if err := t.configure(ctx, t.srv, config); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *selfTest) configure(srv *Server, config string) error {
-	resp, err := srv.Configure(context.Background(), &pluginv1.ConfigureRequest{ConfigJson: []byte(config)}) //nolint:contextcheck // takes no time
+func (t *selfTest) configure(ctx context.Context, srv *Server, config string) error {
+	resp, err := srv.Configure(ctx, &pluginv1.ConfigureRequest{ConfigJson: []byte(config)})
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (t *selfTest) cancels(ctx context.Context) error {
 		})
 	})
 	if err == nil && strings.Contains(c.Reason, errOverdue.Error()) {
-		return fmt.Errorf("Scan did not return within %s after its ctx ended", defaultGrace)
+		return fmt.Errorf("its Scan did not return within %s after its ctx ended", defaultGrace)
 	}
 	return err
 }

@@ -87,7 +87,7 @@ func openIn(dir, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read
 	return openRegular(root, path)
 }
 

@@ -57,6 +57,7 @@ func TestRunEndings(t *testing.T) {
 		"exit-after-completed": {State: host.StateSucceeded},
 		"hang-after-completed": {State: host.StateSucceeded},
 		"json-on-stderr":       {State: host.StateSucceeded},
+		"flood-stdout":         {State: host.StateSucceeded},
 		"flood-stderr":         {State: host.StateSucceeded},
 		"slow-start":           {State: host.StateSucceeded},
 		"shut-own-directory":   {State: host.StateSucceeded},

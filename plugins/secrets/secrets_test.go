@@ -24,6 +24,7 @@ import (
 
 	"github.com/securetaghq/securetag/sdk"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
+	"github.com/securetaghq/securetag/sdk/sdktest"
 )
 
 func TestMain(m *testing.M) {
@@ -34,8 +35,7 @@ func TestMain(m *testing.M) {
 // recorder stands in for the host's stream and keeps what would be on the wire.
 type recorder struct {
 	grpc.ServerStream
-	ctx  context.Context
-	hook func(*pluginv1.ScanEvent)
+	ctx context.Context
 
 	mu       sync.Mutex
 	wire     bytes.Buffer
@@ -59,9 +59,6 @@ func (r *recorder) Send(ev *pluginv1.ScanEvent) error {
 	}
 	r.done = ev.GetCompleted()
 	r.mu.Unlock()
-	if r.hook != nil {
-		r.hook(ev)
-	}
 	return nil
 }
 
@@ -331,42 +328,18 @@ func TestRootDoesNotMatter(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	text := []byte(strings.Repeat("password = api_key + token; // secret aws github slack\n", 500))
+	files := make(map[string]string)
 	for i := range 400 {
-		if err := os.WriteFile(filepath.Join(root, fmt.Sprintf("%04d.js", i)), text, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files[fmt.Sprintf("%04d.js", i)] = strings.Repeat("password = api_key + token; // secret aws github slack\n", 500)
 	}
 	e, err := newEngine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := sdk.NewServer(e.scanner(), hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := srv.Configure(t.Context(), &pluginv1.ConfigureRequest{}); err != nil {
-		t.Fatal(err)
-	}
-	r := &recorder{ctx: t.Context()}
-	r.hook = func(ev *pluginv1.ScanEvent) {
-		if ev.GetProgress() != nil {
-			if _, err := srv.Cancel(t.Context(), &pluginv1.CancelRequest{RunId: "a", Reason: "enough"}); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	req := &pluginv1.ScanRequest{RunId: "a", Target: &pluginv1.Target{Kind: &pluginv1.Target_Root{Root: root}}}
-	if err := srv.Scan(req, r); err != nil {
-		t.Fatal(err)
-	}
+	r := sdktest.Run(t, e.scanner(), sdktest.Request{Files: files, CancelAt: func(ev *pluginv1.ScanEvent) bool { return ev.GetProgress() != nil }})
 	// Not overdue: it ended by itself, within the grace.
-	if r.done.GetStatus() != pluginv1.Completed_STATUS_CANCELLED || r.done.GetReason() != "cancelled: enough" {
-		t.Errorf("completed %v", r.done)
-	}
-	if r.done.GetFilesScanned() == 400 {
-		t.Error("it scanned everything before it stopped")
+	if r.Status != sdktest.Canceled || r.Reason != "cancelled: the test" || r.Files == 400 {
+		t.Errorf("%s: %s, %d files", r.Status, r.Reason, r.Files)
 	}
 }
 
@@ -376,23 +349,12 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := sdk.NewServer(e.scanner(), hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := srv.Configure(t.Context(), &pluginv1.ConfigureRequest{ConfigJson: []byte(`{"max_file_size": "1KiB", "workers": 1}`)}); err != nil {
-		t.Fatal(err)
-	}
 	root, _ := sample(t)
-	r := &recorder{ctx: t.Context()}
-	req := &pluginv1.ScanRequest{RunId: "a", Target: &pluginv1.Target{Kind: &pluginv1.Target_Root{Root: root}}}
-	if err := srv.Scan(req, r); err != nil {
-		t.Fatal(err)
-	}
+	r := sdktest.Run(t, e.scanner(), sdktest.Request{Root: root, Config: `{"max_file_size": "1KiB", "workers": 1}`})
 	var skipped []string
-	for _, n := range r.notes {
-		if n.TargetPath != "" {
-			skipped = append(skipped, n.TargetPath)
+	for _, n := range r.Notes {
+		if path, _, ok := strings.Cut(n, ": larger than max_file_size"); ok {
+			skipped = append(skipped, path)
 		}
 	}
 	slices.Sort(skipped)

@@ -228,6 +228,8 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 		done.Status, done.Reason = pluginv1.Completed_STATUS_CANCELLED, "as asked"
 	case "partial":
 		done.Status, done.Reason = pluginv1.Completed_STATUS_PARTIAL, "3 files\nwere unreadable"
+	case "flood-stdout": // in one line, past the handshake
+		_, _ = s.streams[0].WriteString(strings.Repeat("x", 1<<20))
 	case "not-applicable":
 		_ = out.Send(event(&pluginv1.Progress{Phase: "looking"}))
 		return out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_NOT_APPLICABLE, Reason: "no Go\nfiles"}))
