@@ -13,7 +13,7 @@ MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)
 # Where the packages of this module are; the other modules are tested apart.
 PACKAGES := ./...
 
-.PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check bench bench-quick chaos clean help
+.PHONY: all build demo test test-go test-modules test-kits check fmt vet lint generate generate-check bench bench-quick chaos clean help
 
 all: build
 
@@ -33,13 +33,18 @@ demo: build ## scan a project with planted secrets: the main job, nothing to ins
 
 test: ## run every test; installs or starts what they need
 	@sh scripts/test-deps.sh
-	@$(MAKE) --no-print-directory build test-go test-modules
+	@$(MAKE) --no-print-directory build test-go test-modules test-kits
 
 test-go:
 	$(GO) run ./internal/testserver/cmd/testserver -- $(GO) test -race -timeout 9m $(PACKAGES)
 
 test-modules:
 	@set -e; for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) test -race ./...); done
+
+# The kits by themselves; internal/kits runs them in the real host.
+test-kits: ## the plugin kits for Python and Node.js, and the types of the latter
+	@deps=$$(sh scripts/kit-deps.sh python sdk/python/requirements.txt) && cd sdk/python && PYTHONPATH=src:$$deps python3 -B -m unittest discover -s tests
+	@sh scripts/kit-deps.sh node sdk/node >/dev/null && cd sdk/node && node --test test/ && node node_modules/typescript/bin/tsc -p .
 
 check: fmt vet lint generate-check test ## everything that a change must pass
 
@@ -57,10 +62,11 @@ lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 
 generate: ## regenerate what is generated and committed
 	$(TOOL) buf generate
+	sh sdk/python/generate.sh
 	$(GO) generate $(PACKAGES)
 
 generate-check: generate
-	@test -z "$$(git status --porcelain -- sdk/proto docs)" || { git status --short -- sdk/proto docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
+	@test -z "$$(git status --porcelain -- sdk docs)" || { git status --short -- sdk docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
 # Three rounds or more of all systems and phases write docs/benchmarks.md, fewer
 # are only printed. bench/peers/main.go says what there is to choose from.

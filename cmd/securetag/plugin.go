@@ -30,6 +30,7 @@ func (p *program) pluginCommand() *cobra.Command {
 			return p.listPlugins(cmd.Context(), loaded.Config)
 		},
 	})
+	cmd.AddCommand(p.pluginNewCommand())
 	return cmd
 }
 
