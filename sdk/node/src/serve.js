@@ -61,11 +61,12 @@ function watchParent(end) {
   timer.unref()
 }
 
-/** The contract, from the package or from the repository. */
+/** The contract, from the repository or, packed, from the package. */
 function contract() {
   const here = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url))
-  const root = [here('../proto'), here('../../proto')].find(existsSync) ?? here('../proto')
-  const all = loadSync('securetag/plugin/v1/scanner.proto', {
+  const file = 'securetag/plugin/v1/scanner.proto'
+  const root = existsSync(join(here('../../proto'), file)) ? here('../../proto') : here('../proto')
+  const all = loadSync(file, {
     includeDirs: [root], longs: Number, enums: String, defaults: true, oneofs: true, bytes: Buffer,
   })
   return /** @type {grpc.ServiceDefinition} */ (all['securetag.plugin.v1.Scanner'])
