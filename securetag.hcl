@@ -93,6 +93,8 @@ limits {
   file_size     = "256MiB" # one file in it
   entries       = 100000   # files and directories in it
   findings      = 25000    # of one job
+  rule_findings = 5000     # of one rule in one job
+  artifacts     = "64MiB"  # files that one job produces, together
 
   # Jobs of one tenant that run at once, over all hosts, unless the tenant has a
   # cap of its own: securetag tenant update NAME --concurrency N. 0: any number.

@@ -29,6 +29,11 @@ type Store interface {
 	Ping(ctx context.Context) error
 }
 
+// Blobs is where artifacts are.
+type Blobs interface {
+	Open(ctx context.Context, key host.BlobKey) (host.Blob, error)
+}
+
 // Queue is what the API needs of the doorbells: to say how they are.
 type Queue interface {
 	Ping(ctx context.Context) error
@@ -39,6 +44,7 @@ type Deps struct {
 	Store   Store
 	Queue   Queue
 	Control control.Queue
+	Blobs   Blobs
 	Intake  *intake.Intake
 	Log     hclog.Logger
 	Meter   host.Meter // is told of every answer; nil: nobody is
@@ -113,8 +119,8 @@ type API struct {
 
 // New builds the routes and the OpenAPI document. It starts nothing.
 func New(deps Deps, cfg Config) (*API, error) {
-	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Intake == nil || deps.Log == nil {
-		return nil, errors.New("api: store, queue, control, intake and log are required")
+	if deps.Store == nil || deps.Queue == nil || deps.Control.Store == nil || deps.Blobs == nil || deps.Intake == nil || deps.Log == nil {
+		return nil, errors.New("api: store, queue, control, blobs, intake and log are required")
 	}
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -126,6 +132,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
+	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err

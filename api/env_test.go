@@ -142,7 +142,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 		t.Fatal(err)
 	}
 	deps := api.Deps{
-		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs},
+		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
 	if e.api, err = api.New(deps, cfg); err != nil {
@@ -217,7 +217,7 @@ func (e *env) claim(t testing.TB, job host.JobID) host.Claim {
 }
 
 // finish ends a scan as a dispatcher would.
-func (e *env) finish(t testing.TB, id string, findings []host.Finding) {
+func (e *env) finish(t testing.TB, id string, findings []host.Finding, artifacts ...host.Artifact) {
 	t.Helper()
 	scan, err := e.store.Scan(t.Context(), e.tenants["alice"], host.ScanID(id))
 	if err != nil {
@@ -227,7 +227,7 @@ func (e *env) finish(t testing.TB, id string, findings []host.Finding) {
 		t.Fatalf("scan %s has %d jobs", id, len(scan.Jobs))
 	}
 	lost, err := e.store.Finish(t.Context(), []host.Outcome{{
-		Lease: e.claim(t, scan.Jobs[0].ID).Lease, State: host.StateSucceeded, Findings: findings,
+		Lease: e.claim(t, scan.Jobs[0].ID).Lease, State: host.StateSucceeded, Findings: findings, Artifacts: artifacts,
 		Progress: host.Progress{Phase: "matching", Done: 3, Total: 3, Unit: "files"},
 	}})
 	if err != nil || len(lost) > 0 {
@@ -407,6 +407,9 @@ func (d *openAPI) validate(method, path string, status int, contentType string, 
 	schema, err := d.compiler.Compile("https://x/openapi.json" + pointer)
 	if err != nil {
 		return err
+	}
+	if contentType == "application/octet-stream" {
+		return schema.Validate(string(body))
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {

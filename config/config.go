@@ -76,6 +76,8 @@ type Limits struct {
 	FileSize     ByteSize `koanf:"file_size" doc:"Size of one file in an archive, unpacked." min:"1KiB" max:"64GiB"`
 	Entries      int      `koanf:"entries" doc:"Files and directories in an archive." min:"1" max:"10000000"`
 	Findings     int      `koanf:"findings" doc:"Findings of one job. One that reports more is stopped there and is partial." min:"1" max:"10000000"`
+	RuleFindings int      `koanf:"rule_findings" doc:"Findings of one rule in one job, so that a noisy rule does not hide the others. What is over it is left out and counted, and the job is partial." min:"1" max:"10000000"`
+	Artifacts    ByteSize `koanf:"artifacts" doc:"Artifacts of one job together. One that does not fit is left out, and the job is partial." min:"1KiB" max:"64GiB"`
 
 	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update). 0: any number. The same on every host." min:"0" max:"1000000"`
 }
@@ -135,7 +137,7 @@ func Default() Config {
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
 		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},
-		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000},
+		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000, RuleFindings: 5_000, Artifacts: 64 * MiB},
 		Log:      Log{Level: "info", Format: "auto"},
 		// Findings are what people come back for, so nobody removes them unasked.
 		// An archive is needed until its scan has ended, and fills the disk.

@@ -374,9 +374,9 @@ func TestDeepFilesAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"lists":     "data_dir = " + strings.Repeat("[", 100_000),
 		"blocks":    strings.Repeat("server {\n", 100_000),
-		"unary":     "data_dir = " + strings.Repeat("!", 500_000) + "true",
-		"sums":      "data_dir = 1" + strings.Repeat("+1", 400_000),
-		"indexes":   "data_dir = [1]" + strings.Repeat("[0]", 200_000),
+		"unary":     "data_dir = " + strings.Repeat("!", 100_000) + "true",
+		"sums":      "data_dir = 1" + strings.Repeat("+1", 100_000),
+		"indexes":   "data_dir = [1]" + strings.Repeat("[0]", 100_000),
 		"templates": "data_dir = " + strings.Repeat(`"${`, 100_000),
 	} {
 		_, err := load(t, config.Options{Dir: write(t, text)})

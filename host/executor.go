@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 )
 
 // Task is one attempt of a job as a plugin gets it.
@@ -27,6 +28,11 @@ type Sink interface {
 	Progress(Progress)
 	// Findings keeps a batch; the executor stops the plugin when it fails.
 	Findings(ctx context.Context, batch []Finding) error
+	// Artifact keeps a copy of r, which a names: Name and MediaType are set, and
+	// SHA256 when the plugin said what it must be. It returns the size. An error
+	// that wraps ErrInvalid is the artifact's own fault (r failed, it has another
+	// hash): it is left out. The executor stops the plugin on any other.
+	Artifact(ctx context.Context, a Artifact, r io.Reader) (int64, error)
 }
 
 // Report is how a plugin ended by its own word (Completed).

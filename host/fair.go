@@ -72,4 +72,14 @@ type DispatchQuery struct {
 	// Again says that every doorbell is lost.
 	Again bool
 	Caps  Caps
+	// Claim is for a caller that runs the plugins itself: some of the jobs are
+	// claimed there and then. Zero: none.
+	Claim AtOnce
+}
+
+// AtOnce is a claim of what a Dispatch hands out.
+type AtOnce struct {
+	Owner string
+	TTL   time.Duration // of the leases
+	Most  int
 }

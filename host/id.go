@@ -10,18 +10,20 @@ import (
 // that rows created together sort and are stored together. The zero value is
 // no id.
 type (
-	TenantID  string
-	KeyID     string
-	ScanID    string
-	JobID     string
-	FindingID string
+	TenantID   string
+	KeyID      string
+	ScanID     string
+	JobID      string
+	FindingID  string
+	ArtifactID string
 )
 
-func NewTenantID() TenantID   { return TenantID(newID()) }
-func NewKeyID() KeyID         { return KeyID(newID()) }
-func NewScanID() ScanID       { return ScanID(newID()) }
-func NewJobID() JobID         { return JobID(newID()) }
-func NewFindingID() FindingID { return FindingID(newID()) }
+func NewTenantID() TenantID     { return TenantID(newID()) }
+func NewKeyID() KeyID           { return KeyID(newID()) }
+func NewScanID() ScanID         { return ScanID(newID()) }
+func NewJobID() JobID           { return JobID(newID()) }
+func NewFindingID() FindingID   { return FindingID(newID()) }
+func NewArtifactID() ArtifactID { return ArtifactID(newID()) }
 
 // ParseID reads an id of any of the id types from outside input. An id that is
 // not a UUID in canonical text names nothing, so the error wraps ErrNotFound.

@@ -45,7 +45,7 @@ const (
 	CodePluginProtocol    ErrorCode = "plugin_protocol"    // broke the contract: no Completed, malformed or oversized message
 	CodePluginFailed      ErrorCode = "plugin_failed"      // said Completed FAILED
 	CodePluginRefused     ErrorCode = "plugin_refused"     // refused the request or its options; never retried
-	CodePartial           ErrorCode = "partial"            // part of the target was not scanned
+	CodePartial           ErrorCode = "partial"            // some of the target was not scanned, or some of the result is not kept
 	CodeInputUnusable     ErrorCode = "input_unusable"     // the archive could not be read back or unpacked
 	CodeTimedOut          ErrorCode = "timed_out"          // over the scan type's timeout
 	CodeLeaseExpired      ErrorCode = "lease_expired"      // the host that ran it died or was cut off
@@ -111,7 +111,9 @@ type Outcome struct {
 	Error    *JobError // required for failed, timed_out and a retry; nil otherwise allowed
 	Crashed  bool      // the plugin died: counts toward poison input
 	Findings []Finding // the rest, after what AddFindings took; only with a delivering state
-	Progress Progress
+	// Artifacts are stored with a delivering state only; their blobs are there.
+	Artifacts []Artifact
+	Progress  Progress
 	// Dead makes a job that fails a dead letter: it is not the request's fault.
 	// A retry for which nothing is left makes it one anyway.
 	Dead bool

@@ -21,7 +21,8 @@ type RetentionStore interface {
 	// longer ago than age are gone, the oldest first. The scans stay, with
 	// Archive.RemovedAt set. The caller removes the blobs that it names.
 	DropArchives(ctx context.Context, age time.Duration, limit int) (Dropped, error)
-	// UnusedBlobs gives those of the keys that no scan needs, in their order.
+	// UnusedBlobs gives those of the keys that no scan and no artifact needs, in
+	// their order.
 	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)
 	// Origin names the database: made with it, never changed, and the same in
 	// what is restored from its backups. At most 64 bytes.
@@ -33,5 +34,7 @@ type Dropped struct {
 	Scans    int       // removed, or left without their archive
 	Findings int       // removed
 	Archives []Archive // whose blobs are to be removed; Blob and Size are set
-	More     bool      // the call ended at a limit: there may be more
+	// Artifacts are the blobs of artifacts that are to be removed.
+	Artifacts []Artifact // Blob and Size are set
+	More      bool       // the call ended at a limit: there may be more
 }

@@ -71,6 +71,9 @@ type ScanStore interface {
 	// Findings lists the findings of a scan's delivered jobs by (severity rank,
 	// id). ErrNotFound when the tenant has no such scan.
 	Findings(ctx context.Context, t TenantID, id ScanID, q FindingQuery) ([]Finding, error)
+	// Artifacts lists the artifacts of a scan's delivered jobs, by plugin and
+	// name. ErrNotFound when the tenant has no such scan.
+	Artifacts(ctx context.Context, t TenantID, id ScanID) ([]Artifact, error)
 }
 
 // ScanQuery narrows a list. The zero value is everything; Limit 0 means 50,
@@ -105,6 +108,10 @@ type JobStore interface {
 	// than the horizon is handed out again, so a lost doorbell costs at most that.
 	// Queued jobs over their deadline become timed_out here. What is paused
 	// ([QueueStore]) is not handed out.
+	//
+	// With a claim, the first of the jobs that are handed out are claimed as by
+	// Claim, in the same transaction, up to so many. They have no doorbell. One
+	// whose scan somebody else writes to at that moment has one instead.
 	//
 	// It is fair: tenants with ready jobs take turns in proportion to their
 	// weights, whatever their backlogs, and one that was not served since it
@@ -152,7 +159,8 @@ type JobStore interface {
 
 // Dispatched is what Dispatch handed out.
 type Dispatched struct {
-	Bells []Doorbell
+	Bells  []Doorbell
+	Claims []Claim // what was claimed at once
 	// Next is how long until another queued job becomes ready (a retry's
 	// backoff, a horizon) if nothing else happens; 0 when none is waiting. It
 	// may be early; retries that no room or cap lets go are not counted.
@@ -162,5 +170,6 @@ type Dispatched struct {
 	Capped bool
 	// More says that ready jobs were left because the window is full. When it
 	// was full to begin with, it may say so of jobs that were canceled since.
+	// What was claimed takes no room any more: with claims, look again at once.
 	More bool
 }

@@ -19,6 +19,8 @@ values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1
 
 const finding = `insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail, created_at)`
 
+const artifact = `insert into artifacts (id, tenant_id, scan_id, job_id, name, media_type, size, sha256, blob, created_at)`
+
 const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
 
 const operatorKey = `insert into operator_keys (id, name, prefix, hash, created_at)`
@@ -51,6 +53,7 @@ var (
 		"scan with a blob":   `update scans set url = null, archive = '{}', archive_blob = 'b' where id = <3>`,
 		"archive removed":    `update scans set url = null, archive = '{}', archive_removed_at = <now> where id = <3>`,
 		"finding":            finding + ` values (<9>, <1>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"artifact":           artifact + ` values (<9>, <1>, <3>, <5>, 'n', 'a/b', 0, '', 'k', <now>)`,
 		"dead letter":        `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
 		"attempt":            attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"pause of a plugin":  `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,

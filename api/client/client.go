@@ -141,8 +141,9 @@ func (c *Client) postJSON(ctx context.Context, path string, in, out any) error {
 	return err
 }
 
-// send does one exchange; with out nil the answer's body is of no interest. Every error is an *Error or a *NetworkError.
-func (c *Client) send(ctx context.Context, r request, out any) (http.Header, error) {
+// do sends one request. Every error is a *NetworkError; the caller closes the
+// body and looks at the status.
+func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	target, err := url.Parse(c.base.String() + r.path)
 	if err != nil {
 		return nil, &NetworkError{r.op(), err}
@@ -171,6 +172,15 @@ func (c *Client) send(ctx context.Context, r request, out any) (http.Header, err
 			err = u.Err // Op says the rest, without the query
 		}
 		return nil, &NetworkError{r.op(), err}
+	}
+	return resp, nil
+}
+
+// send does one exchange; with out nil the answer's body is of no interest. Every error is an *Error or a *NetworkError.
+func (c *Client) send(ctx context.Context, r request, out any) (http.Header, error) {
+	resp, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -143,7 +143,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
 		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: caps(n.cfg),
-		Events: q.events, Cancels: q.cancels, Meter: n.meter,
+		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
 	}
 	var runner host.Executor = n.executor
 	if !n.runsJobs() {
@@ -205,6 +205,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 	deps := api.Deps{
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
+		Blobs:   n.blobs,
 	}
 	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
@@ -293,7 +294,8 @@ func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*ex
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
 			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
-			MaxFindings: cfg.Limits.Findings, MaxSilence: p.MaxSilence,
+			MaxFindings: cfg.Limits.Findings, MaxFindingsRule: cfg.Limits.RuleFindings,
+			MaxArtifactsBytes: int64(cfg.Limits.Artifacts), MaxSilence: p.MaxSilence,
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
 		})
 	}

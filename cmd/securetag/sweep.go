@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
+	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/retention"
@@ -35,7 +37,18 @@ func (n *node) openSweeper(id *identity) (*retention.Sweeper, error) {
 	}
 	r := n.cfg.Retention
 	return retention.New(n.store, n.blobs, left,
-		retention.Config{Scans: r.Scans, Archives: r.Archives, Every: r.Sweep, Meter: n.meter}, n.log)
+		retention.Config{Scans: r.Scans, Archives: r.Archives, Every: r.Sweep, Grace: orphanGrace(n.cfg), Meter: n.meter}, n.log)
+}
+
+// orphanGrace is longer than any job may take, with an hour for clocks that
+// differ and for uploads. Jobs keep the timeout they were accepted with, and one
+// that was longer before the last change of the configuration has that hour too.
+func orphanGrace(cfg config.Config) time.Duration {
+	longest := time.Duration(0)
+	for _, s := range cfg.Scans {
+		longest = max(longest, s.Timeout)
+	}
+	return longest + time.Hour
 }
 
 // sweepRunDirs removes what the plugins of hosts on this data directory left

@@ -40,6 +40,9 @@ type Config struct {
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
 	Backoff func(scanType string) Backoff
+	// Artifacts keeps what jobs produce. Default: artifacts are left out, and
+	// their jobs are partial.
+	Artifacts host.BlobStore
 	// Meter is told what happens. Default: none.
 	Meter host.Meter
 	// Events is told what becomes of jobs. Default: nobody is.
@@ -112,7 +115,7 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 		gate:  newGate(bells, log),
 		slots: newSlots(cfg.Slots),
 	}
-	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, cfg, log)
+	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, d.slots, cfg, log)
 	d.publisher = newPublisher(cfg.Events, d.gate, log)
 	d.heart = newHeart(store, d.publisher.tell, cfg, log)
 	d.finisher = newFinisher(store, d.heart.running, d.relay.freed, log)
@@ -161,7 +164,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.relay.again()
 	var loops errgroup.Group
 	loops.Go(func() error {
-		d.relay.run(ctx, func(bells []host.Doorbell) []host.Doorbell { return d.startAtOnce(ctx, jobs, bells) })
+		d.relay.run(ctx, func(claims []host.Claim, n int, began time.Time) { d.start(jobs, claims, n, began) })
 		return nil
 	})
 	loops.Go(func() error { d.sweep(ctx); return nil })

@@ -3,8 +3,8 @@
 //
 // Data flows one way through four loops:
 //
-//	relay     store.Dispatch -> store.Claim        queued jobs that are ready, a shallow window of them: for free slots here,
-//	                         -> doorbells.Ring     the rest for whoever has some
+//	relay     store.Dispatch -> doorbells.Ring     queued jobs that are ready, a shallow window of them: claimed by the same
+//	                                               transaction for free slots here, rung for whoever has some otherwise
 //	listener  doorbells.Listen -> store.Claim      as many as there are free slots
 //	runs      workspaces.Prepare -> executor.Run   a goroutine for each slot, one claimed job after the other
 //	finisher  store.Finish                         what ended at about the same time, in one transaction

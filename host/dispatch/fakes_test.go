@@ -56,14 +56,30 @@ func (s *fakeStore) Dispatch(_ context.Context, q host.DispatchQuery) (host.Disp
 	f := s.DispatchFunc
 	s.mu.Unlock()
 	if f != nil {
-		return f(q)
+		out, err := f(q)
+		return s.atOnce(q, out), err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := min(q.Window, len(s.ready))
-	out := slices.Clone(s.ready[:n])
+	out := host.Dispatched{Bells: slices.Clone(s.ready[:n]), More: len(s.ready) > n}
 	s.ready = s.ready[n:]
-	return host.Dispatched{Bells: out, More: len(s.ready) > 0}, nil
+	s.mu.Unlock()
+	return s.atOnce(q, out), nil
+}
+
+// atOnce claims the first of what was handed out; with ClaimFunc, which tests
+// claims by doorbell, none.
+func (s *fakeStore) atOnce(q host.DispatchQuery, out host.Dispatched) host.Dispatched {
+	if s.ClaimFunc != nil {
+		return out
+	}
+	n := min(q.Claim.Most, len(out.Bells))
+	var ids []host.JobID
+	for _, b := range out.Bells[:n] {
+		ids = append(ids, b.Job)
+	}
+	out.Claims, out.Bells = s.claim(ids), out.Bells[n:]
+	return out
 }
 
 func (s *fakeStore) MendLanes(context.Context, int) (int, error) {

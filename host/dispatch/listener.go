@@ -61,32 +61,6 @@ func (d *Dispatcher) start(jobs context.Context, claims []host.Claim, n int, beg
 	}
 }
 
-// startAtOnce claims the jobs of as many of the doorbells as this host has free
-// slots, and runs them: it need not ring for itself. It returns the doorbells
-// that are to be rung.
-func (d *Dispatcher) startAtOnce(ctx, jobs context.Context, bells []host.Doorbell) []host.Doorbell {
-	n := d.slots.tryTake(len(bells))
-	if n == 0 {
-		return bells
-	}
-	ids := make([]host.JobID, n)
-	for i, b := range bells[:n] {
-		ids[i] = b.Job
-	}
-	began := time.Now()
-	claims, err := d.claim(ctx, ids)
-	if err != nil {
-		// Ringing leads to another claim, which reports a store that is down. Some
-		// may have been claimed all the same; a doorbell for such a one does no
-		// harm, and its lease ends.
-		d.slots.give(n)
-		return bells
-	}
-	d.start(jobs, claims, n, began)
-	d.relay.claimed()
-	return bells[n:]
-}
-
 func jobsOf(heard []host.Ringing) []host.JobID {
 	ids := make([]host.JobID, 0, len(heard))
 	for _, h := range heard {

@@ -20,6 +20,9 @@ type relay struct {
 	bells   host.Doorbells
 	plugins []string // a host rings for what it could run itself
 	gate    *gate
+	slots   *slots
+	owner   string
+	lease   time.Duration
 	window  int
 	horizon time.Duration
 	caps    func() host.Caps
@@ -37,9 +40,9 @@ type relay struct {
 // pace is the distance between looks that find jobs.
 const pace = 4 * time.Millisecond
 
-func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, cfg Config, log hclog.Logger) *relay {
+func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, s *slots, cfg Config, log hclog.Logger) *relay {
 	return &relay{
-		store: store, bells: bells, plugins: plugins, gate: g,
+		store: store, bells: bells, plugins: plugins, gate: g, slots: s, owner: cfg.Owner, lease: cfg.Lease,
 		window: cfg.Window, horizon: cfg.Horizon, caps: cfg.Caps, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
@@ -78,9 +81,8 @@ func (r *relay) again() {
 	r.wake()
 }
 
-// startFunc starts jobs that were handed out on this host and returns the
-// doorbells of the others.
-type startFunc func([]host.Doorbell) []host.Doorbell
+// startFunc runs what was claimed, for n slots that were taken.
+type startFunc func(claims []host.Claim, n int, began time.Time)
 
 func (r *relay) run(ctx context.Context, start startFunc) {
 	for {
@@ -101,35 +103,56 @@ func (r *relay) run(ctx context.Context, start startFunc) {
 }
 
 // look hands out one window and says when to look again if nobody wakes it, and
-// whether there were jobs.
+// whether there were jobs. For as many of them as this host has free slots they
+// are claimed in the same transaction: it need not ring for itself.
 func (r *relay) look(ctx context.Context, start startFunc) (next time.Duration, found bool) {
 	room := r.room.Load()
-	out, err := r.store.Dispatch(ctx, host.DispatchQuery{
-		Plugins: r.plugins, Window: r.window, Horizon: r.horizon, Again: r.lost.Swap(false), Caps: r.caps(),
-	})
+	free := r.slots.tryTake(r.window)
+	began := time.Now()
+	out, err := r.dispatch(ctx, free)
+	start(out.Claims, free, began)
 	if !r.status.report(ctx, err) {
-		// It may have marked jobs all the same, for which nobody rings now.
+		// It may have marked jobs all the same, for which nobody rings now. Some may
+		// have been claimed: their leases end.
 		r.lost.Store(true)
 		return r.every, false
 	}
 	r.more.Store(out.More)
 	r.capped.Store(out.Capped)
+	if len(out.Claims) > 0 {
+		r.claimed()
+	}
 	if (out.More || out.Capped) && r.room.Load() != room {
 		r.wake() // the store may have looked before, and nobody else would say so
 	}
-	if bells := start(out.Bells); len(bells) > 0 {
-		if err := r.bells.Ring(ctx, bells); err != nil {
+	if len(out.Bells) > 0 {
+		if err := r.bells.Ring(ctx, out.Bells); err != nil {
 			r.gate.report(ctx, err)
-			r.undo(ctx, bells)
+			r.undo(ctx, out.Bells)
 			return r.every, false
 		}
 		r.gate.report(ctx, nil)
-		r.meter.DoorbellsRung(len(bells))
+		r.meter.DoorbellsRung(len(out.Bells))
 	}
+	found = len(out.Bells)+len(out.Claims) > 0
 	if out.Next > 0 {
-		return min(out.Next, r.every), len(out.Bells) > 0
+		return min(out.Next, r.every), found
 	}
-	return r.every, len(out.Bells) > 0
+	return r.every, found
+}
+
+// dispatch asks the store, for no longer than a claim may take when it claims.
+// Stopping must not cut a claim that may commit all the same: nobody would run
+// the job until its lease ends.
+func (r *relay) dispatch(ctx context.Context, free int) (host.Dispatched, error) {
+	q := host.DispatchQuery{Plugins: r.plugins, Window: r.window, Horizon: r.horizon, Again: r.lost.Swap(false), Caps: r.caps()}
+	if free > 0 {
+		q.Claim = host.AtOnce{Owner: r.owner, TTL: r.lease, Most: free}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), r.lease/3)
+		defer cancel()
+	}
+	return r.store.Dispatch(ctx, q)
 }
 
 // undo takes the mark back, so that the jobs are handed out again as soon as

@@ -24,15 +24,19 @@ func (d *Dispatcher) run(jobs context.Context, c host.Claim, began time.Time) {
 	var stored host.Outcome // what the meter hears of; nothing while the lease may be lost
 	defer d.meter(c, began, &stored)()
 	d.publisher.tell(eventOf(c, host.EventStarted))
-	sink := &sink{store: d.store, lease: c.Lease, patient: patient}
+	sink := &sink{store: d.store, blobs: d.cfg.Artifacts, lease: c.Lease, patient: patient}
 	report, err := d.attempt(ctx, c, sink)
 	patient.over.Store(true)
 	if cause := context.Cause(ctx); errors.Is(cause, errLeaseLost) {
 		// Another host has it, or will: whatever was found here is not the result.
+		sink.drop(ctx)
 		d.log.Warn("job dropped: its lease was lost while it ran", who...)
 		return
 	}
 	outcome := d.outcome(ctx, c, report, err, sink)
+	if len(outcome.Artifacts) == 0 {
+		sink.drop(ctx)
+	}
 	switch err := d.finisher.finish(outcome, time.Now().Add(d.cfg.Lease)); {
 	case errors.Is(err, host.ErrLeaseLost):
 		d.log.Warn("job dropped: its lease was lost before its result was stored", who...)
@@ -92,9 +96,9 @@ func (d *Dispatcher) outcome(ctx context.Context, c host.Claim, r host.Report, e
 	}
 	if err == nil && (r.State == host.StateSucceeded || r.State == host.StatePartial) {
 		// It made it, whatever has happened to the context since.
-		o.State, o.Findings = r.State, s.tail
+		o.State, o.Findings, o.Artifacts = r.State, s.tail, s.artifacts
 		if r.State == host.StatePartial {
-			fail(host.CodePartial, "part of the target was not scanned: %s", r.Reason)
+			fail(host.CodePartial, "%s", r.Reason)
 		}
 		return o
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
 
@@ -57,11 +58,16 @@ type Plugin struct {
 	// hears of a plugin that cannot start before that, unless Check is called.
 	Standby int
 
-	MaxFindings      int           // default 25,000: a scan ends partial there
-	MaxFindingsBytes int64         // default 64 MiB, as received
-	MaxSilence       time.Duration // default 60 s without an event: hung
-	CancelGrace      time.Duration // default 5 s from Cancel to the kill
-	StartTimeout     time.Duration // default 10 s from exec to the handshake
+	MaxFindings      int   // default 25,000: a scan ends partial there
+	MaxFindingsBytes int64 // default 64 MiB, as received
+	// MaxFindingsRule is how many findings of one rule are kept, so that a noisy
+	// one does not hide the others; the scan goes on. Default 5,000.
+	MaxFindingsRule   int
+	MaxArtifacts      int           // default and most host.MaxArtifacts: the rest is left out
+	MaxArtifactsBytes int64         // default 64 MiB, together
+	MaxSilence        time.Duration // default 60 s without an event: hung
+	CancelGrace       time.Duration // default 5 s from Cancel to the kill
+	StartTimeout      time.Duration // default 10 s from exec to the handshake
 }
 
 const (
@@ -134,6 +140,12 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	}
 	fill(&p.MaxFindings, 25_000, "max findings", bad)
 	fill(&p.MaxFindingsBytes, 64<<20, "max findings bytes", bad)
+	fill(&p.MaxFindingsRule, 5_000, "max findings of a rule", bad)
+	fill(&p.MaxArtifacts, host.MaxArtifacts, "max artifacts", bad)
+	fill(&p.MaxArtifactsBytes, 64<<20, "max artifacts bytes", bad)
+	if p.MaxArtifacts > host.MaxArtifacts {
+		bad("max artifacts must be at most %d", host.MaxArtifacts)
+	}
 	fill(&p.MaxSilence, time.Minute, "max silence", bad)
 	fill(&p.CancelGrace, 5*time.Second, "cancel grace", bad)
 	fill(&p.StartTimeout, 10*time.Second, "start timeout", bad)

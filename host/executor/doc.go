@@ -20,7 +20,8 @@
 // CancelGrace, the stream's context, SIGKILL. Every way out but Completed is a
 // *host.Fault whose message says what happened, with the last line the process
 // wrote to standard error. Too many findings are no fault: the first MaxFindings
-// are kept and the scan is partial.
+// are kept and the scan is partial. So it is when single findings or artifacts
+// cannot be kept: they are left out and counted, and the reason says why.
 //
 // A plugin that cannot be started stays in Plugins: its jobs fail with
 // plugin_unavailable and the reason. Status shows it, and it is tried again with
@@ -43,8 +44,10 @@
 //   - Kill of go-plugin may block for ever: it runs beside a timeout and is
 //     followed by SIGKILL in any case. Shutdown gets a deadline, the broker is
 //     not answered, and messages, headers and windows have limits.
-//   - Findings go through internal/clean. A finding of an undeclared rule or
-//     outside the target is a fault, as is a count that does not add up.
+//   - Findings go through internal/clean. One of an undeclared rule or outside
+//     the target is left out; a count that does not add up is a fault.
+//   - An artifact is opened beneath the work directory through no link, only as
+//     a regular file with one name, and copied, counted and hashed by the host.
 //
 // # What holds the processes of a plugin together
 //

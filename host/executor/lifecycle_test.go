@@ -98,7 +98,7 @@ func TestDescribeWithoutServe(t *testing.T) {
 		c.Plugins = append(c.Plugins, bad)
 	})
 	info, err := b.Describe(t.Context(), "hostile")
-	if err != nil || info.Version != "1.2.3" || info.Concurrency != 4 || len(info.Rules) != 1 || info.Rules[0].ID != "hostile.rule" {
+	if err != nil || info.Version != "1.2.3" || info.Concurrency != 4 || len(info.Rules) != 2 || info.Rules[0].ID != "hostile.rule" {
 		t.Errorf("Describe: %+v, %v", info, err)
 	}
 	got := b.Check(t.Context())

@@ -2,9 +2,11 @@ package executor_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -205,8 +207,10 @@ func wantFault(t *testing.T, err error, code host.ErrorCode, retryable bool, wor
 type sink struct {
 	mu       sync.Mutex
 	findings []host.Finding
-	progress []host.Progress
-	err      error // returned by Findings
+	// artifacts have their content in the place of the blob's key.
+	artifacts []host.Artifact
+	progress  []host.Progress
+	err       error // returned by Findings
 }
 
 func (s *sink) Progress(p host.Progress) {
@@ -220,6 +224,22 @@ func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	defer s.mu.Unlock()
 	s.findings = append(s.findings, batch...)
 	return s.err
+}
+
+func (s *sink) Artifact(_ context.Context, a host.Artifact, r io.Reader) (int64, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return 0, err
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(b))
+	if a.SHA256 != "" && a.SHA256 != sum {
+		return 0, fmt.Errorf("it has another sum: %w", host.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.Blob, a.Size, a.SHA256 = host.BlobKey(b), int64(len(b)), sum
+	s.artifacts = append(s.artifacts, a)
+	return a.Size, s.err
 }
 
 func (s *sink) all() []host.Finding {

@@ -43,7 +43,13 @@ type scan struct {
 	found  int            // findings received
 	bytes  int64          // of findings received
 	full   string         // why the rest is refused; "" while it is not
-	broken bool           // the plugin did not stop when it was asked to
+	ofRule map[string]int // findings received, by rule
+	left   omissions
+
+	artifacts     int
+	artifactBytes int64
+	names         map[string]bool // of the artifacts
+	broken        bool            // the plugin did not stop when it was asked to
 }
 
 // errSink marks that the sink failed, not the plugin.
@@ -127,8 +133,8 @@ func (s *scan) request() *pluginv1.ScanRequest {
 	return &pluginv1.ScanRequest{
 		RunId: s.id, Attempt: uint32(max(s.task.Attempt, 1)), Target: target, OptionsJson: options, WorkDir: s.task.WorkDir,
 		Limits: &pluginv1.Limits{
-			MaxFindings: uint64(s.p.plugin.MaxFindings),
-			MaxSilence:  durationpb.New(s.p.plugin.MaxSilence),
+			MaxFindings: uint64(s.p.plugin.MaxFindings), MaxSilence: durationpb.New(s.p.plugin.MaxSilence),
+			MaxArtifacts: uint64(s.p.plugin.MaxArtifacts), MaxArtifactsBytes: uint64(s.p.plugin.MaxArtifactsBytes),
 		},
 	}
 }
@@ -148,6 +154,8 @@ func (s *scan) take(ctx context.Context, ev event) (rep host.Report, end bool, e
 		s.note(diagnosticLevel(d.GetSeverity()), d.GetSummary()+" "+d.GetDetail(), d.GetTargetPath())
 	case *pluginv1.ScanEvent_Findings:
 		err = s.add(ctx, m.Findings)
+	case *pluginv1.ScanEvent_Artifact:
+		err = s.artifact(ctx, m.Artifact)
 	case *pluginv1.ScanEvent_Completed:
 		rep, err = s.complete(ctx, m.Completed)
 		end = true
@@ -170,11 +178,11 @@ func (s *scan) explain(ctx context.Context, err error) error {
 		return err
 	}
 	s.broken = false
-	s.halt(ctx, "the host cannot keep the findings")
+	s.halt(ctx, "the host cannot keep what is found")
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	f := s.p.fault(host.CodeInternal, true, "was stopped: its findings could not be kept")
+	f := s.p.fault(host.CodeInternal, true, "was stopped: what it found could not be kept")
 	f.Err = sink.err
 	return f
 }
@@ -190,7 +198,8 @@ func (s *scan) endedEarly(err error) error {
 	return s.p.fault(host.CodePluginProtocol, true, "ended the scan without Completed: what it found may be incomplete")
 }
 
-// add cleans and keeps a batch of findings.
+// add cleans and keeps a batch of findings. One that cannot be kept does not
+// cost the others: it is left out and counted.
 func (s *scan) add(ctx context.Context, batch *pluginv1.Findings) error {
 	limits := s.p.plugin
 	s.bytes += int64(proto.Size(batch))
@@ -204,16 +213,12 @@ func (s *scan) add(ctx context.Context, batch *pluginv1.Findings) error {
 		if s.full != "" {
 			return nil
 		}
-		rule, declared := s.p.rules[f.GetRuleId()]
-		if !declared {
-			return s.p.fault(host.CodePluginProtocol, false, "reported a finding of the rule %q, which it does not declare", clean.Line(f.GetRuleId(), 80))
-		}
-		out, err := clean.Finding(limits.Name, rule, f)
-		if err != nil {
-			return s.p.fault(host.CodePluginProtocol, false, "reported a finding of the rule %q at a place it cannot know: %v", rule.ID, err)
+		s.found++
+		out, kept := s.clean(f)
+		if !kept {
+			continue
 		}
 		out.ID, out.ScanID, out.JobID, out.CreatedAt = host.NewFindingID(), s.task.Scan, s.task.Job, time.Now().UTC()
-		s.found++
 		if s.held = append(s.held, out); len(s.held) >= flushAt {
 			if err := s.flush(ctx); err != nil {
 				return err
@@ -221,6 +226,28 @@ func (s *scan) add(ctx context.Context, batch *pluginv1.Findings) error {
 		}
 	}
 	return nil
+}
+
+// clean gives a finding as it is kept, or leaves it out.
+func (s *scan) clean(f *pluginv1.Finding) (out host.Finding, kept bool) {
+	rule, declared := s.p.rules[f.GetRuleId()]
+	if !declared {
+		s.leaveOut("findings of rules that the plugin does not declare", fmt.Sprintf("%q", clean.Line(f.GetRuleId(), 80)))
+		return out, false
+	}
+	if s.ofRule == nil {
+		s.ofRule = make(map[string]int)
+	}
+	if s.ofRule[rule.ID]++; s.ofRule[rule.ID] > s.p.plugin.MaxFindingsRule {
+		s.leaveOut(fmt.Sprintf("findings after the first %d of one rule", s.p.plugin.MaxFindingsRule), rule.ID)
+		return out, false
+	}
+	out, err := clean.Finding(s.p.plugin.Name, rule, f)
+	if err != nil {
+		s.leaveOut("findings at places outside the target", rule.ID+": "+err.Error())
+		return out, false
+	}
+	return out, true
 }
 
 func (s *scan) flush(ctx context.Context) error {
@@ -241,7 +268,7 @@ func (s *scan) overflow(ctx context.Context) (host.Report, error) {
 		return host.Report{}, err
 	}
 	s.halt(ctx, s.full)
-	return host.Report{State: host.StatePartial, Reason: s.full}, nil
+	return s.left.judge(host.Report{State: host.StatePartial, Reason: s.full}), nil
 }
 
 // complete checks Completed, and that it is the last word.
@@ -255,7 +282,7 @@ func (s *scan) complete(ctx context.Context, c *pluginv1.Completed) (host.Report
 	case pluginv1.Completed_STATUS_SUCCEEDED:
 		rep = host.Report{State: host.StateSucceeded}
 	case pluginv1.Completed_STATUS_PARTIAL:
-		rep = host.Report{State: host.StatePartial, Reason: reason}
+		rep = host.Report{State: host.StatePartial, Reason: "part of the target was not scanned: " + reason}
 	case pluginv1.Completed_STATUS_FAILED:
 		rep = host.Report{State: host.StateFailed, Reason: reason, Retryable: c.GetRetryable()}
 	case pluginv1.Completed_STATUS_CANCELLED:
@@ -272,7 +299,7 @@ func (s *scan) complete(ctx context.Context, c *pluginv1.Completed) (host.Report
 	if n := c.GetFindings(); n != uint64(s.found) {
 		return host.Report{}, s.p.fault(host.CodePluginProtocol, true, "says it sent %d findings, and %d arrived", n, s.found)
 	}
-	return rep, s.flush(ctx)
+	return s.left.judge(rep), s.flush(ctx)
 }
 
 // lastWord waits for the stream to end after Completed. One that does not end,

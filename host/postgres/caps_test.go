@@ -108,6 +108,7 @@ type worker struct {
 func (w *worker) turn(t *testing.T) {
 	q := w.q
 	q.Again = w.rng.IntN(8) == 0 // what nobody claimed is rung again, while others hold its doorbell
+	q.Claim = host.AtOnce{Owner: w.name, TTL: time.Minute, Most: w.rng.IntN(4)}
 	out, err := w.s.Dispatch(t.Context(), q)
 	if err != nil {
 		t.Error(err)
@@ -131,7 +132,7 @@ func (w *worker) turn(t *testing.T) {
 		t.Error(err)
 	}
 	var ends []host.Outcome
-	for _, c := range claims {
+	for _, c := range append(claims, out.Claims...) {
 		o := host.Outcome{Lease: c.Lease, State: host.StateSucceeded}
 		switch w.rng.IntN(6) {
 		case 0:

@@ -125,6 +125,7 @@ where j.id = h.id`
 type outcomeRows struct {
 	leases           leaseRows
 	findings         findingRows
+	artifacts        artifactRows
 	state, progress  []string
 	fault            []*string
 	crashed, release []bool
@@ -146,6 +147,7 @@ func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
 		}
 		if record.Delivers(o.State) {
 			r.findings.add(len(r.leases.job), o.Findings)
+			r.artifacts.add(len(r.leases.job), o.Artifacts)
 		}
 		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, record.JobError(o.Error))
 		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
@@ -184,6 +186,9 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 			b.Queue(lockScans, l.job)
 			if len(r.findings.id) > 0 {
 				b.Queue(insertFindings, r.findings.args(l)...)
+			}
+			if len(r.artifacts.id) > 0 {
+				b.Queue(insertArtifacts, r.artifacts.args(l)...)
 			}
 			b.Queue(r.statement(), l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release, r.dead).
 				Query(func(rows pgx.Rows) error {

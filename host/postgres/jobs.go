@@ -17,6 +17,23 @@ const lockScans = `
 select 1 from scans where id in (select scan_id from jobs where id = any($1::text[]::uuid[]))
 order by id for no key update`
 
+// setClaimed is what a claim makes of jobs j, with the owner and the lease's
+// length in microseconds as $2 and $3. setStarted is what it makes of their scans.
+const (
+	setClaimed = `set state = 'running', attempt = j.attempt + 1, progress = '{}',
+        lease_epoch = j.lease_epoch + 1, lease_id = gen_random_uuid(), lease_owner = $2,
+        lease_expires_at = now() + $3 * interval '1 microsecond', dispatched_at = null,
+        started_at = coalesce(j.started_at, now()), claimed_at = now(),
+        deadline_at = coalesce(j.deadline_at, now() + j.timeout_us * interval '1 microsecond')`
+	setStarted = `set state = 'running', started_at = coalesce(s.started_at, now())
+    where (s.state <> 'running' or s.started_at is null)`
+)
+
+// claimColumns are those of claimed jobs j, with their scans s as they were
+// before, that claimRow takes.
+const claimColumns = record.JobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
+       ` + record.ScanColumns + `, coalesce(s.started_at, now()), s.archive_data`
+
 // claim takes job ids, owner and the lease's length in microseconds. It returns
 // the claimed jobs with their leases and scans. A doorbell whose mark was taken
 // back counts for no cap any more, so it must not be answered. The coalesce keeps
@@ -30,19 +47,13 @@ with picked as (
       and (deadline_at is null or deadline_at > now()) and ` + unpaused + `
     order by id for no key update
 ), claimed as (
-    update jobs j set state = 'running', attempt = j.attempt + 1, progress = '{}',
-        lease_epoch = j.lease_epoch + 1, lease_id = gen_random_uuid(), lease_owner = $2,
-        lease_expires_at = now() + $3 * interval '1 microsecond', dispatched_at = null,
-        started_at = coalesce(j.started_at, now()), claimed_at = now(),
-        deadline_at = coalesce(j.deadline_at, now() + j.timeout_us * interval '1 microsecond')
+    update jobs j ` + setClaimed + `
     from picked where j.id = picked.id
     returning j.*
 ), started as (
-    update scans s set state = 'running', started_at = coalesce(s.started_at, now())
-    where s.id in (select scan_id from claimed) and (s.state <> 'running' or s.started_at is null)
+    update scans s ` + setStarted + ` and s.id in (select scan_id from claimed)
 )
-select ` + record.JobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
-       ` + record.ScanColumns + `, coalesce(s.started_at, now()), s.archive_data
+select ` + claimColumns + `
 from claimed j join scans s on s.id = j.scan_id order by j.id`
 
 // lazily lets the transaction be answered before it is on disk, for what may be
@@ -68,29 +79,43 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 	return out, err
 }
 
-func toClaim(row pgx.CollectableRow) (c host.Claim, err error) {
-	var j record.Job
-	var s record.Scan
-	var left int64
-	var started time.Time
-	var data []byte
-	dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &left)
-	dest = append(append(dest, s.Dest(at)...), at(&started), &data)
-	if err := row.Scan(dest...); err != nil {
+func toClaim(row pgx.CollectableRow) (host.Claim, error) {
+	var r claimRow
+	if err := row.Scan(r.dest()...); err != nil {
+		return host.Claim{}, err
+	}
+	return r.value()
+}
+
+// claimRow is a row of claimColumns.
+type claimRow struct {
+	job     record.Job
+	scan    record.Scan
+	lease   host.Lease
+	left    int64
+	started time.Time
+	data    []byte
+}
+
+func (r *claimRow) dest() []any {
+	dest := append(r.job.Dest(at), &r.lease.Epoch, &r.lease.ID, &r.left)
+	return append(append(dest, r.scan.Dest(at)...), at(&r.started), &r.data)
+}
+
+func (r *claimRow) value() (c host.Claim, err error) {
+	if c.Job, err = r.job.Value(); err != nil {
 		return c, err
 	}
-	if c.Job, err = j.Value(); err != nil {
-		return c, err
-	}
-	if c.Scan, err = s.Value(); err != nil {
+	if c.Scan, err = r.scan.Value(); err != nil {
 		return c, err
 	}
 	if a := c.Scan.Input.Archive; a != nil {
-		a.Data = data
+		a.Data = r.data
 	}
-	c.Lease.Job, c.Remaining = c.Job.ID, time.Duration(left)*time.Microsecond
+	c.Lease, c.Remaining = r.lease, time.Duration(r.left)*time.Microsecond
+	c.Lease.Job = c.Job.ID
 	// The statement still sees the scan as it was before.
-	c.Scan.State, c.Scan.StartedAt, c.Scan.Counts = host.StateRunning, started, host.Counts{}
+	c.Scan.State, c.Scan.StartedAt, c.Scan.Counts = host.StateRunning, r.started, host.Counts{}
 	return c, nil
 }
 

@@ -19,10 +19,10 @@ const (
 	// unpaused is of a job that may be dispatched.
 	unpaused = `not exists (select from pauses where kind = 'all')
       and plugin <> all (array(select name from pauses where kind = 'plugin')) and ` + typeUnpaused
-	// unpausedPlugins gives those of the plugins $3 that may be dispatched:
+	// unpausedPlugins gives those of the plugins $5 that may be dispatched:
 	// a paused one's backlog must not be read over and over.
 	unpausedPlugins = `
-    select asked.name from unnest($3::text[]) as asked (name)
+    select asked.name from unnest($5::text[]) as asked (name)
     where not exists (select from pauses z where z.kind = 'all' or (z.kind = 'plugin' and z.name = asked.name))`
 )
 

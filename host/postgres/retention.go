@@ -46,6 +46,9 @@ func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (ou
 			}
 			full := len(old.IDs) == limit
 			out.More = old.Fit() || full
+			if out.Artifacts, err = blobsOfArtifacts(ctx, tx, old.IDs); err != nil {
+				return err
+			}
 			for {
 				r, err := tx.Exec(ctx, dropFindings, old.IDs, record.DropRows)
 				if err != nil {
@@ -110,12 +113,13 @@ func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) 
 	return out, nil
 }
 
-// unusedBlobs takes keys and gives those that no scan needs, in their order.
-// The limit keeps the planner from joining with the whole table.
+// unusedBlobs takes keys and gives those that nothing needs, in their order. The
+// limits keep the planner from joining with whole tables.
 const unusedBlobs = `
 select k.key from unnest($1::text[]) with ordinality as k (key, n)
 left join lateral (select 1 as one from scans s where s.archive_blob = k.key limit 1) used on true
-where used.one is null order by k.n`
+left join lateral (select 1 as one from artifacts a where a.blob = k.key limit 1) made on true
+where used.one is null and made.one is null order by k.n`
 
 // UnusedBlobs implements host.RetentionStore.
 func (s *Store) UnusedBlobs(ctx context.Context, keys []host.BlobKey) (unused []host.BlobKey, err error) {

@@ -33,7 +33,8 @@ type Config struct {
 	Orphans time.Duration
 	// Grace is how old a blob must be before the lack of a scan makes it an
 	// orphan. It must be longer than an upload takes from its last byte to its
-	// 202. Default 1h.
+	// 202, and than a job takes, whose artifacts have no row before it ends.
+	// Default 1h.
 	Grace time.Duration
 	// Meter is told what was removed. Default: none.
 	Meter host.Meter
@@ -139,7 +140,7 @@ func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done 
 		}
 		*count += out.Scans
 		done.Findings += out.Findings
-		if err := s.removeArchives(ctx, out.Archives, done); err != nil {
+		if err := s.removeBlobs(ctx, out, done); err != nil {
 			return err
 		}
 		if !out.More || !sleep(ctx, s.cfg.Pause) {
@@ -153,18 +154,21 @@ func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done 
 // finds it.
 const removeTime = 10 * time.Second
 
-// removeArchives removes blobs whose scans are gone, unless another scan needs
-// the same one.
-func (s *Sweeper) removeArchives(ctx context.Context, archives []host.Archive, done *host.Swept) error {
-	if len(archives) == 0 {
+// removeBlobs removes blobs whose scans are gone, unless another scan needs the
+// same one.
+func (s *Sweeper) removeBlobs(ctx context.Context, out host.Dropped, done *host.Swept) error {
+	sizes := make(map[host.BlobKey]int64, len(out.Archives)+len(out.Artifacts))
+	for _, a := range out.Archives {
+		sizes[a.Blob] += a.Size // small archives share a blob
+	}
+	for _, a := range out.Artifacts {
+		sizes[a.Blob] += a.Size
+	}
+	if len(sizes) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer cancel()
-	sizes := make(map[host.BlobKey]int64, len(archives))
-	for _, a := range archives {
-		sizes[a.Blob] += a.Size // small archives share a blob
-	}
 	keys := slices.Sorted(maps.Keys(sizes))
 	return s.removeUnused(ctx, keys, sizes, done)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
@@ -27,7 +28,7 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (out host.Di
 		if d.plugins, err = tx.unpausedPlugins(ctx, q.Plugins); err != nil {
 			return err
 		}
-		for _, step := range []func(context.Context) error{d.readBusy, d.readLost, d.readLanes, d.deal, d.settle, d.after} {
+		for _, step := range []func(context.Context) error{d.readBusy, d.readLost, d.readLanes, d.deal, d.settle, d.claimFirst, d.after} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -192,6 +193,27 @@ func (d *dispatch) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// claimFirst claims the first of those that were handed out.
+func (d *dispatch) claimFirst(ctx context.Context) (err error) {
+	n := min(max(d.q.Claim.Most, 0), len(d.out.Bells))
+	if n == 0 {
+		return nil
+	}
+	ids := make([]host.JobID, n)
+	for i, b := range d.out.Bells[:n] {
+		ids[i] = b.Job
+	}
+	if d.out.Claims, err = d.claim(ctx, d.q.Claim.Owner, ids, d.q.Claim.TTL); err != nil {
+		return err
+	}
+	claimed := map[host.JobID]bool{}
+	for _, c := range d.out.Claims {
+		claimed[c.Job.ID] = true
+	}
+	d.out.Bells = slices.DeleteFunc(d.out.Bells, func(b host.Doorbell) bool { return claimed[b.Job] })
 	return nil
 }
 

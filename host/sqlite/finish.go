@@ -184,6 +184,9 @@ func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
 		if err := tx.addFindings(ctx, j, o.Findings); err != nil {
 			return err
 		}
+		if err := tx.addArtifacts(ctx, j, o.Artifacts); err != nil {
+			return err
+		}
 	}
 	return tx.endAttempt(ctx, j, c)
 }

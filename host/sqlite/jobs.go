@@ -57,33 +57,36 @@ func (s *Store) Claim(ctx context.Context, owner string, jobs []host.JobID, ttl 
 	if len(jobs) == 0 {
 		return nil, nil
 	}
-	err = s.write(ctx, fmt.Sprintf("claim %d jobs", len(jobs)), func(ctx context.Context, tx tx) error {
-		out = nil
-		var taken []host.JobID
-		for _, id := range jobs {
-			r, err := tx.ExecContext(ctx, claim, tx.now, tx.now+record.Micros(ttl), uuid.NewString(), record.Clean(owner), string(id))
-			if err != nil {
-				return err
-			}
-			if n, err := r.RowsAffected(); err != nil {
-				return err
-			} else if n == 1 {
-				taken = append(taken, id)
-			}
-		}
-		if len(taken) == 0 {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `update scans set state = 'running', started_at = coalesce(started_at, ?1)
-			where id in (select scan_id from jobs where id in (select value from json_each(?2)))
-			  and (state <> 'running' or started_at is null)`, tx.now, list(taken))
-		if err != nil {
-			return err
-		}
-		out, err = tx.claims(ctx, taken)
+	err = s.write(ctx, fmt.Sprintf("claim %d jobs", len(jobs)), func(ctx context.Context, tx tx) (err error) {
+		out, err = tx.claim(ctx, owner, jobs, ttl)
 		return err
 	})
 	return out, err
+}
+
+func (tx tx) claim(ctx context.Context, owner string, jobs []host.JobID, ttl time.Duration) ([]host.Claim, error) {
+	var taken []host.JobID
+	for _, id := range jobs {
+		r, err := tx.ExecContext(ctx, claim, tx.now, tx.now+record.Micros(ttl), uuid.NewString(), record.Clean(owner), string(id))
+		if err != nil {
+			return nil, err
+		}
+		if n, err := r.RowsAffected(); err != nil {
+			return nil, err
+		} else if n == 1 {
+			taken = append(taken, id)
+		}
+	}
+	if len(taken) == 0 {
+		return nil, nil
+	}
+	_, err := tx.ExecContext(ctx, `update scans set state = 'running', started_at = coalesce(started_at, ?1)
+		where id in (select scan_id from jobs where id in (select value from json_each(?2)))
+		  and (state <> 'running' or started_at is null)`, tx.now, list(taken))
+	if err != nil {
+		return nil, err
+	}
+	return tx.claims(ctx, taken)
 }
 
 // claim takes the time, the lease's end, its id, its owner and a job.

@@ -44,6 +44,9 @@ func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (ou
 		full := len(old.IDs) == limit
 		left := old.Fit()
 		out = host.Dropped{Scans: len(old.IDs), Archives: old.Blobs(), More: full || left}
+		if out.Artifacts, err = tx.blobsOfArtifacts(ctx, old.IDs); err != nil {
+			return err
+		}
 		for _, id := range old.IDs {
 			gone, err := tx.dropFindings(ctx, id)
 			if err != nil {
@@ -110,7 +113,8 @@ func (s *Store) UnusedBlobs(ctx context.Context, keys []host.BlobKey) (unused []
 		unused = append(unused, key)
 		return err
 	}, `select k.value from json_each(?) k
-		where not exists (select 1 from scans where archive_blob = k.value) order by k.key`, list(keys))
+		where not exists (select 1 from scans where archive_blob = k.value)
+		  and not exists (select 1 from artifacts where blob = k.value) order by k.key`, list(keys))
 	if err != nil {
 		return nil, translate(ctx, "look for blobs that no scan needs", err)
 	}

@@ -3,7 +3,6 @@ package sqlite_test
 import (
 	"flag"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		var ahead atomic.Int64
-		s := open(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "securetag.db"),
+		s := open(t, sqlite.Config{Path: migratedFile(t),
 			Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 		return storetest.Harness{Store: s, Advance: func(d time.Duration) { ahead.Add(int64(d)) }}
 	})

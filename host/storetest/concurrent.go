@@ -229,9 +229,13 @@ func (h *chaosHost) step() error {
 		_, err := h.Expire(h.ctx(), 20)
 		return err
 	case 7:
-		out, err := h.Dispatch(h.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 20, Horizon: 10 * time.Millisecond})
+		out, err := h.Dispatch(h.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 20, Horizon: 10 * time.Millisecond,
+			Claim: host.AtOnce{Owner: h.owner, TTL: time.Duration(1+h.rng.IntN(50)) * time.Millisecond, Most: h.rng.IntN(5)}})
 		if err != nil {
 			return err
+		}
+		for _, c := range out.Claims {
+			h.held = append(h.held, c.Lease)
 		}
 		var back []host.JobID
 		for _, b := range out.Bells {

@@ -116,12 +116,24 @@ func testClaim(s *suite) {
 	scan.Jobs[0].Timeout = 90 * time.Minute
 	scan = s.accept(scan)
 	claims := s.claimAll(scan)
-	after := s.get(scan)
+	s.wantClaims(s.get(scan), claims)
+	if claims[0].Lease.ID == claims[1].Lease.ID {
+		s.Error("two leases have the same id")
+	}
+}
+
+// wantClaims looks at first claims of a scan that was read after them.
+func (s *suite) wantClaims(after host.Scan, claims []host.Claim) {
+	s.Helper()
 	if after.State != host.StateRunning || after.StartedAt.IsZero() {
 		s.Errorf("scan is %s, started at %v", after.State, after.StartedAt)
 	}
-	for i, c := range claims {
-		j := after.Jobs[i]
+	stored := map[host.JobID]host.Job{}
+	for _, j := range after.Jobs {
+		stored[j.ID] = j
+	}
+	for _, c := range claims {
+		j := stored[c.Job.ID]
 		if diff := cmp.Diff(j, c.Job); diff != "" {
 			s.Errorf("the claim's job (-stored +claimed):\n%s", diff)
 		}
@@ -139,9 +151,6 @@ func testClaim(s *suite) {
 		if diff := cmp.Diff(want, c.Scan); diff != "" {
 			s.Errorf("the claim's scan (-stored +claimed):\n%s", diff)
 		}
-	}
-	if claims[0].Lease.ID == claims[1].Lease.ID {
-		s.Error("two leases have the same id")
 	}
 }
 

@@ -143,22 +143,27 @@ func (m *machine) claim(t *rapid.T) {
 			t.Fatalf("claimed %s, which was not to be had", c.Job.ID)
 		}
 		delete(want, c.Job.ID)
-		if c.Lease.Epoch != j.epoch+1 {
-			t.Fatalf("epoch %d after %d", c.Lease.Epoch, j.epoch)
-		}
-		j.state, j.epoch, j.lease, j.owner, j.ends, j.out, j.early = host.StateRunning, c.Lease.Epoch, c.Lease, owner, m.now+modelTTL, never, 0
-		j.attempt++
-		if j.deadline == never {
-			j.deadline = m.now + modelTimeout
-		}
-		if c.Job.Attempt != j.attempt || !near(c.Remaining, j.deadline-m.now) {
-			t.Fatalf("claim %+v of %+v", c, j)
-		}
-		m.leases = append(m.leases, c.Lease)
+		m.claimed(t, j, c, owner)
 	}
 	if len(want) > 0 {
 		t.Fatalf("%d jobs were not claimed", len(want))
 	}
+}
+
+// claimed is what a claim makes of a job.
+func (m *machine) claimed(t *rapid.T, j *modelJob, c host.Claim, owner string) {
+	if c.Lease.Epoch != j.epoch+1 {
+		t.Fatalf("epoch %d after %d", c.Lease.Epoch, j.epoch)
+	}
+	j.state, j.epoch, j.lease, j.owner, j.ends, j.out, j.early = host.StateRunning, c.Lease.Epoch, c.Lease, owner, m.now+modelTTL, never, 0
+	j.attempt++
+	if j.deadline == never {
+		j.deadline = m.now + modelTimeout
+	}
+	if c.Job.Attempt != j.attempt || !near(c.Remaining, j.deadline-m.now) {
+		t.Fatalf("claim %+v of %+v", c, j)
+	}
+	m.leases = append(m.leases, c.Lease)
 }
 
 // holder is the job that a lease still holds, or nil.

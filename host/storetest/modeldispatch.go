@@ -15,6 +15,7 @@ func (m *machine) dispatch(t *rapid.T) {
 			Plugins:   map[string]int{"plugin-0": rapid.IntRange(0, 2).Draw(t, "plugin cap")},
 			ScanTypes: map[string]int{"web": rapid.IntRange(0, 4).Draw(t, "type cap")}}
 	}
+	q.Claim = host.AtOnce{Owner: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "owner"), TTL: modelTTL, Most: rapid.IntRange(0, 2).Draw(t, "claims")}
 	room := q.Window
 	fresh, lost, busy := map[host.JobID]*modelJob{}, map[host.JobID]*modelJob{}, map[string]int{}
 	for _, j := range m.jobs {
@@ -38,26 +39,36 @@ func (m *machine) dispatch(t *rapid.T) {
 	out := must(m.Dispatch(m.ctx(), q))(t)
 	again := min(room, len(lost))
 	var taken []*modelJob
-	for _, b := range out.Bells {
-		switch j := fresh[b.Job]; {
-		case j != nil:
-			delete(fresh, b.Job)
+	given := func(id host.JobID) *modelJob {
+		j := fresh[id]
+		if j != nil {
+			delete(fresh, id)
 			taken = append(taken, j)
-			j.out = m.now
 			busy[j.plugin]++
 			busy["all"]++
-		case lost[b.Job] != nil:
-			lost[b.Job].out = m.now
-			delete(lost, b.Job)
+		} else if j = lost[id]; j != nil {
+			delete(lost, id)
 			again--
-		default:
-			t.Fatalf("dispatched %s, which is not ready, or twice", b.Job)
+		} else {
+			t.Fatalf("dispatched %s, which is not ready, or twice", id)
 		}
+		return j
 	}
-	if again != 0 || len(out.Bells) > room {
-		t.Fatalf("with room for %d dispatched %d, and %d too few of those that were lost", room, len(out.Bells), again)
+	for _, b := range out.Bells {
+		given(b.Job).out = m.now
 	}
-	m.dealt(t, q.Caps, busy, taken, fresh, room-len(out.Bells))
+	for _, c := range out.Claims {
+		m.claimed(t, given(c.Job.ID), c, q.Claim.Owner)
+	}
+	n := len(out.Bells) + len(out.Claims)
+	if again != 0 || n > room {
+		t.Fatalf("with room for %d dispatched %d, and %d too few of those that were lost", room, n, again)
+	}
+	if want := min(q.Claim.Most, n); len(out.Claims) != want {
+		t.Fatalf("claimed %d of %d, want %d", len(out.Claims), n, want)
+	}
+	room -= n
+	m.dealt(t, q.Caps, busy, taken, fresh, room)
 	if left := len(fresh)+len(lost) > 0; room > 0 && q.Caps.Tenant == 0 && len(q.Caps.Plugins) == 0 && out.More != left {
 		t.Fatalf("more is %v, and %d are left", out.More, len(fresh)+len(lost))
 	}

@@ -87,6 +87,14 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"fair":          testDispatchFair,
 			"several hosts": testDispatchConcurrent,
 		},
+		"claim at once": {
+			"claims":        testAtOnce,
+			"order":         testAtOnceOrder,
+			"leaves out":    testAtOnceLeavesOut,
+			"caps":          testAtOnceCaps,
+			"archive data":  testAtOnceArchive,
+			"several hosts": testAtOnceConcurrent,
+		},
 		"fairness": {
 			"shares":          testShares,
 			"newcomer":        testFairNewcomer,
@@ -138,6 +146,12 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"large result":      testFindingsLarge,
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
+		},
+		"artifacts": {
+			"delivered":  testArtifacts,
+			"fenced":     testArtifactsFenced,
+			"refused":    testArtifactsRefused,
+			"go with it": testArtifactsGo,
 		},
 		"retention": {
 			"drop scans":            testDropScans,

@@ -47,25 +47,24 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (Summary,
 // directory, and in the end makes it all read-only, dir included. On an error
 // dir holds a part of the archive and is the caller's to remove.
 func Extract(ctx context.Context, r io.ReaderAt, size int64, dir string, lim Limits) (Summary, error) {
-	sum, _, err := extract(ctx, r, size, dir, lim)
-	return sum, err
-}
-
-// extract is Extract, and says what it made.
-func extract(ctx context.Context, r io.ReaderAt, size int64, dir string, lim Limits) (Summary, *listing, error) {
 	t, err := openTree(dir)
 	if err != nil {
-		return Summary{}, nil, fmt.Errorf("open the directory to unpack into: %w", err)
+		return Summary{}, fmt.Errorf("open the directory to unpack into: %w", err)
 	}
 	defer t.close()
+	return t.extract(ctx, r, size, lim)
+}
+
+// extract fills the tree.
+func (t *tree) extract(ctx context.Context, r io.ReaderAt, size int64, lim Limits) (Summary, error) {
 	sum, err := walk(ctx, r, size, lim, t)
 	if err != nil {
-		return Summary{}, nil, err
+		return Summary{}, err
 	}
 	if err := t.seal(); err != nil {
-		return Summary{}, nil, fmt.Errorf("make the unpacked tree read-only: %w", err)
+		return Summary{}, fmt.Errorf("make the unpacked tree read-only: %w", err)
 	}
-	return sum, &t.list, nil
+	return sum, nil
 }
 
 // walk tells the format and walks the archive; to is nil to only check.

@@ -30,6 +30,7 @@ type Manager struct {
 	dir  string // this manager's own, absolute
 	own  *os.Root
 	at   *os.File // the same directory
+	can  powers   // in it
 	lock *os.File
 	lim  Limits
 	log  hclog.Logger
@@ -55,7 +56,7 @@ type shared struct {
 
 	done chan struct{}
 	sum  Summary
-	list *listing // what is in the tree
+	tree *tree // open, so that it can be taken apart quickly; the last to leave closes it
 	err  error
 }
 
@@ -101,6 +102,7 @@ func (m *Manager) claim() error {
 		m.lock.Close()
 		return errors.Join(err, os.RemoveAll(m.dir))
 	}
+	m.can = findPowers(m.at, m.name("p"))
 	return nil
 }
 
@@ -327,22 +329,23 @@ func (m *Manager) leave(s *shared) {
 // removeTree takes a tree apart as it was made, which is quick, and searches
 // what is left when it has changed.
 func (m *Manager) removeTree(s *shared) {
+	defer s.tree.close()
 	m.mu.Lock()
 	closed := m.closed
 	m.mu.Unlock()
-	if !closed && s.list.remove(m.at, s.name) != nil {
+	if !closed && s.tree.remove(m.at, s.name) != nil {
 		m.remove(s.name, "scan", s.scan)
 	}
 }
 
 // extract runs in a goroutine of its own, which Close joins.
 func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Context) (host.Blob, error)) {
-	sum, list, err := m.extractTo(ctx, s.name, open)
+	sum, tree, err := m.extractTo(ctx, s.name, open)
 	if err != nil {
 		m.remove(s.name, "scan", s.scan) // before anyone hears of the error and tries again
 	}
 	m.mu.Lock()
-	s.sum, s.list, s.err, s.ended = sum, list, err, true
+	s.sum, s.tree, s.err, s.ended = sum, tree, err, true
 	abandoned := s.refs == 0
 	if err != nil && m.trees[s.scan] == s {
 		delete(m.trees, s.scan)
@@ -356,20 +359,24 @@ func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Cont
 
 // extractTo recovers, because it runs decoders over hostile bytes: a fault in
 // one of them fails that scan and nothing else.
-func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, list *listing, err error) {
+func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, t *tree, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.log.Error("panic while unpacking", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic while unpacking: %v", p)
 		}
+		if err != nil && t != nil {
+			t.close()
+		}
 	}()
-	if err := m.own.Mkdir(name, 0o700); err != nil {
+	if t, err = makeTree(m.at, name, m.can); err != nil {
 		return Summary{}, nil, err
 	}
 	blob, err := open(ctx)
 	if err != nil {
-		return Summary{}, nil, fmt.Errorf("open archive: %w", err)
+		return Summary{}, t, fmt.Errorf("open archive: %w", err)
 	}
 	defer blob.Close()
-	return extract(ctx, blob, blob.Size(), filepath.Join(m.dir, name), m.lim)
+	sum, err = t.extract(ctx, blob, blob.Size(), m.lim)
+	return sum, t, err
 }

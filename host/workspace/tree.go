@@ -8,8 +8,7 @@ import (
 // output is a file being unpacked.
 type output interface {
 	write(p []byte) error
-	// finish closes the file, read-only when it is whole. Through the
-	// descriptor, so that neither a umask nor a name comes between.
+	// finish closes the file, which is read-only when it is whole.
 	finish(whole bool) error
 }
 
@@ -43,5 +42,16 @@ func split(path string) (dir, base string) {
 	}
 	return "", path
 }
+
+// powers are what this process can do in the directory that trees are made in.
+// Each saves a system call for every file or directory; without them all is done
+// step by step.
+type powers struct {
+	exact bool // what is made gets the very mode it is made with: no umask and no default ACL takes from it
+	above bool // it may write in a read-only directory, as root may
+}
+
+// sealed reports whether a directory can be made read-only from the start.
+func (p powers) sealed() bool { return p.exact && p.above }
 
 func endOfDir(err error) bool { return errors.Is(err, io.EOF) }

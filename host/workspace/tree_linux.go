@@ -17,6 +17,7 @@ import (
 // directory and through no link (openat2, since Linux 5.6).
 type tree struct {
 	fd   int
+	can  powers
 	list listing
 	last string // the directory that lastFD is, "" for fd itself
 	at   int
@@ -30,6 +31,22 @@ func openTree(dir string) (*tree, error) {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	return &tree{fd: fd, at: fd}, nil
+}
+
+// makeTree makes the directory name in own and opens it.
+func makeTree(own *os.File, name string, can powers) (t *tree, err error) {
+	err = control(own, func(at int) error {
+		if err := unix.Mkdirat(at, name, can.dirMode()); err != nil {
+			return &os.PathError{Op: "mkdirat", Path: name, Err: err}
+		}
+		fd, err := openBeneath(at, name)
+		t = &tree{fd: fd, at: fd, can: can}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func (t *tree) close() {
@@ -92,7 +109,7 @@ func (t *tree) mkdir(path string) error {
 	dir, base := split(path)
 	fd, err := t.enter(dir)
 	if err == nil {
-		if err = unix.Mkdirat(fd, base, 0o700); err == nil { // seal sets the mode for good
+		if err = unix.Mkdirat(fd, base, t.can.dirMode()); err == nil {
 			t.list.dir(path)
 			return nil
 		}
@@ -109,20 +126,23 @@ func (t *tree) create(path string) (output, error) {
 		return nil, fmt.Errorf("unpack file: %w", err)
 	}
 	f, err := retry(func() (int, error) {
-		return unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return unix.Openat(fd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, t.can.fileMode())
 	})
 	if err != nil {
 		return nil, fmt.Errorf("unpack file: %w", &os.PathError{Op: "openat", Path: path, Err: err})
 	}
 	t.list.file(path)
-	return file(f), nil
+	return file{f, t.can.exact}, nil
 }
 
-type file int
+type file struct {
+	fd    int
+	exact bool // it has been read-only since it was made
+}
 
 func (f file) write(p []byte) error {
 	for len(p) > 0 {
-		n, err := retry(func() (int, error) { return unix.Write(int(f), p) })
+		n, err := retry(func() (int, error) { return unix.Write(f.fd, p) })
 		if err != nil {
 			return fmt.Errorf("unpack file: %w", os.NewSyscallError("write", err))
 		}
@@ -133,20 +153,25 @@ func (f file) write(p []byte) error {
 
 func (f file) finish(whole bool) error {
 	var err error
-	if whole {
-		err = os.NewSyscallError("fchmod", unix.Fchmod(int(f), 0o444))
+	if whole && !f.exact {
+		// Through the descriptor, so that neither a umask nor a name comes between.
+		err = os.NewSyscallError("fchmod", unix.Fchmod(f.fd, 0o444))
 	}
 	// What close says of a file on a disk that fails comes too late for Linux
 	// to be of use; it is reported all the same.
-	if err = errors.Join(err, os.NewSyscallError("close", unix.Close(int(f)))); err != nil {
+	if err = errors.Join(err, os.NewSyscallError("close", unix.Close(f.fd))); err != nil {
 		return fmt.Errorf("unpack file: %w", err)
 	}
 	return nil
 }
 
-// seal makes the directories of the tree read-only, which can only be done when
-// nothing more is to be made in them.
+// seal makes the directories of the tree read-only, which for most can only be
+// done when nothing more is to be made in them.
 func (t *tree) seal() error {
+	defer t.leave()
+	if t.can.sealed() {
+		return nil
+	}
 	if t.list.long {
 		return sealAll(t.fd)
 	}
@@ -195,30 +220,25 @@ func sealAll(fd int) error {
 }
 
 // remove takes a tree apart that is just as it was made; its directory is name
-// in the directory own. On an error something of it is left.
-func (l *listing) remove(own *os.File, name string) error {
-	if l == nil || l.long {
+// in the directory own. On an error something of it is left. It works on the
+// directory that was made, whatever has that name by now.
+func (t *tree) remove(own *os.File, name string) error {
+	if t.list.long {
 		return errors.New("not remembered")
 	}
-	conn, err := own.SyscallConn()
-	if err != nil {
+	if err := t.empty(); err != nil {
 		return err
 	}
-	var rerr error
-	err = conn.Control(func(fd uintptr) { rerr = l.removeAt(int(fd), name) })
-	return errors.Join(err, rerr)
+	return control(own, func(fd int) error { return unix.Unlinkat(fd, name, unix.AT_REMOVEDIR) })
 }
 
-func (l *listing) removeAt(own int, name string) error {
-	root, err := openBeneath(own, name)
-	if err != nil {
-		return err
-	}
-	t := &tree{fd: root, at: root}
-	defer t.close()
+func (t *tree) empty() error {
 	// From the top: what is in a sealed directory can only be reached and
 	// removed once it is open again. For root all of them are.
-	for _, dir := range append([]string{""}, l.dirs...) {
+	for _, dir := range append([]string{""}, t.list.dirs...) {
+		if t.can.above {
+			break
+		}
 		fd, err := t.enter(dir)
 		if err == nil {
 			err = unix.Fchmod(fd, 0o700)
@@ -227,17 +247,17 @@ func (l *listing) removeAt(own int, name string) error {
 			return err
 		}
 	}
-	for _, path := range l.files {
+	for _, path := range t.list.files {
 		if err := t.unlink(path, 0); err != nil {
 			return err
 		}
 	}
-	for i := range l.dirs {
-		if err := t.unlink(l.dirs[len(l.dirs)-1-i], unix.AT_REMOVEDIR); err != nil {
+	for i := range t.list.dirs {
+		if err := t.unlink(t.list.dirs[len(t.list.dirs)-1-i], unix.AT_REMOVEDIR); err != nil {
 			return err
 		}
 	}
-	return unix.Unlinkat(own, name, unix.AT_REMOVEDIR)
+	return nil
 }
 
 func (t *tree) unlink(path string, flags int) error {

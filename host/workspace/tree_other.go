@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -24,10 +25,22 @@ func openTree(dir string) (*tree, error) {
 	return &tree{root: root, list: listing{long: true}}, nil
 }
 
+// makeTree makes the directory name in own and opens it.
+func makeTree(own *os.File, name string, _ powers) (*tree, error) {
+	dir := filepath.Join(own.Name(), name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return openTree(dir)
+}
+
+// findPowers finds none.
+func findPowers(*os.File, string) powers { return powers{} }
+
 func (t *tree) close() { _ = t.root.Close() }
 
 // remove leaves all to a search.
-func (l *listing) remove(*os.File, string) error { return errors.New("not remembered") }
+func (t *tree) remove(*os.File, string) error { return errors.New("not remembered") }
 
 // mkdir makes a directory that is new; its parent is there already.
 func (t *tree) mkdir(path string) error {

@@ -27,8 +27,8 @@ var (
 	}
 	postgresLosses = []proxy.Loss{
 		{Name: "accept", Match: "insert into scans", Every: 9, Most: 6},
-		{Name: "dispatch", Match: "set dispatched_at = now() where id = any(array(select id from locked))", Every: 12, Most: 4},
-		{Name: "claim", Match: "set state = 'running', attempt = j.attempt + 1", Every: 10, Most: 4},
+		{Name: "dispatch", Match: "set dispatched_at = now() where id = any(array(select id from locked where not mine))", Every: 12, Most: 4},
+		{Name: "claim", Match: "coalesce(dispatched_at, '-infinity') > '-infinity'", Every: 10, Most: 4},
 		{Name: "heartbeat", Match: heartbeatSQL, Every: 3, Most: 6},
 		{Name: "finish", Match: finishSQL, Every: 5, Most: 8},
 		{Name: "findings", Match: "select count(*) from held", Every: 6, Most: 4},

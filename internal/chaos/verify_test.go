@@ -167,13 +167,13 @@ func (j job) wrong() (bad []string) {
 		no("it counts %v and has %v", j.Counts, j.Ranks)
 	}
 	switch j.State {
-	case host.StateSucceeded:
+	case host.StateSucceeded, host.StatePartial:
 		var want [6]int
 		for i, n := range o.Ranks() {
 			want[i] = n
 		}
-		if b := o.Behave(j.Attempt); !b.Delivers() {
-			no("it succeeded in an attempt that was to %s", b)
+		if b := o.Behave(j.Attempt); b.Delivers() != j.State {
+			no("it is %s after an attempt that was to %s", j.State, b)
 		}
 		if j.Ranks != want || j.Distinct != o.Findings() || j.Strange != 0 {
 			no("findings by severity %v, want %v; %d different ones of %d, %d that were not planned", j.Ranks, want, j.Distinct, o.Findings(), j.Strange)
@@ -181,10 +181,10 @@ func (j job) wrong() (bad []string) {
 		if j.FromAttempt != j.Stored || j.Process > 1 {
 			no("%d of %d findings are of its last attempt, from %d processes", j.FromAttempt, j.Stored, j.Process)
 		}
-	case host.StatePartial, host.StateTimedOut:
+	case host.StateTimedOut:
 		no("nothing was planned that ends so")
 	case host.StateFailed:
-		forGood := j.Error.Code == host.CodePluginProtocol && o.Behave(j.Attempt) == plan.Undeclared
+		forGood := j.Error.Code == host.CodePluginProtocol && o.Behave(j.Attempt) == plan.Nonsense
 		if j.Error.Code == "" || j.Error.Message == "" {
 			no("it says nothing of why it failed")
 		}

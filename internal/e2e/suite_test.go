@@ -127,7 +127,7 @@ func testPluginFaults(t *testing.T, p place) {
 		{"leave-session", client.StateFailed, "plugin_hung", "2s", 2}, // with a child in a session of its own
 		{"crash-with-children", client.StateFailed, "plugin_crashed", "status 9", 2},
 		{"oversized", client.StateFailed, "plugin_protocol", "limit", 1},
-		{"escaping-path", client.StateFailed, "plugin_protocol", "etc/passwd", 1},
+		{"mixed", client.StatePartial, "partial", "outside the target", 1},
 		{"refuse", client.StateFailed, "plugin_refused", "no such option", 1},
 	}
 	ids := make([]string, len(tests))

@@ -5,9 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,16 +15,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Build builds a command of the module in dir.
-func Build(dir, out string, args ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-o", out}, args...)...)
-	cmd.Dir = dir
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %v: %w\n%s", args, err, b)
-	}
-	return nil
-}
 
 // Command runs a verb of the CLI and returns what it prints.
 func Command(t testing.TB, binary string, args ...string) string {
@@ -39,17 +27,6 @@ func Command(t testing.TB, binary string, args ...string) string {
 		t.Fatalf("securetag %v: %v\n%s", args, err, &stderr)
 	}
 	return string(out)
-}
-
-// FreeAddress is a loopback address that nobody listens on.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Process is one `securetag serve`. It can be started again after it ended.

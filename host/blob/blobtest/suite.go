@@ -47,7 +47,7 @@ func testRoundTrip(t *testing.T, s host.BlobStore) {
 	want := make([]byte, 3<<20+17)
 	rnd := rand.NewChaCha8([32]byte{1})
 	_, _ = rnd.Read(want) // never fails
-	size, sum, err := s.Put(t.Context(), "scans/0190-a", iotest.OneByteReader(io.MultiReader(bytes.NewReader(want[:100]), iotest.HalfReader(bytes.NewReader(want[100:])))))
+	size, sum, err := s.Put(t.Context(), "scans/0190-a", io.MultiReader(iotest.OneByteReader(bytes.NewReader(want[:1000])), iotest.HalfReader(bytes.NewReader(want[1000:]))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,8 @@
 // Layout below the directory, all private to the host's user (0700, 0600):
 //
 //	3fa/scans.0190...   the blob "scans/0190..."; 3fa is from a hash of its key
-//	3fa/.tmp-XXXX       a Put in progress; its writer holds an flock on it
+//	3fa/.tmp-XXXX       a Put in progress, where the file system has no files
+//	                    without a name; its writer holds an flock on it
 //
 // The 4096 shards keep every directory small and spread the files over the
 // disk: ext4 creates files ten times slower where thousands were deleted just
@@ -32,6 +33,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/securetaghq/securetag/host"
@@ -48,6 +50,11 @@ const (
 // several processes on the same directory.
 type Store struct {
 	root *os.Root
+	dir  *os.File // the same directory
+
+	// named: every Put gives its file a temporary name, because files without one
+	// do not work here.
+	named atomic.Bool
 
 	mu      sync.Mutex
 	durable map[string]bool // shards whose own name is known to be on disk
@@ -68,8 +75,11 @@ func New(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open blob directory: %w", err)
 	}
 	s := &Store{root: root, durable: make(map[string]bool)}
-	if err := s.findShards(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read blob directory: %w", err), root.Close())
+	if s.dir, err = root.Open("."); err == nil {
+		err = s.findShards()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read blob directory: %w", err), s.Close())
 	}
 	return s, nil
 }
@@ -93,16 +103,21 @@ func (s *Store) findShards() error {
 }
 
 // Close lets go of the directory. Blobs that are open stay readable.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error {
+	err := s.root.Close()
+	if s.dir != nil {
+		if derr := s.dir.Close(); !errors.Is(derr, fs.ErrClosed) {
+			err = errors.Join(err, derr)
+		}
+	}
+	return err
+}
 
 // Put implements host.BlobStore.
 func (s *Store) Put(ctx context.Context, key host.BlobKey, r io.Reader) (size int64, sum string, err error) {
 	name, err := fileName(key)
 	if err != nil {
 		return 0, "", err
-	}
-	if _, err := s.root.Lstat(name); err == nil {
-		return 0, "", fmt.Errorf("put blob %s: key is taken: %w", key, host.ErrConflict)
 	}
 	size, sum, err = s.put(ctx, name, r)
 	if err != nil {
@@ -118,6 +133,26 @@ func (s *Store) put(ctx context.Context, name string, r io.Reader) (size int64, 
 	shard := path.Dir(name)
 	if err := s.makeShard(shard); err != nil {
 		return 0, "", err
+	}
+	if !s.named.Load() {
+		size, sum, err = s.putUnnamed(ctx, name, r)
+		if !errors.Is(err, errNoUnnamed) {
+			return size, sum, err
+		}
+		s.named.Store(true)
+	}
+	return s.putNamed(ctx, name, r)
+}
+
+// errNoUnnamed is of a place where a file cannot be without a name. Nothing was
+// read then.
+var errNoUnnamed = errors.New("no files without a name here")
+
+// putNamed is put where every file has a name.
+func (s *Store) putNamed(ctx context.Context, name string, r io.Reader) (size int64, sum string, err error) {
+	shard := path.Dir(name)
+	if _, err := s.root.Lstat(name); err == nil {
+		return 0, "", fmt.Errorf("key is taken: %w", host.ErrConflict)
 	}
 	f, temp, err := s.createTemp(shard)
 	if err != nil {
@@ -159,7 +194,7 @@ func (s *Store) makeShard(shard string) error {
 	if err := s.root.Mkdir(shard, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.syncDir("."); err != nil {
+	if err := s.dir.Sync(); err != nil {
 		return err
 	}
 	s.durable[shard] = true
@@ -191,23 +226,29 @@ func (s *Store) createTemp(shard string) (*os.File, string, error) {
 // buffers are for copying.
 var buffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }} //nolint:gochecknoglobals // a pool has no state to depend on
 
-// copyHashed copies r to w and looks at ctx between reads.
+// copyHashed copies r to w and looks at ctx between reads. It writes full
+// buffers: what r is made of may be small.
 func copyHashed(ctx context.Context, w io.Writer, r io.Reader) (int64, string, error) {
 	h := sha256.New()
 	pooled := buffers.Get().(*[copyBuffer]byte) //nolint:forcetypeassert // the pool has no others
 	defer buffers.Put(pooled)
 	buf := pooled[:]
 	var size int64
+	n := 0 // bytes in buf
 	for {
 		if ctx.Err() != nil {
 			return 0, "", context.Cause(ctx)
 		}
-		n, rerr := r.Read(buf)
+		m, rerr := r.Read(buf[n:])
+		if n += m; n < len(buf) && rerr == nil {
+			continue
+		}
 		h.Write(buf[:n])
 		if _, err := w.Write(buf[:n]); err != nil {
 			return 0, "", err
 		}
 		size += int64(n)
+		n = 0
 		if errors.Is(rerr, io.EOF) {
 			return size, hex.EncodeToString(h.Sum(nil)), nil
 		}

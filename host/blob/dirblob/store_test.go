@@ -24,6 +24,16 @@ func TestStore(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) host.BlobStore { return open(t, t.TempDir()) })
 }
 
+// TestStoreNamed is for file systems that have no files without a name.
+func TestStoreNamed(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) host.BlobStore {
+		s := open(t, t.TempDir())
+		s.UseNames()
+		return s
+	})
+}
+
 func open(t *testing.T, dir string) *dirblob.Store {
 	t.Helper()
 	s, err := dirblob.New(dir)
@@ -96,6 +106,7 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s, other := open(t, dir), open(t, dir)
+	s.UseNames() // a file without a name is in no sweep's way
 	if _, _, err := s.Put(t.Context(), "kept", strings.NewReader("x")); err != nil {
 		t.Fatal(err)
 	}

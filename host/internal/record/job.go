@@ -67,6 +67,9 @@ func CheckOutcomes(outcomes []host.Outcome) error {
 		case o.Error == nil && !o.Release && slices.Contains(needsError, o.State):
 			return fmt.Errorf("job %.64q becomes %s without an error that says why: %w", string(o.Lease.Job), o.State, host.ErrInvalid)
 		}
+		if err := checkArtifacts(o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

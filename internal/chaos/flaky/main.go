@@ -122,7 +122,7 @@ func (l *liar) Scan(req *pluginv1.ScanRequest, stream pluginv1.Scanner_ScanServe
 	switch b := o.Behave(int(req.GetAttempt())); b {
 	case plan.Hang:
 		select {}
-	case plan.Miscount, plan.Undeclared:
+	case plan.Miscount, plan.Undeclared, plan.Nonsense:
 		stream = &lies{stream, b}
 	}
 	return l.Server.Scan(req, stream)
@@ -146,6 +146,10 @@ func (l *lies) Send(ev *pluginv1.ScanEvent) error {
 		}
 	}
 	done = proto.CloneOf(done)
-	done.Findings++
+	if l.how == plan.Nonsense {
+		done.Status = 42
+	} else {
+		done.Findings++
+	}
 	return l.Scanner_ScanServer.Send(&pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Completed{Completed: done}})
 }

@@ -5,6 +5,8 @@ package plan
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/securetaghq/securetag/host"
 )
 
 // Options are those of one job.
@@ -27,7 +29,8 @@ const (
 	ExitZero   Behaviour = "exit zero"  // exits with 0 in the middle
 	Hang       Behaviour = "hang"       // says nothing any more
 	Miscount   Behaviour = "miscount"   // says that it found more than it sent
-	Undeclared Behaviour = "undeclared" // sends a finding of a rule it has not
+	Undeclared Behaviour = "undeclared" // sends one more finding, of a rule it has not
+	Nonsense   Behaviour = "nonsense"   // ends with a status that there is not
 	Fail       Behaviour = "fail"       // says that it failed and may be tried again
 )
 
@@ -36,11 +39,21 @@ var shares = []struct { //nolint:gochecknoglobals // a table, never written
 	b Behaviour
 	n int
 }{
-	{Succeed, 72}, {Slow, 6}, {Crash, 7}, {ExitZero, 3}, {Hang, 3}, {Miscount, 3}, {Undeclared, 2}, {Fail, 4},
+	{Succeed, 72}, {Slow, 6}, {Crash, 7}, {ExitZero, 3}, {Hang, 3}, {Miscount, 3}, {Undeclared, 2}, {Nonsense, 1}, {Fail, 3},
 }
 
-// Delivers reports whether an attempt that goes like this may end well.
-func (b Behaviour) Delivers() bool { return b == Succeed || b == Slow }
+// Delivers gives the state of a job whose attempt goes like this and ends well,
+// "" where none does.
+func (b Behaviour) Delivers() host.State {
+	switch b {
+	case Succeed, Slow:
+		return host.StateSucceeded
+	case Undeclared:
+		return host.StatePartial
+	default:
+		return ""
+	}
+}
 
 // Behave says how an attempt goes; the first is 1.
 func (o Options) Behave(attempt int) Behaviour {

@@ -132,7 +132,7 @@ func TestIgnoresWhatGitIgnoresAtRandom(t *testing.T) {
 	root := t.TempDir()
 	git(t, root, "init", "-q")
 	write(t, root, map[string]string{"z": ""})
-	const cases = 800
+	const cases = 300
 	ignores := make(map[string]string, cases)
 	for i := range cases {
 		dir := fmt.Sprintf("%04d/", i)

@@ -29,6 +29,7 @@ import (
 
 const (
 	declared = "hostile.rule"
+	second   = "hostile.second"
 	garbage  = "this message becomes garbage" // see codec
 )
 
@@ -133,7 +134,7 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 		MaxConcurrentScans: 4,
 		Rules: []*pluginv1.Rule{{
 			Id: declared, Title: "A hostile finding", Severity: pluginv1.Severity_SEVERITY_HIGH, HelpUri: "https://example.com/rule", Cwe: []uint32{79}, Tags: []string{"test"},
-		}},
+		}, {Id: second, Title: "Another", Severity: pluginv1.Severity_SEVERITY_LOW}},
 	}
 	switch s.mode {
 	case "describe-other-name":
@@ -182,12 +183,6 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 		RuleId: declared, Message: "found it", Snippet: "x := 1", Location: &pluginv1.Location{Path: "a/b.go", StartLine: 3, StartColumn: 1},
 	}
 	switch mode {
-	case "undeclared-rule":
-		f.RuleId = "not.declared"
-	case "escaping-path":
-		f.Location.Path = "../../etc/passwd"
-	case "absolute-path":
-		f.Location.Path = "/etc/passwd"
 	case "bad-utf8":
 		f.Message = garbage
 	case "nasty-text":
@@ -211,7 +206,15 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 	}
 	_ = out.Send(event(&pluginv1.Progress{Phase: "matching", Done: 1, Total: 2, Unit: "files"}))
 	_ = out.Send(event(&pluginv1.Log{Message: "looking\x1b[2J around", Level: pluginv1.Log_LEVEL_WARN}))
-	_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+	if events := output(mode, req.GetWorkDir()); events != nil {
+		done.Findings = 0
+		for _, ev := range events {
+			done.Findings += uint64(len(ev.GetFindings().GetFindings()))
+			_ = out.Send(ev)
+		}
+	} else {
+		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+	}
 	_ = out.Send(event(done))
 	switch mode {
 	case "double-completed":
@@ -294,6 +297,8 @@ func event(m any) *pluginv1.ScanEvent {
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Log{Log: m}}
 	case *pluginv1.Findings:
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Findings{Findings: m}}
+	case *pluginv1.Artifact:
+		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Artifact{Artifact: m}}
 	case *pluginv1.Completed:
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Completed{Completed: m}}
 	}
