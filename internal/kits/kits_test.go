@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,6 +193,9 @@ func TestEndings(t *testing.T) {
 				case len(s.findings) != tt.found:
 					t.Errorf("%q: %d findings, want %d", tt.do, len(s.findings), tt.found)
 				}
+				if tt.do == "artifact" && !slices.Equal(s.artifacts, []string{"out.json application/json 4413: {}"}) {
+					t.Errorf("artifacts %q", s.artifacts)
+				}
 				if tt.do == "" && err == nil && len(s.findings) == 1 {
 					want := host.Location{Path: "a.txt", StartLine: 2, StartColumn: 5, EndLine: 2, EndColumn: 9}
 					if diff := cmp.Diff(want, s.findings[0].Location); diff != "" {
@@ -276,9 +281,10 @@ func TestExamples(t *testing.T) {
 
 // sink keeps what it is given; the executor calls it from one goroutine.
 type sink struct {
-	findings []host.Finding
-	last     host.Progress
-	on       func(host.Progress)
+	findings  []host.Finding
+	artifacts []string
+	last      host.Progress
+	on        func(host.Progress)
 }
 
 func (s *sink) Progress(p host.Progress) {
@@ -291,6 +297,12 @@ func (s *sink) Progress(p host.Progress) {
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	s.findings = append(s.findings, batch...)
 	return nil
+}
+
+func (s *sink) Artifact(_ context.Context, a host.Artifact, r io.Reader) (int64, error) {
+	b, err := io.ReadAll(r)
+	s.artifacts = append(s.artifacts, fmt.Sprintf("%s %s %.4s: %s", a.Name, a.MediaType, a.SHA256, b))
+	return int64(len(b)), err
 }
 
 // log may be read while it is written.

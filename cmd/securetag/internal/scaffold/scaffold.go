@@ -32,7 +32,7 @@ type Project struct {
 	SDK      string // a checkout of SecureTag, for its kits; "": the published kit
 }
 
-var name = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`) //nolint:gochecknoglobals // compiled once
+var name = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
 // Write writes the project and gives the paths in it. It overwrites nothing.
 func (p Project) Write() ([]string, error) {

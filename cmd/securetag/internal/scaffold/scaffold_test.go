@@ -3,6 +3,7 @@ package scaffold_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,4 +148,8 @@ func (s *sink) Progress(host.Progress) {}
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	s.found = append(s.found, batch...)
 	return nil
+}
+
+func (s *sink) Artifact(_ context.Context, _ host.Artifact, r io.Reader) (int64, error) {
+	return io.Copy(io.Discard, r)
 }
