@@ -18,7 +18,7 @@ PACKAGES := ./...
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
 TEST     := test -race
 
-.PHONY: all build demo test test-go test-modules check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
+.PHONY: all build demo test test-go test-modules test-kits check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
 
 all: build
 
@@ -42,7 +42,7 @@ demo: build ## scan a project with planted secrets: the main job, nothing to ins
 
 test: ## run every test; installs or starts what they need
 	@sh scripts/test-deps.sh
-	@$(MAKE) --no-print-directory build test-go test-modules
+	@$(MAKE) --no-print-directory build test-go test-modules test-kits
 
 test-go:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/testserver ./internal/testserver/cmd/testserver
@@ -50,6 +50,11 @@ test-go:
 
 test-modules:
 	@set -e; for m in $(MODULES); do echo "test $$m"; (cd $$m && $(GO) $(TEST) ./...); done
+
+# The kits by themselves; internal/kits runs them in the real host.
+test-kits: ## the plugin kits for Python and Node.js, and the types of the latter
+	@deps=$$(sh scripts/kit-deps.sh python sdk/python/requirements.txt) && cd sdk/python && PYTHONPATH=src:$$deps python3 -B -m unittest discover -s tests
+	@sh scripts/kit-deps.sh node sdk/node >/dev/null && cd sdk/node && node --test test/ && node node_modules/typescript/bin/tsc -p .
 
 check: fmt vet lint generate-check test ## everything that a change must pass
 
@@ -69,6 +74,7 @@ lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 
 generate: ## regenerate what is generated and committed
 	$(TOOL) buf generate
+	sh sdk/python/generate.sh
 	$(GO) generate $(PACKAGES)
 
 # After a release, so that what it added to the contract is held as well.
@@ -77,7 +83,7 @@ freeze: ## take the contract of now as the frozen one; refuses what breaks the l
 	$(TOOL) buf build --exclude-source-info -o sdk/proto/frozen/v1.txtpb
 
 generate-check: generate
-	@test -z "$$(git status --porcelain -- sdk/proto docs)" || { git status --short -- sdk/proto docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
+	@test -z "$$(git status --porcelain -- sdk docs)" || { git status --short -- sdk docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
 # Three rounds or more of all systems and phases write docs/benchmarks.md, fewer
 # are only printed. bench/peers/main.go says what there is to choose from.

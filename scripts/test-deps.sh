@@ -1,6 +1,7 @@
 #!/bin/sh
 # What `make test` needs beyond Go, make and git: a C compiler for -race, curl
-# for the commands in the docs, and
+# for the commands in the docs, Python with pip and Node.js with npm for the
+# plugin kits (whose packages scripts/kit-deps.sh installs), and
 # PostgreSQL and Redis binaries, of which the tests start private instances.
 # Missing ones are installed from Debian's packages when that is possible.
 set -eu
@@ -10,6 +11,8 @@ command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3 python3-pip"
+{ command -v node && command -v npm; } >/dev/null 2>&1 || missing="$missing nodejs npm"
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -46,6 +46,6 @@ func (s *Server) serveAttached(ctx context.Context, log hclog.Logger, stdout, st
 	}
 	<-ended
 	s.stopAll("the plugin was stopped by hand")
-	waitFor(s, stopGrace)
+	waitFor(s, stopGrace) //nolint:contextcheck // ctx has ended; this is the clean-up
 	return exitClean
 }

@@ -24,7 +24,7 @@ func (p *program) pluginCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(
 		p.pluginListCommand(), p.pluginInfoCommand(), p.pluginSchemaCommand(), p.pluginVerifyCommand(), p.pluginPinCommand(),
-		p.pluginReloadCommand(), p.pluginTestCommand(), p.pluginRunCommand(),
+		p.pluginReloadCommand(), p.pluginTestCommand(), p.pluginRunCommand(), p.pluginNewCommand(),
 	)
 	return cmd
 }

@@ -102,7 +102,7 @@ func TestAttachShared(t *testing.T) {
 	})
 	eventually(t, "attached", func() bool { return b.Status()[0].State == executor.StateReady })
 	stop()
-	eventually(t, "its end is noticed", func() bool { return b.Status()[0].State == executor.StateFailing })
+	eventually(t, "its end is noticed", func() bool { return b.Status()[0].State == executor.StateBackoff })
 }
 
 func TestParseAttach(t *testing.T) {

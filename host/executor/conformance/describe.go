@@ -125,7 +125,7 @@ func inputs(d *pluginv1.DescribeResponse) string {
 }
 
 func rules(d *pluginv1.DescribeResponse) string {
-	if _, err := executor.CheckDescription(d); err != nil && identity(d) == "" && inputs(d) == "" {
+	if _, err := executor.CheckDescription(d); err != nil && identity(d) == "" && inputs(d) == "" && schemas(d) == "" {
 		return err.Error()
 	}
 	for _, r := range d.GetRules() {
