@@ -190,6 +190,7 @@ func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan
 		return scan, nil, err
 	}
 	id := scan.ID
+	progress.Scan(scan) // it may have ended before it is asked for
 	scan, err = c.Wait(ctx, id, progress.Scan)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errHostEnded) {

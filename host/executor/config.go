@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -196,7 +197,11 @@ func (p Plugin) withDefaults() (Plugin, error) {
 		bad("standby %d: 0 to %d, and only with %s", p.Standby, maxStandby, PerScan)
 	}
 	if p.Attach != nil {
-		p.Standby, p.MaxSilence = 0, patience
+		// Its author stops and starts it as often as they like.
+		p.Standby, p.MaxSilence, p.Restart.MaxFailures = 0, patience, math.MaxInt
+	}
+	if p.Attach != nil && !p.Dev {
+		bad("it can be attached to only with dev = true: nothing has checked what the process runs")
 	}
 	fill(&p.MaxFindings, 25_000, "max findings", bad)
 	fill(&p.MaxFindingsBytes, 64<<20, "max findings bytes", bad)

@@ -114,7 +114,7 @@ func (k kit) serve(t *testing.T, plugin, file string, isolation executor.Isolati
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	logs := &log{}
 	e, err := executor.New(executor.Config{RunDir: dir, Plugins: []executor.Plugin{{
-		Name: plugin, Command: k.command, Args: append(k.args, k.install(t, file)), Env: k.env, Isolation: isolation,
+		Name: plugin, Dev: true, Command: k.command, Args: append(k.args, k.install(t, file)), Env: k.env, Isolation: isolation,
 		CancelGrace: 2 * time.Second, StartTimeout: time.Minute,
 	}}}, hclog.New(&hclog.LoggerOptions{Output: logs, Level: hclog.Trace}))
 	if err != nil {

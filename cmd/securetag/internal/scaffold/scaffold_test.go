@@ -51,7 +51,7 @@ func build(t *testing.T, language, dir string) executor.Plugin {
 		run(t, dir, nil, "go", "mod", "tidy")
 		run(t, dir, nil, "go", "build", "-o", "words", ".")
 		run(t, dir, nil, "go", "test", "./...")
-		return executor.Plugin{Command: filepath.Join(dir, "words")}
+		return executor.Plugin{Dev: true, Command: filepath.Join(dir, "words")}
 	case "python":
 		deps := run(t, repository, nil, "sh", "scripts/kit-deps.sh", "python", "sdk/python/requirements.txt")
 		python := run(t, dir, nil, "python3", "-c", "import sys; print(sys.executable)")
@@ -61,7 +61,7 @@ func build(t *testing.T, language, dir string) executor.Plugin {
 		}
 		path := src + ":" + deps
 		run(t, dir, []string{"PYTHONPATH=" + path}, python, "-B", "-m", "unittest")
-		return executor.Plugin{Command: python, Args: []string{"-B", filepath.Join(dir, "main.py")}, Env: map[string]string{"PYTHONPATH": path}}
+		return executor.Plugin{Dev: true, Command: python, Args: []string{"-B", filepath.Join(dir, "main.py")}, Env: map[string]string{"PYTHONPATH": path}}
 	default:
 		run(t, repository, nil, "sh", "scripts/kit-deps.sh", "node", "sdk/node")
 		sdk, err := filepath.Abs(filepath.Join(repository, "sdk/node"))
@@ -74,7 +74,7 @@ func build(t *testing.T, language, dir string) executor.Plugin {
 		}
 		node := run(t, dir, nil, "node", "-p", "process.execPath")
 		run(t, dir, nil, node, "--test")
-		return executor.Plugin{Command: node, Args: []string{filepath.Join(dir, "main.js")}}
+		return executor.Plugin{Dev: true, Command: node, Args: []string{filepath.Join(dir, "main.js")}}
 	}
 }
 
