@@ -120,7 +120,21 @@ type Plugin struct {
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
+	Sandbox      string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugin that comes with SecureTag has best_effort." oneof:"required,best_effort,off"`
+	Network      string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
+	Read         []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
+	Limits       PluginLimits      `koanf:"limits" doc:"What each of its processes may use, with all that it starts. They hold in the sandbox only."`
 	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings, checked by the plugin when it starts; its README says what it takes, and a mistake is answered with it."`
+}
+
+// PluginLimits bound a plugin's process.
+type PluginLimits struct {
+	Memory    ByteSize `koanf:"memory" doc:"Memory. Half of it is what TMPDIR holds." min:"64MiB" max:"1TiB"`
+	PIDs      int      `koanf:"pids" doc:"Processes and threads." min:"16" max:"100000"`
+	CPUs      int      `koanf:"cpus" doc:"CPUs at once. 0: all there are, after the host itself." min:"0" max:"1024"`
+	OpenFiles int      `koanf:"open_files" doc:"Open files, of each of its processes." min:"32" max:"1000000"`
+	FileSize  ByteSize `koanf:"file_size" doc:"Size of one file that it writes." min:"1MiB" max:"1TiB"`
+	Disk      ByteSize `koanf:"disk" doc:"Size of everything that it has in its work directory." min:"1MiB" max:"1TiB"`
 }
 
 // Default is the configuration without any file: source archives are scanned
@@ -128,6 +142,9 @@ type Plugin struct {
 func Default() Config {
 	archive, web := defaultScan(), defaultScan()
 	archive.Plugins = []string{"secrets"}
+	// It is ours, and must work where it cannot be confined: in a container, on a Mac.
+	secrets := defaultPlugin("secrets")
+	secrets.Sandbox = "best_effort"
 	web.Input = "url"
 	return Config{
 		DataDir:  "./securetag-data",
@@ -141,7 +158,7 @@ func Default() Config {
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
-		Plugins:   map[string]Plugin{"secrets": defaultPlugin("secrets")},
+		Plugins:   map[string]Plugin{"secrets": secrets},
 	}
 }
 
@@ -157,6 +174,8 @@ func defaultScan() Scan {
 func defaultPlugin(name string) Plugin {
 	return Plugin{
 		Command: name, Args: []string{}, Env: map[string]string{}, Isolation: "per_scan", Standby: 1,
+		Sandbox: "required", Network: "none", Read: []string{},
+		Limits:       PluginLimits{Memory: 512 * MiB, PIDs: 128, OpenFiles: 1024, FileSize: 64 * MiB, Disk: 256 * MiB},
 		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,
 		Config: json.RawMessage(`{}`),
 	}

@@ -125,7 +125,7 @@ func (n *node) openPlugins(id *identity, limits workspace.Limits, version string
 	if err != nil {
 		return fmt.Errorf("find a place for plugin sockets: %w", err)
 	}
-	n.executor, err = openExecutor(n.cfg, run, version, n.log)
+	n.executor, err = openExecutor(n.cfg, run, version, n.log, n.confined())
 	return err
 }
 
@@ -284,7 +284,7 @@ func embeddedQueue(cfg config.Config) bool {
 }
 
 // openExecutor uses dir, which must be this process's alone, for plugin sockets.
-func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*executor.Executor, error) {
+func openExecutor(cfg config.Config, dir, version string, log hclog.Logger, in confinement) (*executor.Executor, error) {
 	ec := executor.Config{RunDir: dir, HostVersion: version}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		p := cfg.Plugins[name]
@@ -298,6 +298,7 @@ func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*ex
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,
 		})
 	}
+	in.apply(&ec, cfg)
 	return executor.New(ec, log)
 }
 

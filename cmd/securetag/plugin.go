@@ -40,7 +40,9 @@ func (p *program) listPlugins(ctx context.Context, cfg config.Config) (err error
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	e, err := openExecutor(cfg, dir, p.version, log)
+	in := confinement{sandbox: openSandbox(log)}
+	defer in.sandbox.Close()
+	e, err := openExecutor(cfg, dir, p.version, log, in)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type process struct {
 	log     hclog.Logger
 	dir     string // its own directory, removed by stop
 	runner  *procRunner
+	cell    *cell // nil: not confined
 	client  *plugin.Client
 	scanner pluginv1.ScannerClient
 	info    Info
@@ -90,6 +91,9 @@ func (e *Executor) newProcess(p Plugin) (*process, error) {
 		dir: dir, workDir: filepath.Join(dir, "tmp"), marker: hex.EncodeToString(id[:]),
 		log: proc.log.Named("stderr"), done: make(chan struct{}),
 	}
+	if err := e.confine(proc); err != nil {
+		return nil, errors.Join(err, removeDir(dir))
+	}
 	proc.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake(),
 		Plugins:          wire.Plugins(nil),
@@ -130,6 +134,7 @@ func (p *process) environment(handshake []string) []string {
 		env = append(env, k+"="+v)
 	}
 	slices.Sort(env[2:])
+	env = p.cell.hint(env)
 	env = append(env, handshake...)
 	return append(env, plugin.EnvUnixSocketDir+"="+p.dir, markerKey+"="+p.runner.marker)
 }
@@ -266,7 +271,7 @@ func (p *process) end(graceful bool) {
 	} else {
 		p.log.Error("go-plugin does not let go of a dead plugin, its connection leaks", "pid", p.runner.ID())
 	}
-	if err := removeDir(p.dir); err != nil {
+	if err := errors.Join(p.cell.close(), removeDir(p.dir)); err != nil {
 		p.log.Warn("directory of a plugin process is left behind", "dir", p.dir, "error", err)
 	}
 }

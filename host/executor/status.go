@@ -24,7 +24,7 @@ type PluginStatus struct {
 	Reason      string // why it is failing, one line
 	Info        *Info  // of the last good start; nil: never
 	Isolation   Isolation
-	Containment string // how its processes are kept together
+	Containment string // how its processes are kept together, or the layers of its sandbox
 	Standby     int    // processes waiting, or the shared one
 	Running     int    // runs now
 	Restarts    int    // processes replaced because they died unasked or broke
@@ -37,7 +37,7 @@ func (e *Executor) Status() []PluginStatus {
 	out := make([]PluginStatus, 0, len(e.names))
 	for _, name := range e.names {
 		s := e.keepers[name].status()
-		s.Containment = string(e.launcher.containment())
+		s.Containment = e.containment(e.keepers[name].plugin)
 		out = append(out, s)
 	}
 	return out

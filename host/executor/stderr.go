@@ -79,6 +79,13 @@ func (t *tail) String() string {
 	return strings.Join(t.last, " | ")
 }
 
+// all is everything that is kept.
+func (t *tail) all() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.panicd + "\n" + strings.Join(t.last, "\n")
+}
+
 // copyLog reads a plugin's standard error to its end, whatever is in it, and
 // logs it line by line: cut, cleaned, a bounded number a second. go-plugin
 // would do the parsing too, but panics on {"@message":1}.

@@ -57,6 +57,7 @@ type shared struct {
 	sum  Summary
 	list *listing // what is in the tree
 	err  error
+	lent bool // it is where Give moved it, and what removes it is there
 }
 
 // New makes a manager with a sub-directory of its own in dir, which it creates
@@ -103,6 +104,10 @@ func (m *Manager) claim() error {
 	}
 	return nil
 }
+
+// Dir is the manager's own directory, which is removed with everything in it when
+// the manager is closed, or, if its process dies, when another one sweeps.
+func (m *Manager) Dir() string { return m.dir }
 
 // Close ends running extractions, waits for them, and removes the manager's
 // directory with all that is in it: call it when no job runs any more. Closing
@@ -248,6 +253,7 @@ type Tree struct {
 	root    string
 	sum     Summary
 	release func()
+	give    func(dst string) (func(), error)
 }
 
 // Root is the absolute path of the read-only tree.
@@ -283,6 +289,7 @@ func (m *Manager) Acquire(ctx context.Context, scan host.ScanID, open func(conte
 		root:    filepath.Join(m.dir, s.name),
 		sum:     s.sum,
 		release: sync.OnceFunc(func() { m.leave(s) }),
+		give:    func(dst string) (func(), error) { return m.give(s, dst) },
 	}, nil
 }
 
@@ -314,7 +321,7 @@ func (m *Manager) leave(s *shared) {
 	if last && m.trees[s.scan] == s {
 		delete(m.trees, s.scan)
 	}
-	remove := last && s.ended && s.err == nil
+	remove := last && s.ended && s.err == nil && !s.lent
 	m.mu.Unlock()
 	if last {
 		s.cancel() // while it still runs, extract removes what it made

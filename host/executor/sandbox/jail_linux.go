@@ -11,7 +11,7 @@ import (
 )
 
 // Jail is the confinement of one process. Its methods are called in this order:
-// Own, Command, the start, Enter; Exhausted when it has ended, Close at last.
+// Own, SetEnv, Command, the start, Enter; Exhausted when it has ended, Close at last.
 type Jail struct {
 	sandbox *Sandbox
 	order   order
@@ -58,6 +58,9 @@ func (j *Jail) Own(paths ...string) error {
 	}
 	return err
 }
+
+// SetEnv is Spec.Env, for those who learn it later.
+func (j *Jail) SetEnv(env []string) { j.order.Spec.Env = env }
 
 // Command is what to start; standard input is /dev/null.
 func (j *Jail) Command(stdout, stderr *os.File) (_ *exec.Cmd, err error) {

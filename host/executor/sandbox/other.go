@@ -43,7 +43,7 @@ func (*Jail) Command(_, _ *os.File) (*exec.Cmd, error) { return nil, errLinux }
 func (*Jail) Enter(int) error                          { return errLinux }
 func (*Jail) HasPIDNamespace() bool                    { return false }
 func (*Jail) Exhausted() string                        { return "" }
-func (*Jail) Kill()                                    {}
+func (*Jail) SetEnv([]string)                          {}
 func (*Jail) Close()                                   {}
 
 // Own does nothing.
