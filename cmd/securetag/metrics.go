@@ -29,7 +29,7 @@ func (n *node) openMetrics(queue host.Doorbells, slots int, version string) erro
 		return nil
 	}
 	meter, err := telemetry.New(telemetry.Config{
-		Version: version, Plugins: slices.Sorted(maps.Keys(n.cfg.Plugins)), Slots: slots,
+		Version: version, Plugins: slices.Sorted(maps.Keys(n.cfg.Plugins)), Slots: slots, Layers: n.layers(),
 		Checks: map[string]func(context.Context) error{"database": n.store.Ping, "queue": queue.Ping},
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
@@ -45,6 +46,7 @@ type node struct {
 	api        *api.API
 	dispatcher *dispatch.Dispatcher
 	executor   *executor.Executor
+	sandbox    *sandbox.Sandbox // of its plugins; nil: it runs none
 	sweeper    *retention.Sweeper
 	meter      host.Meter
 	metrics    *metrics // nil: nobody asked for them

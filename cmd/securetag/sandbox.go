@@ -26,6 +26,7 @@ type confinement struct {
 // confined is this host's.
 func (n *node) confined() confinement {
 	c := confinement{sandbox: openSandbox(n.log), treeDirs: []string{n.workspaces.disk.Dir()}}
+	n.sandbox = c.sandbox
 	n.onClose(func() error { c.sandbox.Close(); return nil })
 	// Run directories are on the disk's file system already, but for those of a
 	// data directory whose path is too long.
@@ -59,4 +60,16 @@ func (c confinement) apply(ec *executor.Config, cfg config.Config) {
 func onDataDisk(dataDir, dir string) bool {
 	abs, err := filepath.Abs(dataDir)
 	return err == nil && strings.HasPrefix(dir, abs+string(filepath.Separator))
+}
+
+// layers says for the metrics which layers there are; none where no plugin runs.
+func (n *node) layers() map[string]bool {
+	if n.sandbox == nil {
+		return nil
+	}
+	given := map[string]bool{}
+	for _, l := range sandbox.Layers() {
+		given[string(l)] = n.sandbox.Support().Has(l)
+	}
+	return given
 }

@@ -67,13 +67,6 @@ func (r *procRunner) settle() {
 	r.jail.Close()
 }
 
-// What runtimes say when a limit stops them that the kernel does not count.
-var complaints = []struct{ text, spent string }{
-	{"out of memory", "memory"}, {"MemoryError", "memory"}, {"annot allocate memory", "memory"}, {"heap limit", "memory"},
-	{"too many open files", "open files"}, {"file too large", "file size"},
-	{"failed to create new OS thread", "processes"}, {"resource temporarily unavailable", "processes"},
-}
-
 // exhausted is the limit that the process ran into, "" for none that is known.
 // It may be called after done only.
 func (r *procRunner) exhausted() string {
@@ -86,11 +79,8 @@ func (r *procRunner) exhausted() string {
 	if ws, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGXFSZ {
 		return r.outOf("file size")
 	}
-	said := r.said.all()
-	for _, c := range complaints {
-		if strings.Contains(said, c.text) {
-			return r.outOf(c.spent)
-		}
+	if what := r.said.complained(); what != "" {
+		return r.outOf(what)
 	}
 	return ""
 }

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
@@ -34,6 +35,7 @@ const (
 )
 
 func main() {
+	sandbox.Main() // the tests use this program as their shim
 	mode, token := os.Args[1], os.Args[2]
 	if beforeHandshake(mode, token) {
 		return
@@ -158,7 +160,12 @@ func (s *scanner) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (
 			Severity: pluginv1.Diagnostic_SEVERITY_ERROR, Summary: "must be a size", Detail: "Write 1MiB.", AttributePath: []string{"limits", "max"},
 		}}
 	}
-	if s.mode == "die-idle" {
+	switch s.mode {
+	case "configure-crash":
+		os.Exit(10)
+	case "configure-hang":
+		select {}
+	case "die-idle":
 		time.AfterFunc(50*time.Millisecond, func() { os.Exit(6) })
 	}
 	return resp, nil
@@ -174,6 +181,9 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 	var options struct{ Mode string }
 	if _ = json.Unmarshal(req.GetOptionsJson(), &options); options.Mode != "" {
 		mode = options.Mode
+	}
+	if done, err := s.misbehave(mode, req, out); done {
+		return err
 	}
 	if done, err := s.ending(mode, req, out); done {
 		return err
