@@ -207,7 +207,9 @@ func (s *Sandbox) command(ns namespaces, network bool) (*exec.Cmd, *os.File, err
 		_ = unix.Close(pair[1])
 		return nil, nil, err
 	}
-	cmd := &exec.Cmd{Path: s.shim, Args: []string{shimName}, Env: []string{}, Dir: "/", ExtraFiles: []*os.File{os.NewFile(uintptr(pair[1]), "channel")}}
+	// The shim's own: it lives for milliseconds and has one thing to do.
+	env := []string{"GOMAXPROCS=1", "GOGC=off"}
+	cmd := &exec.Cmd{Path: s.shim, Args: []string{shimName}, Env: env, Dir: "/", ExtraFiles: []*os.File{os.NewFile(uintptr(pair[1]), "channel")}}
 	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if ns != nsNone {
 		a.Cloneflags = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS

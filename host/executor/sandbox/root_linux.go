@@ -178,7 +178,12 @@ func (r root) point(path string, dir bool) error {
 	if err := os.MkdirAll(filepath.Dir(r.at(path)), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(r.at(path), nil, 0o444)
+	// Not by an os.File, which is made ready for polling first.
+	fd, err := unix.Open(r.at(path), unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: path, Err: err}
+	}
+	return unix.Close(fd)
 }
 
 // etc writes the little that a program asks of /etc, and the links of /dev.

@@ -43,7 +43,6 @@ func Main() {
 		return
 	}
 	runtime.LockOSThread() // most of what follows is of a thread
-	runtime.GOMAXPROCS(1)
 	link := os.NewFile(channel, "channel")
 	var o order
 	in := json.NewDecoder(link)
@@ -210,14 +209,8 @@ func (o *order) drop() error {
 		return fmt.Errorf("drop ambient capabilities: %w", err)
 	}
 	if o.UID != 0 {
-		if err := syscall.Setgroups(nil); err != nil {
-			return fmt.Errorf("leave the host's groups: %w", err)
-		}
-		if err := syscall.Setresgid(o.UID, o.UID, o.UID); err != nil {
-			return fmt.Errorf("become group %d: %w", o.UID, err)
-		}
-		if err := syscall.Setresuid(o.UID, o.UID, o.UID); err != nil {
-			return fmt.Errorf("become user %d: %w", o.UID, err)
+		if err := o.become(); err != nil {
+			return err
 		}
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -231,6 +224,22 @@ func (o *order) drop() error {
 	// A change of user forgets it.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("ask to die with the host: %w", err)
+	}
+	return nil
+}
+
+// become changes the user, of this thread alone: it is the one that executes, and
+// the others end then.
+func (o *order) become() error {
+	uid := uintptr(o.UID)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("leave the host's groups: %w", errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uid, uid, uid); errno != 0 {
+		return fmt.Errorf("become group %d: %w", o.UID, errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+		return fmt.Errorf("become user %d: %w", o.UID, errno)
 	}
 	return nil
 }
