@@ -200,6 +200,24 @@ plugin "secrets" {
   # licence or a target. 0: any number.
   concurrency = 0
 
+  # Every plugin runs confined: it sees the system, itself and its target, and
+  # no network. "required", the default of a block, does not start one where the
+  # machine cannot do that; "best_effort", the default of this plugin alone,
+  # which comes with SecureTag, does with what there is; "off" does without.
+  sandbox = "best_effort"
+  network = "none" # or "host": everything that the host can reach
+  read    = []     # more files and directories for it to read
+
+  # What each process may use, with all that it starts.
+  limits {
+    memory     = "512MiB"
+    pids       = 128 # processes and threads
+    cpus       = 0   # 0: all there are
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "256MiB" # everything in its work directory
+  }
+
   # The plugin's own settings: securetag plugin schema NAME says what it takes.
   config {
   }

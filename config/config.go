@@ -128,12 +128,16 @@ type Plugin struct {
 	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
+	Sandbox      string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugin that comes with SecureTag has best_effort." oneof:"required,best_effort,off"`
+	Network      string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
+	Read         []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
 	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
 
 	// Places says where in the file each setting of Config is: "securetag.hcl:12".
 	Places map[string]string `koanf:"places" doc:"-"`
 
-	Restart Restart `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`
+	Limits  PluginLimits `koanf:"limits" doc:"What each of its processes may use, with all that it starts. They hold in the sandbox only."`
+	Restart Restart      `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`
 }
 
 // Restart is what happens when a plugin fails by itself.
@@ -143,11 +147,24 @@ type Restart struct {
 	Window      time.Duration `koanf:"window" doc:"Time in which failures are counted." min:"1s" max:"24h"`
 }
 
+// PluginLimits bound a plugin's process.
+type PluginLimits struct {
+	Memory    ByteSize `koanf:"memory" doc:"Memory. Half of it is what TMPDIR holds." min:"64MiB" max:"1TiB"`
+	PIDs      int      `koanf:"pids" doc:"Processes and threads." min:"16" max:"100000"`
+	CPUs      int      `koanf:"cpus" doc:"CPUs at once. 0: all there are, after the host itself." min:"0" max:"1024"`
+	OpenFiles int      `koanf:"open_files" doc:"Open files, of each of its processes." min:"32" max:"1000000"`
+	FileSize  ByteSize `koanf:"file_size" doc:"Size of one file that it writes." min:"1MiB" max:"1TiB"`
+	Disk      ByteSize `koanf:"disk" doc:"Size of everything that it has in its work directory." min:"1MiB" max:"1TiB"`
+}
+
 // Default is the configuration without any file: source archives are scanned
 // for secrets, web scans are declared and have no plugin yet.
 func Default() Config {
 	archive, web := defaultScan(), defaultScan()
 	archive.Plugins = []string{"secrets"}
+	// It is ours, and must work where it cannot be confined: in a container, on a Mac.
+	secrets := defaultPlugin("secrets")
+	secrets.Sandbox = "best_effort"
 	web.Input = "url"
 	return Config{
 		DataDir:  "./securetag-data",
@@ -161,7 +178,7 @@ func Default() Config {
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
-		Plugins:   map[string]Plugin{"secrets": defaultPlugin("secrets")},
+		Plugins:   map[string]Plugin{"secrets": secrets},
 	}
 }
 
@@ -178,6 +195,8 @@ func defaultPlugin(name string) Plugin {
 	return Plugin{
 		Command: name, Args: []string{}, Files: []string{}, Env: map[string]string{}, EnvPass: []string{},
 		Isolation: "per_scan", Standby: 1,
+		Sandbox: "required", Network: "none", Read: []string{},
+		Limits:       PluginLimits{Memory: 512 * MiB, PIDs: 128, OpenFiles: 1024, FileSize: 64 * MiB, Disk: 256 * MiB},
 		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,
 		Config:  json.RawMessage(`{}`),
 		Restart: Restart{Backoff: BackoffRange{Min: 500 * time.Millisecond, Max: time.Minute}, MaxFailures: 3, Window: 10 * time.Minute},

@@ -20,6 +20,11 @@ type Task struct {
 	DisplayName string // what people call the target
 	WorkDir     string // absolute path of a private, writable, empty directory
 	Options     json.RawMessage
+	// Give moves the tree to dst, a path that is free and on the same file
+	// system, because the process started ahead of the job sees only what lies
+	// there; an error says that Root is where it was. gone removes it from dst,
+	// or does nothing, and is called once. nil: it cannot be moved.
+	Give func(dst string) (gone func(), err error)
 }
 
 // Sink takes what a plugin says while it runs. The executor calls its methods

@@ -15,5 +15,7 @@ type Workspaces interface {
 type Workspace struct {
 	Root    string // absolute path of the read-only tree; "" when the scan has no archive
 	WorkDir string // absolute path of the private, writable directory
+	// Give is Task.Give for the tree at Root; nil without one.
+	Give    func(dst string) (gone func(), err error)
 	Release func()
 }

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/host/redisstream"
 )
 
@@ -26,6 +27,7 @@ var (
 )
 
 func main() {
+	sandbox.Main() // does not return when this process is to become a plugin
 	tuneGC()
 	redisstream.SilenceDriver()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -25,6 +25,7 @@ import (
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
@@ -33,21 +34,23 @@ import (
 
 // node is one running host: every part, wired. Data flows down this list.
 type node struct {
-	cfg        config.Config
-	log        hclog.Logger
-	closers    []func() error // in the order in which they were opened
-	owner      string
-	store      host.Store
-	blobs      *dirblob.Store
-	workspaces workspaces
-	server     *http.Server
-	listener   net.Listener
-	api        *api.API
-	dispatcher *dispatch.Dispatcher
-	executor   *executor.Executor
-	sweeper    *retention.Sweeper
-	meter      host.Meter
-	metrics    *metrics // nil: nobody asked for them
+	cfg         config.Config
+	log         hclog.Logger
+	closers     []func() error // in the order in which they were opened
+	owner       string
+	store       host.Store
+	blobs       *dirblob.Store
+	workspaces  workspaces
+	server      *http.Server
+	listener    net.Listener
+	api         *api.API
+	dispatcher  *dispatch.Dispatcher
+	executor    *executor.Executor
+	sandbox     *sandbox.Sandbox // of its plugins; nil: it runs none
+	confinement confinement
+	sweeper     *retention.Sweeper
+	meter       host.Meter
+	metrics     *metrics // nil: nobody asked for them
 	// reread reads the configuration again; nil: there is none to read. It is set
 	// before run.
 	reread func() (config.Config, error)
@@ -128,7 +131,7 @@ func (n *node) openPlugins(id *identity, limits workspace.Limits, version string
 	if err != nil {
 		return fmt.Errorf("find a place for plugin sockets: %w", err)
 	}
-	n.executor, err = openExecutor(n.cfg, run, version, n.log)
+	n.executor, err = openExecutor(n.cfg, run, version, n.log, n.confined())
 	return err
 }
 
@@ -288,11 +291,12 @@ func embeddedQueue(cfg config.Config) bool {
 }
 
 // openExecutor uses dir, which must be this process's alone, for plugin sockets.
-func openExecutor(cfg config.Config, dir, version string, log hclog.Logger) (*executor.Executor, error) {
+func openExecutor(cfg config.Config, dir, version string, log hclog.Logger, in confinement) (*executor.Executor, error) {
 	ec := executorConfig(cfg, dir, version)
 	if err := attach(&ec, cfg); err != nil {
 		return nil, err
 	}
+	in.apply(&ec, cfg)
 	return executor.New(ec, log)
 }
 

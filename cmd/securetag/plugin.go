@@ -111,7 +111,10 @@ func (p *program) onExecutor(cfg config.Config, f func(*executor.Executor) error
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	in := confinement{sandbox: openSandbox(log)}
+	defer in.sandbox.Close()
 	ec := executorConfig(cfg, dir, p.version)
+	in.apply(&ec, cfg)
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		ec.DescribeDir = "" // a look at the plugins makes no data directory
 	}

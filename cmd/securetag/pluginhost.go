@@ -59,6 +59,7 @@ func (h hostPlugins) Reload(context.Context) (r host.Reloaded, err error) {
 	if err := attach(&ec, cfg); err != nil {
 		return r, err
 	}
+	h.n.confinement.apply(&ec, cfg)
 	for _, p := range ec.Plugins {
 		if slices.Contains(known, p.Name) {
 			plugins = append(plugins, p)

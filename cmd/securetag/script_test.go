@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/internal/testhost"
 )
 
@@ -19,6 +20,7 @@ var update = flag.Bool("update", false, "write what the scripts compare with")
 // TestMain makes the program itself a command of the scripts, with the built-in
 // plugins where an installation has them: beside the executable.
 func TestMain(m *testing.M) {
+	sandbox.Main() // as main does: what the program starts again is this
 	testscript.Main(withPlugins{m}, map[string]func(){"securetag": main})
 }
 

@@ -40,7 +40,7 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 		return host.Workspace{}, unusable(err)
 	}
 	return host.Workspace{
-		Root: tree.Root(), WorkDir: work,
+		Root: tree.Root(), WorkDir: work, Give: tree.Give,
 		Release: func() { tree.Release(); releaseWork() },
 	}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/catalog"
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
 
@@ -50,6 +51,16 @@ type Config struct {
 	// NoPIDNamespace does without a pid namespace even where there could be
 	// one; see the package comment for what is lost.
 	NoPIDNamespace bool
+
+	// Sandbox confines the plugins that ask for it; nil: none does.
+	Sandbox *sandbox.Sandbox
+	// SlotDirs are directories on other file systems than RunDir, in which trees
+	// lie: each process gets a place in each, where its job's tree is moved to.
+	// They are made when missing and are this executor's alone.
+	SlotDirs []string
+	// TreeDirs are the directories in which the trees of all jobs lie. Only
+	// confined processes that are Shared see them.
+	TreeDirs []string
 }
 
 // Plugin is one configured plugin.
@@ -81,6 +92,12 @@ type Plugin struct {
 	// 64, with PerScan only. 0 starts one when a job comes, and so nobody
 	// hears of a plugin that cannot start before that, unless Check is called.
 	Standby int
+
+	Sandbox Confinement    // default Unconfined without Config.Sandbox, else Required
+	Limits  sandbox.Limits // of a confined process; 0 is no limit
+	Disk    int64          // bytes a confined process may have on disk; 0: no limit
+	Network bool           // a confined process shares the host's network
+	Read    []string       // what a confined process may read beside the system and its own directory
 
 	MaxFindings      int   // default 25,000: a scan ends partial there
 	MaxFindingsBytes int64 // default 64 MiB, as received
@@ -138,6 +155,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Plugins = slices.Clone(c.Plugins)
 	seen := map[string]bool{}
 	for i := range c.Plugins {
+		if c.Sandbox == nil {
+			c.Plugins[i].Sandbox = Unconfined
+		}
 		p, err := c.Plugins[i].withDefaults()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("plugin %q: %w", p.Name, err))
@@ -192,6 +212,18 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	case PerScan, PerTenant, Shared:
 	default:
 		bad("isolation %q is none of %q, %q and %q", p.Isolation, PerScan, PerTenant, Shared)
+	}
+	switch p.Sandbox {
+	case "":
+		p.Sandbox = Required
+	case Required, BestEffort, Unconfined:
+	default:
+		bad("sandbox %q is none of %q, %q and %q", p.Sandbox, Required, BestEffort, Unconfined)
+	}
+	for _, path := range p.Read {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
+			bad("read: %q must be a clean absolute path, and not the root", path)
+		}
 	}
 	if p.Standby < 0 || p.Standby > maxStandby || (p.Isolation != PerScan && p.Standby != 0) {
 		bad("standby %d: 0 to %d, and only with %s", p.Standby, maxStandby, PerScan)

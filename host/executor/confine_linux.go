@@ -40,6 +40,22 @@ func refused(err error) bool {
 		errors.Is(err, unix.EUSERS) || errors.Is(err, unix.ENOSYS)
 }
 
+// held is how a confined process is.
+func held(namespace bool) containment {
+	if namespace {
+		return inNamespace
+	}
+	return inGroup
+}
+
+// occupied is what a file takes on disk.
+func occupied(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
+}
+
 // attributes starts a process as leader of its own group that dies with the
 // host. The user namespace maps the host's user to itself: no new rights.
 func (c containment) attributes() *syscall.SysProcAttr {

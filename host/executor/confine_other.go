@@ -20,6 +20,10 @@ func containments() []containment { return []containment{inGroup} }
 
 func refused(error) bool { return false }
 
+func held(bool) containment { return inGroup }
+
+func occupied(info os.FileInfo) int64 { return info.Size() }
+
 func (containment) attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // reap cannot look before it waits here.

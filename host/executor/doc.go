@@ -82,9 +82,18 @@
 // What that does not find is a process that both left the group and was started
 // with another environment. PluginStatus.Containment says which one it is.
 //
-// Nothing here limits memory, processor, files or network, nor what the plugin
-// may read and write as the host's user; its HOME and TMPDIR are not bounded in
-// size. That is the sandbox's to do.
+// All of that is for plugins outside the sandbox. Nothing limits these in memory,
+// processor, files or network, nor in what they may read and write as the host's
+// user.
+//
+// # The sandbox
+//
+// Package sandbox confines a process; cell.go says what it gets to see. A process
+// may have started before its job is known, so its job's tree is moved into a
+// directory that it sees already (a slot) when the scan begins, and it sees no
+// other job's. With Shared it sees the trees of all, read-only. Required refuses to
+// start a plugin where a wall of the sandbox does not hold; PluginStatus says
+// which layers there are. What a process ran out of is the reason of its fault.
 //
 // # What a crash leaves behind
 //

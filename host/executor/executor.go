@@ -95,6 +95,7 @@ func (e *Executor) Serve(ctx context.Context) error {
 		return fmt.Errorf("executor: make the run directory: %w", err)
 	}
 	e.sweep()
+	e.tellSandbox()
 
 	keepCtx, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
@@ -240,13 +241,21 @@ func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.
 	if err != nil {
 		return host.Report{}, err
 	}
+	t, leave, err := p.occupy(t, fmt.Sprintf("%x", e.runs.Add(1)))
+	if err != nil {
+		k.release(p, true)
+		return host.Report{}, err
+	}
 	s := &scan{
 		p: p, task: t, sink: sink,
 		id:  fmt.Sprintf("%s/%d/%d", t.Job, t.Attempt, e.runs.Add(1)),
 		log: e.log,
 	}
 	returned := false // stays so when run panics
-	defer func() { k.release(p, s.broken || !returned) }()
+	defer func() {
+		leave()
+		k.release(p, s.broken || !returned)
+	}()
 	if want := inputOf(t); !slices.Contains(p.info.Inputs, want) {
 		returned = true
 		return host.Report{}, p.fault(host.CodePluginRefused, false, "takes no input of the kind %q, only %q", want, p.info.Inputs)

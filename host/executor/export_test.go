@@ -1,6 +1,9 @@
 package executor
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Inner parsers of outside input, for their tests.
 var (
@@ -23,3 +26,24 @@ func (b *Breaker) Lift()                      { b.b.lift() }
 
 // Open is what a keeper does after Fail said so.
 func (b *Breaker) Open(err error, until time.Time) { b.b.open, b.b.until = err, until }
+
+// Start starts a process of a plugin, tells how long that took to the answer of
+// Describe, and stops it.
+func (e *Executor) Start(ctx context.Context, name string) (time.Duration, error) {
+	began := time.Now()
+	k := e.keeper(name)
+	program, err := k.prepare()
+	if err != nil {
+		return 0, err
+	}
+	proc, err := e.open(ctx, k.plugin, program)
+	if err != nil {
+		return 0, err
+	}
+	defer proc.stop(false)
+	if err := proc.connect(ctx); err != nil {
+		return 0, err
+	}
+	err = proc.describe(ctx, "")
+	return time.Since(began), err
+}

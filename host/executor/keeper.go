@@ -140,7 +140,7 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	if k.lastErr != nil || !k.ready {
-		k.log.Info("plugin ready", "version", p.info.Version, "rules", len(p.info.Rules), "containment", string(p.runner.contain))
+		k.log.Info("plugin ready", "version", p.info.Version, "rules", len(p.info.Rules), "containment", p.runner.containment())
 	}
 	k.counts.starts++
 	k.breaker.lift()

@@ -26,6 +26,9 @@ import (
 // hostile builds the test plugin when the first test needs it, and gives its
 // path; TestMain removes it.
 var hostile = sync.OnceValue(func() string {
+	if built := os.Getenv(asUser); built != "" {
+		return built
+	}
 	dir, err := os.MkdirTemp("", "hostile")
 	if err != nil {
 		panic(err)
@@ -36,10 +39,17 @@ var hostile = sync.OnceValue(func() string {
 		panic(fmt.Sprintf("build the test plugin: %v\n%s", err, out))
 	}
 	hostileDir = dir
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // confined plugins have a user of their own
+		panic(err)
+	}
 	return path
 })
 
 var hostileDir string
+
+// asUser makes the test binary run tests for TestCorpusAsUser, with the test
+// plugin that it names.
+const asUser = "SECURETAG_TEST_USER"
 
 // asHost makes the test binary be a host that is killed; see TestHostKilled.
 const asHost = "SECURETAG_TEST_HOST"
@@ -50,6 +60,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
+	closeSandbox()
 	if hostileDir != "" {
 		_ = os.RemoveAll(hostileDir)
 	}

@@ -41,6 +41,7 @@ type process struct {
 	log     hclog.Logger
 	dir     string // its own directory, removed by stop
 	runner  *procRunner
+	cell    *cell // nil: not confined
 	client  *plugin.Client
 	scanner pluginv1.ScannerClient
 	said    *pluginv1.DescribeResponse
@@ -91,6 +92,9 @@ func (e *Executor) open(ctx context.Context, p Plugin, program *catalog.Program)
 	proc, err := e.newProcess(p)
 	if err == nil {
 		err = proc.place(program)
+	}
+	if err == nil {
+		err = e.confine(proc)
 	}
 	if err == nil {
 		return proc, nil
@@ -169,6 +173,7 @@ func (p *process) environment(handshake []string) []string {
 		env = append(env, k+"="+v)
 	}
 	slices.Sort(env[2:])
+	env = p.cell.hint(env)
 	env = append(env, handshake...)
 	return append(env, plugin.EnvUnixSocketDir+"="+p.dir, markerKey+"="+p.runner.marker)
 }
@@ -310,7 +315,7 @@ func (p *process) end(graceful bool) {
 	} else {
 		p.log.Error("go-plugin does not let go of a dead plugin, its connection leaks", "pid", p.runner.ID())
 	}
-	if err := removeDir(p.dir); err != nil {
+	if err := errors.Join(p.cell.close(), removeDir(p.dir)); err != nil {
 		p.log.Warn("directory of a plugin process is left behind", "dir", p.dir, "error", err)
 	}
 }

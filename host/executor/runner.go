@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/securetaghq/securetag/host/executor/internal/clean"
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 )
 
 // markerKey is the environment variable by which processes of a plugin are
@@ -40,7 +41,9 @@ type procRunner struct {
 	workDir  string // its HOME and TMPDIR
 	marker   string
 	log      hclog.Logger
-	taps     Taps // what else hears the output
+	taps     Taps          // what else hears the output
+	jail     *sandbox.Jail // nil: not confined
+	limits   sandbox.Limits
 
 	cmd     *exec.Cmd // these two are set by Start
 	contain containment
@@ -56,6 +59,7 @@ type procRunner struct {
 	started bool
 	killed  bool
 	reaped  bool
+	spent   string   // the limit that it ran into, "" for none that is known
 	refusal error    // why the handshake was refused
 	socket  *os.File // the socket go-plugin dials; see closeSocket
 	waitErr error    // of cmd.Wait; read after done
@@ -79,7 +83,11 @@ func (r *procRunner) Start(context.Context) error {
 		r.outW.Close()
 		return err
 	}
-	r.cmd, r.contain, err = r.launcher.launch(r.command)
+	if r.jail != nil {
+		err = r.enter()
+	} else {
+		r.cmd, r.contain, err = r.launcher.launch(r.command)
+	}
 	r.closeExe()
 	r.outW.Close()
 	r.errW.Close()
@@ -125,6 +133,7 @@ func (r *procRunner) supervise() {
 
 	r.reap()
 	r.launcher.release()
+	r.settle()
 	_ = r.lineR.Close() // nobody need wait for a line any more
 
 	until := time.Now().Add(drainTime)
@@ -266,10 +275,13 @@ func (r *procRunner) ended(when string) string {
 		how = fmt.Sprintf("exited with status %d", state.ExitCode())
 		if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			how = fmt.Sprintf("was killed by signal %d (%s)", ws.Signal(), ws.Signal())
-			if ws.Signal() == syscall.SIGKILL {
+			if ws.Signal() == syscall.SIGKILL && r.jail == nil {
 				how += ", possibly out of memory,"
 			}
 		}
+	}
+	if spent := r.exhausted(); spent != "" {
+		how = "ran " + spent + ": it " + how
 	}
 	return how + " " + when
 }

@@ -31,7 +31,7 @@ type PluginStatus struct {
 	Info        *Info  // of the last good start, or what was remembered; nil: unknown
 	SHA256      string // that is pinned; "" in development
 	Isolation   Isolation
-	Containment string    // how its processes are kept together
+	Containment string    // how its processes are kept together, or the layers of its sandbox
 	Standby     int       // processes waiting, or the shared one
 	Running     int       // runs now
 	Starts      int       // that went well
@@ -49,8 +49,9 @@ type PluginStatus struct {
 func (e *Executor) Status() []PluginStatus {
 	out := make([]PluginStatus, 0, len(e.names))
 	for _, name := range e.names {
-		s := e.keeper(name).status()
-		s.Containment = string(e.launcher.containment())
+		k := e.keeper(name)
+		s := k.status()
+		s.Containment = e.containment(k.plugin)
 		out = append(out, s)
 	}
 	return out

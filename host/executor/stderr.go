@@ -52,6 +52,7 @@ type tail struct {
 	mu     sync.Mutex
 	last   []string
 	panicd string
+	spent  string // see complaints; of the last line that had one
 }
 
 func (t *tail) add(line string) {
@@ -63,6 +64,12 @@ func (t *tail) add(line string) {
 	defer t.mu.Unlock()
 	if t.panicd == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
 		t.panicd = line
+	}
+	for _, c := range complaints {
+		if strings.Contains(line, c.text) {
+			t.spent = c.spent
+			break
+		}
 	}
 	if t.last = append(t.last, line); len(t.last) > tailLines {
 		t.last = slices.Delete(t.last, 0, 1)
@@ -77,6 +84,22 @@ func (t *tail) String() string {
 		return t.panicd
 	}
 	return strings.Join(t.last, " | ")
+}
+
+// complaints are what runtimes say when a limit stops them that the kernel does
+// not count, and what they have run out of then.
+var complaints = []struct{ text, spent string }{
+	{"out of memory", "memory"}, {"MemoryError", "memory"}, {"annot allocate memory", "memory"}, {"heap limit", "memory"},
+	{"cannot map pages", "memory"}, {"errno=12)", "memory"},
+	{"too many open files", "open files"}, {"file too large", "file size"},
+	{"failed to create new OS thread", "processes"}, {"resource temporarily unavailable", "processes"},
+}
+
+// complained is what the process said that it had run out of.
+func (t *tail) complained() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.spent
 }
 
 // copyLog reads a plugin's standard error to its end, whatever is in it, and

@@ -27,6 +27,7 @@ type Config struct {
 	CheckTime time.Duration
 	// CheckAge is how long an answer counts; default 5s.
 	CheckAge time.Duration
+	Layers   map[string]bool // of the sandbox: whether this machine gives them
 }
 
 // other is the label of what no configuration names.
@@ -73,6 +74,12 @@ func New(cfg Config) (*Meter, error) {
 	f.gauges("securetag_build_info", "Always 1; the labels say what runs.", "version", "go").
 		WithLabelValues(cfg.Version, runtime.Version()).Set(1)
 	f.gauge("securetag_slots", "Jobs that this host runs at once.").Set(float64(cfg.Slots))
+	layers := f.gauges("securetag_sandbox_layer", "1 where this machine gives that layer of the sandbox of plugins.", "layer")
+	for name, given := range cfg.Layers {
+		if layer := layers.WithLabelValues(name); given {
+			layer.Set(1)
+		}
+	}
 	m.busy = f.gauge("securetag_slots_busy", "Jobs that this host runs now.")
 	m.expired = f.counter("securetag_leases_expired_total", "Jobs that this host took back from hosts that had stopped renewing their lease.")
 	m.rung = f.counter("securetag_doorbells_rung_total", "Doorbells that this host rang.")

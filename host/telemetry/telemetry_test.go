@@ -64,7 +64,8 @@ func want(t *testing.T, m *telemetry.Meter, want map[string]string) {
 
 func TestJobs(t *testing.T) {
 	t.Parallel()
-	m := newMeter(t, telemetry.Config{Plugins: []string{"secrets", "deps"}, Slots: 4})
+	m := newMeter(t, telemetry.Config{Plugins: []string{"secrets", "deps"}, Slots: 4, Layers: map[string]bool{"root": true, "uid": false}})
+	want(t, m, map[string]string{`securetag_sandbox_layer{layer="root"}`: "1", `securetag_sandbox_layer{layer="uid"}`: "0"})
 	ends := []host.JobEnd{
 		{State: host.StateSucceeded, Ran: 2 * time.Second},
 		{State: host.StateQueued, Code: host.CodePluginCrashed, Ran: time.Second},

@@ -58,6 +58,7 @@ type shared struct {
 	sum  Summary
 	tree *tree // open, so that it can be taken apart quickly; the last to leave closes it
 	err  error
+	lent bool // it is where Give moved it, and what removes it is there
 }
 
 // New makes a manager with a sub-directory of its own in dir, which it creates
@@ -105,6 +106,10 @@ func (m *Manager) claim() error {
 	m.can = findPowers(m.at, m.name("p"))
 	return nil
 }
+
+// Dir is the manager's own directory, which is removed with everything in it when
+// the manager is closed, or, if its process dies, when another one sweeps.
+func (m *Manager) Dir() string { return m.dir }
 
 // Close ends running extractions, waits for them, and removes the manager's
 // directory with all that is in it: call it when no job runs any more. Closing
@@ -250,6 +255,7 @@ type Tree struct {
 	root    string
 	sum     Summary
 	release func()
+	give    func(dst string) (func(), error)
 }
 
 // Root is the absolute path of the read-only tree.
@@ -285,6 +291,7 @@ func (m *Manager) Acquire(ctx context.Context, scan host.ScanID, open func(conte
 		root:    filepath.Join(m.dir, s.name),
 		sum:     s.sum,
 		release: sync.OnceFunc(func() { m.leave(s) }),
+		give:    func(dst string) (func(), error) { return m.give(s, dst) },
 	}, nil
 }
 
@@ -316,8 +323,12 @@ func (m *Manager) leave(s *shared) {
 	if last && m.trees[s.scan] == s {
 		delete(m.trees, s.scan)
 	}
-	remove := last && s.ended && s.err == nil
+	lent := last && s.lent
+	remove := last && s.ended && s.err == nil && !s.lent
 	m.mu.Unlock()
+	if lent {
+		s.tree.close()
+	}
 	if last {
 		s.cancel() // while it still runs, extract removes what it made
 	}

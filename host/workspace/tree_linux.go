@@ -33,6 +33,12 @@ func openTree(dir string) (*tree, error) {
 	return &tree{fd: fd, at: fd}, nil
 }
 
+// like says that t holds what another tree does.
+func (t *tree) like(other *tree) *tree {
+	t.can, t.list = other.can, other.list
+	return t
+}
+
 // makeTree makes the directory name in own and opens it.
 func makeTree(own *os.File, name string, can powers) (t *tree, err error) {
 	err = control(own, func(at int) error {

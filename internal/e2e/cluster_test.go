@@ -175,6 +175,7 @@ plugin "gate" {
   standby      = 0
   max_silence  = "3s"
   cancel_grace = "1s"
+  sandbox      = "off" # it waits for a file that no confined plugin sees
   env          = { E2E = %q }
   config { open = %q }
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
@@ -36,6 +37,7 @@ const (
 )
 
 func main() {
+	sandbox.Main() // the tests use this program as their shim
 	mode, token := os.Args[1], os.Args[2]
 	if beforeHandshake(mode, token) {
 		return
@@ -163,7 +165,12 @@ func (s *scanner) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (
 			Severity: pluginv1.Diagnostic_SEVERITY_ERROR, Summary: "must be a size", Detail: "Write 1MiB.", AttributePath: []string{"limits", "max"},
 		}}
 	}
-	if s.mode == "die-idle" {
+	switch s.mode {
+	case "configure-crash":
+		os.Exit(10)
+	case "configure-hang":
+		select {}
+	case "die-idle":
 		time.AfterFunc(50*time.Millisecond, func() { os.Exit(6) })
 	}
 	return resp, nil
@@ -201,6 +208,9 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 	var options struct{ Mode string }
 	if _ = json.Unmarshal(req.GetOptionsJson(), &options); options.Mode != "" {
 		mode = options.Mode
+	}
+	if done, err := s.misbehave(mode, req, out); done {
+		return err
 	}
 	if done, err := s.ending(mode, req, out); done {
 		return err
