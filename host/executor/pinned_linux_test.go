@@ -42,6 +42,15 @@ func TestPinnedInTheSandbox(t *testing.T) {
 	}
 }
 
+// TestSystemProgram: a plugin of the system's may be named through a link that
+// leads there, as /bin is one to /usr/bin.
+func TestSystemProgram(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "ok", confined, plugin(func(p *executor.Plugin) { p.Command = "/bin/false" }))
+	_, _, err := b.run(t)
+	wantFault(t, err, host.CodePluginUnavailable, true, "exited with status 1 before the handshake")
+}
+
 // TestPinnedFilesInTheSandbox: the plugin works in its copy of them, and in
 // development where they are.
 func TestPinnedFilesInTheSandbox(t *testing.T) {

@@ -100,6 +100,15 @@ func (o *order) open() ([]mount, map[string]string, error) {
 			optional = append(optional, dir)
 		}
 	}
+	// What is behind such a link is shown already, where it leads.
+	read = slices.DeleteFunc(read, func(p string) bool {
+		for link := range links {
+			if p == link || strings.HasPrefix(p, link+"/") {
+				return true
+			}
+		}
+		return false
+	})
 	const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID
 	var mounts []mount
 	add := func(path string, set uint64, missing bool) error {
