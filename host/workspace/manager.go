@@ -99,6 +99,11 @@ func (m *Manager) claim() error {
 	if m.own, err = os.OpenRoot(m.dir); err == nil {
 		m.at, err = m.own.Open(".")
 	}
+	if err == nil {
+		// A confined plugin that serves many jobs has a user of its own, and is
+		// shown this directory. The one above is for the host alone.
+		err = os.Chmod(m.dir, 0o711)
+	}
 	if err != nil {
 		m.lock.Close()
 		return errors.Join(err, os.RemoveAll(m.dir))

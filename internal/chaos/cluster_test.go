@@ -73,6 +73,9 @@ func start(t *testing.T, s settings) *cluster {
 	c := &cluster{t: t, settings: s, ended: map[string]time.Time{}, guard: newGuard(t)}
 	c.dir, c.memory = tempDir(t, "", "chaos-"), tempDir(t, "/dev/shm", "chaos-")
 	c.config = filepath.Join(c.dir, "securetag.hcl")
+	if err := os.Mkdir(c.gates(), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	c.postgres = testserver.StartPostgres(t).URL()
 	c.redis = testserver.StartRedis(t)
 	if err := os.WriteFile(c.config, []byte(c.hcl()), 0o600); err != nil {
@@ -147,6 +150,7 @@ plugin %q {
   dev           = true
   args          = [%q]
   env           = { CHAOS = %q }
+  read          = [%q]
   max_silence   = "3s"
   cancel_grace  = "500ms"
   start_timeout = "30s"
@@ -154,7 +158,7 @@ plugin %q {
     max_failures = 1000
     window       = "1s"
   }
-}`, name, bin.flaky, name, c.dir)
+}`, name, bin.flaky, name, c.dir, c.gates())
 	}
 	addr := c.redis.Addr()
 	if c.settings.redis != nil {

@@ -45,10 +45,13 @@ const (
 	late absence = "late"
 )
 
+// gates is where the plugin, confined as it is, sees files come up.
+func (c *cluster) gates() string { return filepath.Join(c.dir, "gates") }
+
 // gated uploads a job that waits for open(its gate, attempt).
 func (c *cluster) gated(i int) (scan client.Scan, gate string) {
 	c.t.Helper()
-	gate = filepath.Join(c.dir, fmt.Sprintf("gate-%d", i))
+	gate = filepath.Join(c.gates(), fmt.Sprintf("gate-%d", i))
 	options, err := json.Marshal(map[string]plan.Options{"flaky": {Seed: 30 + int64(i)*40, Gate: gate}}) // 15 findings
 	if err != nil {
 		c.t.Fatal(err)
@@ -160,8 +163,8 @@ func forgotten(c *cluster, patience time.Duration) (left string) {
 	t.Helper()
 	scan, gate := c.gated(0)
 	c.holder(scan.ID, 1)
-	c.open(filepath.Join(c.dir, "gate-1"), 1)
-	c.open(filepath.Join(c.dir, "gate-2"), 1)
+	c.open(filepath.Join(c.gates(), "gate-1"), 1)
+	c.open(filepath.Join(c.gates(), "gate-2"), 1)
 	c.gated(1)
 	c.gated(2)
 	if !poll(t, time.Minute, func() bool {
