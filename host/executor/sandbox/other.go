@@ -40,11 +40,11 @@ func (*Sandbox) New(Spec) (*Jail, error) { return nil, errLinux }
 type Jail struct{}
 
 func (*Jail) Command(_, _, _ *os.File) (*exec.Cmd, error) { return nil, errLinux }
-func (*Jail) Enter(int) error                          { return errLinux }
-func (*Jail) HasPIDNamespace() bool                    { return false }
-func (*Jail) Exhausted() string                        { return "" }
-func (*Jail) SetEnv([]string)                          {}
-func (*Jail) Close()                                   {}
+func (*Jail) Enter(int) error                             { return errLinux }
+func (*Jail) HasPIDNamespace() bool                       { return false }
+func (*Jail) Exhausted() string                           { return "" }
+func (*Jail) SetEnv([]string)                             {}
+func (*Jail) Close()                                      {}
 
 // Own does nothing.
 func (*Jail) Own(...string) error { return nil }
