@@ -14,7 +14,7 @@ SHA256SUM := $(shell command -v sha256sum >/dev/null && echo sha256sum || echo s
 # Where the packages of this module are; the other modules are tested apart.
 PACKAGES := ./...
 # SQLite without the race detector, everything else with it: internal/testhost
-# says why. Vet is a step of its own in `make check`, not one of each package.
+# says why.
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
 TEST     := test -race
 

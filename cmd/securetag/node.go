@@ -25,7 +25,6 @@ import (
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
-	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
@@ -46,8 +45,7 @@ type node struct {
 	api         *api.API
 	dispatcher  *dispatch.Dispatcher
 	executor    *executor.Executor
-	sandbox     *sandbox.Sandbox // of its plugins; nil: it runs none
-	confinement confinement
+	confinement confinement // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them

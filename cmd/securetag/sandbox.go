@@ -26,8 +26,6 @@ type confinement struct {
 // confined is this host's.
 func (n *node) confined() confinement {
 	c := confinement{sandbox: openSandbox(n.log), treeDirs: []string{n.workspaces.disk.Dir()}}
-	n.sandbox = c.sandbox
-	defer func() { n.confinement = c }()
 	n.onClose(func() error { c.sandbox.Close(); return nil })
 	// Run directories are on the disk's file system already, but for those of a
 	// data directory whose path is too long.
@@ -36,6 +34,7 @@ func (n *node) confined() confinement {
 		c.treeDirs = append(c.treeDirs, m.Dir())
 		c.slots = append(c.slots, filepath.Join(m.Dir(), "run"))
 	}
+	n.confinement = c
 	return c
 }
 
@@ -65,12 +64,12 @@ func onDataDisk(dataDir, dir string) bool {
 
 // layers says for the metrics which layers there are; none where no plugin runs.
 func (n *node) layers() map[string]bool {
-	if n.sandbox == nil {
+	if n.confinement.sandbox == nil {
 		return nil
 	}
 	given := map[string]bool{}
 	for _, l := range sandbox.Layers() {
-		given[string(l)] = n.sandbox.Support().Has(l)
+		given[string(l)] = n.confinement.sandbox.Support().Has(l)
 	}
 	return given
 }

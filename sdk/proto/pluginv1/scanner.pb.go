@@ -10,7 +10,7 @@
 //
 // Rules that hold for every message:
 //   - The host treats everything a plugin sends as hostile. Over a limit, not
-//     UTF-8, outside the target: it is cut, cleaned, or the job fails.
+//     UTF-8, outside the target: it is cut, cleaned, left out, or the job fails.
 //   - A message from the plugin is at most 1 MiB; the host's hard cap is 4 MiB,
 //     and a plugin must take messages of up to 16 MiB. A larger one ends its
 //     call with RESOURCE_EXHAUSTED.
@@ -1929,7 +1929,7 @@ func (x *Findings) GetFindings() []*Finding {
 // Finding is one problem at one place.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A declared rule; another is a fault.
+	// A declared rule. A finding of another is left out, and the job is partial.
 	RuleId string `protobuf:"bytes,1,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
 	// What is wrong here; at most 8 KiB of plain text. Empty: the rule's title.
 	Message    string             `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
@@ -2040,7 +2040,7 @@ func (x *Finding) GetProperties() map[string]string {
 type Location struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Relative to the root, slash-separated, without "." or "..", at most 4 KiB.
-	// One outside the target is a fault. Bytes that are not UTF-8 are replaced by
+	// A finding outside the target is left out. Bytes that are not UTF-8 are replaced by
 	// U+FFFD. Empty: no file.
 	Path      string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	StartLine uint32 `protobuf:"varint,2,opt,name=start_line,json=startLine,proto3" json:"start_line,omitempty"`

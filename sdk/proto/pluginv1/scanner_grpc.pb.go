@@ -10,7 +10,7 @@
 //
 // Rules that hold for every message:
 //   - The host treats everything a plugin sends as hostile. Over a limit, not
-//     UTF-8, outside the target: it is cut, cleaned, or the job fails.
+//     UTF-8, outside the target: it is cut, cleaned, left out, or the job fails.
 //   - A message from the plugin is at most 1 MiB; the host's hard cap is 4 MiB,
 //     and a plugin must take messages of up to 16 MiB. A larger one ends its
 //     call with RESOURCE_EXHAUSTED.
