@@ -197,7 +197,7 @@ func (c *cluster) startHost(h *node) {
 	c.t.Helper()
 	h.runs++
 	h.name = fmt.Sprintf("host-%d-%d", h.index, h.runs)
-	h.Env = []string{"SECURETAG_DATABASE__URL=" + withName(h.postgres, h.name), "GORACE=halt_on_error=1 exitcode=66"}
+	h.Env = []string{"SECURETAG_DATABASE__URL=" + withName(h.postgres, h.name), "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=100"}
 	h.Start(c.t)
 	h.down, h.paused = false, false
 	c.guard.watch(h.PID())

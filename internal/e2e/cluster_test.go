@@ -113,7 +113,7 @@ func start(t *testing.T, p place, s settings) *cluster {
 	}
 	for i := range p.hosts {
 		// A data race ends the host with a code of its own, which fails the test.
-		h := &testhost.Process{Binary: binary, Config: c.config, Listen: testhost.FreeAddress(t), Env: []string{"GORACE=halt_on_error=1 exitcode=66"}}
+		h := &testhost.Process{Binary: binary, Config: c.config, Listen: testhost.FreeAddress(t), Env: []string{"GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=100"}}
 		if len(s.roles) > 0 {
 			h.Args = []string{"--role", s.roles[i]}
 		}
