@@ -12,7 +12,6 @@ import (
 
 	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/host/storetest"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -24,8 +23,9 @@ func TestMain(m *testing.M) {
 
 func TestStore(t *testing.T) {
 	t.Parallel()
+	migrated := &databases{t: t}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		url := testserver.Postgres(t)
+		url := migrated.take(t)
 		s := open(t, postgres.Config{URL: url, MaxConns: 8})
 		return storetest.Harness{Store: s, Advance: func(d time.Duration) { age(t, url, d) }}
 	})
