@@ -15,6 +15,8 @@ type Meter interface {
 	// DoorbellsRung and DoorbellsHeard count what this host sent and received.
 	DoorbellsRung(n int)
 	DoorbellsHeard(n int)
+	// EventsDropped: so many live events of this host nobody will hear of.
+	EventsDropped(n int)
 	// Answered: a request of the API, by its route as the documentation has
 	// it; "" when there is no such route.
 	Answered(route string, status int, took time.Duration)
@@ -61,5 +63,6 @@ func (NoMeter) JobEnded(string, JobEnd)             {}
 func (NoMeter) LeasesExpired(int)                   {}
 func (NoMeter) DoorbellsRung(int)                   {}
 func (NoMeter) DoorbellsHeard(int)                  {}
+func (NoMeter) EventsDropped(int)                   {}
 func (NoMeter) Answered(string, int, time.Duration) {}
 func (NoMeter) Swept(Swept)                         {}

@@ -149,18 +149,31 @@ type JobStore interface {
 	// returns the outcomes that were not stored because their lease was gone.
 	Finish(ctx context.Context, outcomes []Outcome) (lost []Lease, err error)
 	// Expire takes jobs from hosts whose lease ran out: back to queued, or
-	// final when canceled, out of attempts, over the deadline, or after three
-	// crashes. At most limit; returns how many.
-	Expire(ctx context.Context, limit int) (int, error)
-	// ReleaseOwner gives back every job that owner holds, attempt included.
-	// Only for an owner that is known to be dead.
-	ReleaseOwner(ctx context.Context, owner string) (int, error)
+	// final when canceled, out of attempts, over the deadline, or after
+	// CrashLimit crashes. At most limit; returns them.
+	Expire(ctx context.Context, limit int) ([]Taken, error)
+	// ReleaseOwner gives back every job that owner holds, attempt included, and
+	// returns them. Only for an owner that is known to be dead.
+	ReleaseOwner(ctx context.Context, owner string) ([]Taken, error)
+}
+
+// Taken is a job whose attempt the store ended, because its host is gone, or
+// its time limit passed while no host had it.
+type Taken struct {
+	Scan    ScanID
+	Job     JobID
+	Plugin  string
+	Attempt int
+	State   State     // what it came to: queued, failed, canceled or timed_out
+	Code    ErrorCode // why; "" when it is canceled, or given back as if it had not been tried
 }
 
 // Dispatched is what Dispatch handed out.
 type Dispatched struct {
 	Bells  []Doorbell
 	Claims []Claim // what was claimed at once
+	// Overdue are queued jobs whose time limit passed, which ended them.
+	Overdue []Taken
 	// Next is how long until another queued job becomes ready (a retry's
 	// backoff, a horizon) if nothing else happens; 0 when none is waiting. It
 	// may be early; retries that no room or cap lets go are not counted.

@@ -366,8 +366,9 @@ func (n *node) run(ctx context.Context) error {
 	if err != nil && !errors.Is(err, host.ErrUnavailable) {
 		return fmt.Errorf("give back the jobs of the run before: %w", err)
 	}
-	if back > 0 {
-		n.log.Info("gave back jobs of the run before, which did not end properly", "jobs", back)
+	if len(back) > 0 {
+		n.dispatcher.Taken(back)
+		n.log.Info("gave back jobs of the run before, which did not end properly", "jobs", len(back))
 	}
 	plugins, stopPlugins := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPlugins()

@@ -4,6 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/securetaghq/securetag/config"
 )
 
 // TestSweepRunDirs: what a dead host's plugins left goes, a living one's stays.
@@ -59,5 +62,17 @@ func TestSweepRunDirs(t *testing.T) {
 	}
 	if err == nil {
 		again.Close()
+	}
+}
+
+// What a running job still needs must never look like an orphan.
+func TestOrphanGrace(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	long := cfg.Scans["codeaudit"]
+	long.Timeout = 5 * time.Hour
+	cfg.Scans["slow"] = long
+	if got := orphanGrace(cfg); got != 6*time.Hour {
+		t.Errorf("grace %v, want an hour more than the longest scan type takes", got)
 	}
 }

@@ -115,8 +115,8 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 		gate:  newGate(bells, log),
 		slots: newSlots(cfg.Slots),
 	}
-	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, d.slots, cfg, log)
-	d.publisher = newPublisher(cfg.Events, d.gate, log)
+	d.publisher = newPublisher(cfg.Events, d.gate, cfg.Meter, log)
+	d.relay = newRelay(store, bells, executor.Plugins(), d.gate, d.slots, d.publisher.taken, cfg, log)
 	d.heart = newHeart(store, d.publisher.tell, cfg, log)
 	d.finisher = newFinisher(store, d.heart.running, d.relay.freed, log)
 	d.canceler = newCanceler(cfg.Cancels, d.gate, d.heart, log)
@@ -134,6 +134,10 @@ func (d *Dispatcher) Canceled(s host.Scan) {
 		d.canceler.pass(s.ID)
 	}
 }
+
+// Taken says what the store took from this host's last run, before Run. It
+// never blocks.
+func (d *Dispatcher) Taken(jobs []host.Taken) { d.publisher.taken(jobs) }
 
 // DroppedEvents is how many live events were dropped since the start, because
 // Redis was down or slower than the jobs.
@@ -216,12 +220,12 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 	for every := newTicker(d.cfg.Sweep); every.wait(ctx); {
 		d.mend(ctx, &lanes)
 		for n := batch; n == batch; {
-			var err error
-			n, err = d.store.Expire(ctx, batch)
+			taken, err := d.store.Expire(ctx, batch)
 			if !status.report(ctx, err) {
 				break
 			}
-			if n > 0 {
+			if n = len(taken); n > 0 {
+				d.publisher.taken(taken)
 				d.cfg.Meter.LeasesExpired(n)
 				d.log.Warn("took jobs back whose host stopped renewing their lease", "jobs", n)
 				d.relay.wake()

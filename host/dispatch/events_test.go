@@ -241,3 +241,49 @@ func TestEventsWhileRedisIsDown(t *testing.T) {
 		}
 	})
 }
+
+// What the store ends by itself is news as well.
+func TestEventsOfTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		retried := host.Taken{Scan: "s1", Job: "j1", Plugin: "p", Attempt: 1, State: host.StateQueued, Code: host.CodeLeaseExpired}
+		failed := host.Taken{Scan: "s2", Job: "j2", Plugin: "p", Attempt: 3, State: host.StateFailed, Code: host.CodeLeaseExpired}
+		overdue := host.Taken{Scan: "s3", Job: "j3", Plugin: "p", Attempt: 2, State: host.StateTimedOut, Code: host.CodeTimedOut}
+		released := host.Taken{Scan: "s4", Job: "j4", Plugin: "p", Attempt: 1, State: host.StateQueued}
+		store, events := newFakeStore(), &fakeEvents{}
+		var swept, looked bool
+		store.ExpireFunc = func() ([]host.Taken, error) { // only the sweep calls it
+			if swept {
+				return nil, nil
+			}
+			swept = true
+			return []host.Taken{retried, failed}, nil
+		}
+		store.DispatchFunc = func(host.DispatchQuery) (host.Dispatched, error) { // only the relay calls it
+			if looked {
+				return host.Dispatched{}, nil
+			}
+			looked = true
+			return host.Dispatched{Overdue: []host.Taken{overdue}}, nil
+		}
+		w := start(t, store, succeed, func(c *dispatch.Config) { c.Events = events })
+		w.d.Taken([]host.Taken{released})
+		time.Sleep(10 * time.Second)
+		w.end()
+		want := map[host.JobID]host.Event{}
+		for kind, jobs := range map[host.EventKind][]host.Taken{
+			host.EventRetry: {retried, released}, host.EventEnded: {failed, overdue},
+		} {
+			for _, j := range jobs {
+				want[j.Job] = host.Event{Kind: kind, Scan: j.Scan, Job: j.Job, Plugin: "p", Attempt: j.Attempt, State: j.State, Code: j.Code}
+			}
+		}
+		got := map[host.JobID]host.Event{}
+		for _, e := range events.all() {
+			got[e.Job] = e
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}

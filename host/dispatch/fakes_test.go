@@ -19,7 +19,7 @@ type fakeStore struct {
 	ClaimFunc     func(ids []host.JobID) ([]host.Claim, error)
 	HeartbeatFunc func(beats []host.Beat) ([]host.Pulse, error)
 	FinishFunc    func(outcomes []host.Outcome) ([]host.Lease, error)
-	ExpireFunc    func() (int, error)
+	ExpireFunc    func() ([]host.Taken, error)
 	HangHeartbeat bool
 
 	mu         sync.Mutex
@@ -166,14 +166,14 @@ func (s *fakeStore) Finish(_ context.Context, outcomes []host.Outcome) ([]host.L
 	return nil, nil
 }
 
-func (s *fakeStore) Expire(context.Context, int) (int, error) {
+func (s *fakeStore) Expire(context.Context, int) ([]host.Taken, error) {
 	if s.ExpireFunc != nil {
 		return s.ExpireFunc()
 	}
-	return 0, nil
+	return nil, nil
 }
 
-func (s *fakeStore) ReleaseOwner(context.Context, string) (int, error) { return 0, nil }
+func (s *fakeStore) ReleaseOwner(context.Context, string) ([]host.Taken, error) { return nil, nil }
 
 // fakeBells is a bell board in memory that can be down.
 type fakeBells struct {

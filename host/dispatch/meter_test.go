@@ -20,6 +20,7 @@ type fakeMeter struct {
 	waited               []time.Duration
 	ended                []host.JobEnd
 	expired, rung, heard int
+	dropped              int
 }
 
 func (m *fakeMeter) JobStarted(_ string, waited time.Duration) {
@@ -37,6 +38,7 @@ func (m *fakeMeter) JobEnded(_ string, e host.JobEnd) {
 func (m *fakeMeter) LeasesExpired(n int)  { m.add(&m.expired, n) }
 func (m *fakeMeter) DoorbellsRung(n int)  { m.add(&m.rung, n) }
 func (m *fakeMeter) DoorbellsHeard(n int) { m.add(&m.heard, n) }
+func (m *fakeMeter) EventsDropped(n int)  { m.add(&m.dropped, n) }
 
 func (m *fakeMeter) add(to *int, n int) {
 	m.mu.Lock()
@@ -92,11 +94,11 @@ func TestMeterHearsOfExpiredLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, meter := newFakeStore(), &fakeMeter{}
 		taken := 0
-		store.ExpireFunc = func() (int, error) { // only the sweep calls it
+		store.ExpireFunc = func() ([]host.Taken, error) { // only the sweep calls it
 			if taken++; taken == 2 {
-				return 3, nil
+				return make([]host.Taken, 3), nil
 			}
-			return 0, nil
+			return nil, nil
 		}
 		w := start(t, store, succeed, func(c *dispatch.Config) { c.Meter = meter })
 		time.Sleep(10 * time.Second)

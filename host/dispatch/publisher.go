@@ -17,6 +17,7 @@ type publisher struct {
 	events  host.Events // nil: nobody is told
 	gate    *gate
 	in      chan host.Event
+	meter   host.Meter
 	dropped atomic.Int64
 	retry   time.Time // after an error: not before
 	status  outage
@@ -33,9 +34,9 @@ const (
 	eventPause   = time.Second
 )
 
-func newPublisher(events host.Events, g *gate, log hclog.Logger) *publisher {
+func newPublisher(events host.Events, g *gate, meter host.Meter, log hclog.Logger) *publisher {
 	return &publisher{
-		events: events, gate: g, in: make(chan host.Event, eventQueue),
+		events: events, gate: g, meter: meter, in: make(chan host.Event, eventQueue),
 		status: outage{log: log, what: "publish live events (nothing else depends on them)"},
 	}
 }
@@ -48,8 +49,13 @@ func (p *publisher) tell(e host.Event) {
 	select {
 	case p.in <- e:
 	default:
-		p.dropped.Add(1)
+		p.drop(1)
 	}
+}
+
+func (p *publisher) drop(n int) {
+	p.dropped.Add(int64(n))
+	p.meter.EventsDropped(n)
 }
 
 // run publishes until ctx ends, and then what was told before.
@@ -95,7 +101,7 @@ func (p *publisher) gather(ctx context.Context, first host.Event) []host.Event {
 
 func (p *publisher) publish(ctx context.Context, batch []host.Event) {
 	if p.gate.down() || time.Now().Before(p.retry) {
-		p.dropped.Add(int64(len(batch)))
+		p.drop(len(batch))
 		return
 	}
 	// The last words of a host that stops count too.
@@ -103,7 +109,7 @@ func (p *publisher) publish(ctx context.Context, batch []host.Event) {
 	defer cancel()
 	err := p.events.Publish(ctx, batch)
 	if err != nil {
-		p.dropped.Add(int64(len(batch)))
+		p.drop(len(batch))
 		p.retry = time.Now().Add(eventPause)
 	}
 	p.status.report(context.WithoutCancel(ctx), err)
@@ -126,4 +132,15 @@ func endOf(c host.Claim, o host.Outcome, findings int) host.Event {
 		e.Code = o.Error.Code
 	}
 	return e
+}
+
+// taken tells of jobs whose attempts the store ended by itself.
+func (p *publisher) taken(jobs []host.Taken) {
+	for _, t := range jobs {
+		e := host.Event{Kind: host.EventEnded, Scan: t.Scan, Job: t.Job, Plugin: t.Plugin, Attempt: t.Attempt, State: t.State, Code: t.Code}
+		if t.State == host.StateQueued {
+			e.Kind = host.EventRetry
+		}
+		p.tell(e)
+	}
 }

@@ -26,6 +26,7 @@ type relay struct {
 	window  int
 	horizon time.Duration
 	caps    func() host.Caps
+	taken   func([]host.Taken)
 	every   time.Duration
 	woken   chan struct{}
 	lost    atomic.Bool  // the queue has forgotten what was rung
@@ -40,9 +41,9 @@ type relay struct {
 // pace is the distance between looks that find jobs.
 const pace = 4 * time.Millisecond
 
-func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, s *slots, cfg Config, log hclog.Logger) *relay {
+func newRelay(store host.JobStore, bells host.Doorbells, plugins []string, g *gate, s *slots, taken func([]host.Taken), cfg Config, log hclog.Logger) *relay {
 	return &relay{
-		store: store, bells: bells, plugins: plugins, gate: g, slots: s, owner: cfg.Owner, lease: cfg.Lease,
+		store: store, bells: bells, plugins: plugins, gate: g, slots: s, taken: taken, owner: cfg.Owner, lease: cfg.Lease,
 		window: cfg.Window, horizon: cfg.Horizon, caps: cfg.Caps, every: cfg.Sweep,
 		woken:  make(chan struct{}, 1),
 		status: outage{log: log, what: "hand out queued jobs"},
@@ -117,6 +118,7 @@ func (r *relay) look(ctx context.Context, start startFunc) (next time.Duration, 
 		r.lost.Store(true)
 		return r.every, false
 	}
+	r.taken(out.Overdue)
 	r.more.Store(out.More)
 	r.capped.Store(out.Capped)
 	if len(out.Claims) > 0 {

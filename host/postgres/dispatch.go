@@ -258,12 +258,13 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispat
 	}
 	out.More, out.Capped, out.Next = last.more && (last.full || unfinished), last.capped, last.next
 	for last.overdue {
-		n, err := s.sweep(ctx, "end overdue jobs", pickOverdue, timeOut, overdueAtOnce)
+		taken, err := s.sweep(ctx, "end overdue jobs", pickOverdue, timeOut, overdueAtOnce)
 		if err != nil {
 			// As above. The overdue jobs are found again by the next call.
 			return out, nil //nolint:nilerr // said above
 		}
-		if last.overdue = n == overdueAtOnce; last.overdue && len(out.Claims) > 0 {
+		out.Overdue = append(out.Overdue, taken...)
+		if last.overdue = len(taken) == overdueAtOnce; last.overdue && len(out.Claims) > 0 {
 			out.Next = time.Microsecond // their leases run: the rest with the next call, at once
 			break
 		}

@@ -85,7 +85,7 @@ with held as (
         j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began, case
             when o.state <> 'queued' then o.state
             when s.cancel_requested_at is not null then 'canceled'
-            when not o.release and (j.attempt >= j.max_attempts or j.crashes + o.crashed::int >= 3) then 'failed'
+            when not o.release and (j.attempt >= j.max_attempts or j.crashes + o.crashed::int >= ` + crashLimit + `) then 'failed'
             else 'queued'
         end as state
     from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[], $5::text[], $6::bool[],

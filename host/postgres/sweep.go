@@ -18,19 +18,26 @@ select j.id from jobs j join scans s on s.id = j.scan_id
 where (j.state = 'running' or (j.state = 'queued' and j.dispatched_at is not null)) and j.lease_expires_at < now()
 order by j.lease_expires_at limit $1 for no key update of j, s skip locked`
 
+// crashLimit is host.CrashLimit in SQL.
+const crashLimit = "3"
+
+const _ = uint(host.CrashLimit-3) + uint(3-host.CrashLimit) // does not compile when they differ
+
 // noteEnded encloses a statement that takes running jobs from their host, and
 // keeps the attempts that end with it; they all crashed.
 const (
 	noteEnded  = `with ended as (`
-	asReleased = ` returning j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.state, n.tried, n.owner, n.began, true as released, j.error
+	asReleased = ` returning j.id, j.scan_id, j.tenant_id, j.plugin, j.lease_epoch, j.state, n.tried, n.owner, n.began, true as released, j.error
 )` + insertEnded
-	asExpired = ` returning j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.state, n.tried, n.owner, n.began, false as released, j.error
+	asExpired = ` returning j.id, j.scan_id, j.tenant_id, j.plugin, j.lease_epoch, j.state, n.tried, n.owner, n.began, false as released, j.error
 )` + insertEnded
-	insertEnded = `
-insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, state, crashed, released, error)
-select scan_id, tenant_id, id, lease_epoch, tried, owner, began, state, true, released and state <> 'failed',
-    case when state in ('failed', 'timed_out') or not released and state = 'queued' then error end
-from ended`
+	insertEnded = `, reasons as (
+    select *, case when state in ('failed', 'timed_out') or not released and state = 'queued' then error end as reason from ended
+), kept as (
+    insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, state, crashed, released, error)
+    select scan_id, tenant_id, id, lease_epoch, tried, owner, began, state, true, released and state <> 'failed', reason from reasons
+)
+select scan_id, id, plugin, tried, state, coalesce(reason::json ->> 'code', '') from reasons`
 	// attemptColumns are of the attempt that is being ended.
 	attemptColumns = `j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began`
 )
@@ -59,7 +66,7 @@ from (
     select j.id, ` + attemptColumns + `, case
         when s.cancel_requested_at is not null then 'canceled'
         when j.deadline_at <= now() then 'timed_out'
-        when j.attempt >= j.max_attempts or j.crashes + 1 >= 3 then 'failed'
+        when j.attempt >= j.max_attempts or j.crashes + 1 >= ` + crashLimit + ` then 'failed'
         else 'queued' end as state
     from jobs j join scans s on s.id = j.scan_id
     where j.id = any($1::text[]::uuid[])
@@ -67,7 +74,7 @@ from (
 where j.id = n.id` + asExpired
 
 // Expire implements host.JobStore.
-func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
+func (s *Store) Expire(ctx context.Context, limit int) ([]host.Taken, error) {
 	return s.sweep(ctx, "take back expired leases", pickExpired, expire, limit)
 }
 
@@ -82,10 +89,11 @@ const timeOut = `
 update jobs set state = 'timed_out', finished_at = now(), dispatched_at = null,
     error = json_build_object('code', 'timed_out', 'attempt', attempt, 'message',
         'its time limit passed while it waited to be tried again')::text
-where id = any($1::text[]::uuid[])`
+where id = any($1::text[]::uuid[])
+returning scan_id, id, plugin, attempt, state, 'timed_out'`
 
-// sweep changes the jobs that pick locks, at most limit, and returns how many.
-func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (n int, err error) {
+// sweep changes the jobs that pick locks, at most limit, and returns them.
+func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (out []host.Taken, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, pick, max(limit, 0))
@@ -93,20 +101,32 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 				return err
 			}
 			jobs, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if n = len(jobs); err != nil || n == 0 {
+			if err != nil || len(jobs) == 0 {
 				return err
 			}
 			b := &pgx.Batch{}
-			b.Queue(change, jobs)
+			b.Queue(change, jobs).Query(readTaken(&out))
 			queueSettle(b, jobs)
 			b.Queue(trimHistory, jobs, host.MaxHistory)
 			return tx.SendBatch(ctx, b).Close()
 		})
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return n, nil
+	return out, nil
+}
+
+// readTaken reads what the statements here return into out, which a
+// transaction that is tried again begins anew.
+func readTaken(out *[]host.Taken) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t host.Taken, err error) {
+			err = row.Scan(&t.Scan, &t.Job, &t.Plugin, &t.Attempt, &t.State, &t.Code)
+			return t, err
+		})
+		return err
+	}
 }
 
 // release takes job ids and an owner that is dead. As with expire, the input may
@@ -120,12 +140,12 @@ update jobs j set state = n.state, crashes = j.crashes + 1,
     run_at = case when n.state = 'queued' then now() else j.run_at end,
     finished_at = case when n.state = 'queued' then null else now() end,
     error = case when n.state = 'failed' then json_build_object('code', 'lease_expired', 'attempt', j.attempt, 'message',
-        'its host died each of the three times that it ran')::text else j.error end,
+        'its host died each of the ` + crashLimit + ` times that it ran')::text else j.error end,
     dead_at = case when n.state = 'failed' then now() end
 from (
     select j.id, ` + attemptColumns + `, case
         when s.cancel_requested_at is not null then 'canceled'
-        when j.crashes + 1 >= 3 then 'failed'
+        when j.crashes + 1 >= ` + crashLimit + ` then 'failed'
         else 'queued' end as state
     from jobs j join scans s on s.id = j.scan_id
     where j.id = any($1::text[]::uuid[])
@@ -139,7 +159,7 @@ order by id`
 
 // ReleaseOwner implements host.JobStore. What others hold locked is waited for:
 // the owner is dead, and this must find all of it.
-func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err error) {
+func (s *Store) ReleaseOwner(ctx context.Context, owner string) (out []host.Taken, err error) {
 	owner = record.Clean(owner)
 	op := fmt.Sprintf("give back the jobs of %q", owner)
 	var jobs []string
@@ -152,18 +172,17 @@ func (s *Store) ReleaseOwner(ctx context.Context, owner string) (n int, err erro
 		return err
 	})
 	if err != nil || len(jobs) == 0 {
-		return 0, err
+		return nil, err
 	}
 	err = s.batch(ctx, op, func(b *pgx.Batch) {
 		b.Queue(lockScans, jobs)
 		b.Queue(`select 1 from jobs where id = any($1::text[]::uuid[]) order by id for no key update`, jobs)
-		b.Queue(release, jobs, owner).Query(func(rows pgx.Rows) error {
-			rows.Close()
-			n = int(rows.CommandTag().RowsAffected())
-			return rows.Err()
-		})
+		b.Queue(release, jobs, owner).Query(readTaken(&out))
 		queueSettle(b, jobs)
 		b.Queue(trimHistory, jobs, host.MaxHistory)
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

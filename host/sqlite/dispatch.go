@@ -16,14 +16,18 @@ import (
 func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (out host.Dispatched, err error) {
 	err = s.write(ctx, "dispatch", func(ctx context.Context, tx tx) error {
 		out = host.Dispatched{}
-		if err := tx.endOverdue(ctx); err != nil {
+		overdue, err := tx.endOverdue(ctx)
+		if err != nil {
 			return err
+		}
+		if len(overdue) == overdueAtOnce { // none of the rest may be handed out
+			out = host.Dispatched{Overdue: overdue, Next: time.Microsecond}
+			return nil
 		}
 		d := &dispatch{tx: tx, q: q, edge: tx.now - record.Micros(q.Horizon), rung: list(q.Plugins)}
 		if q.Again {
 			d.edge = tx.now
 		}
-		var err error
 		// None of the plugins that are paused; typeUnpaused does the rest.
 		if d.plugins, err = tx.unpausedPlugins(ctx, q.Plugins); err != nil {
 			return err
@@ -34,6 +38,7 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (out host.Di
 			}
 		}
 		out = d.out
+		out.Overdue = overdue
 		return nil
 	})
 	if err != nil {

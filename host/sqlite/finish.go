@@ -41,10 +41,11 @@ func (tx tx) derive(ctx context.Context, scans []host.ScanID) error {
 // change is what an attempt's end makes of its job.
 type change struct {
 	state    host.State
-	err      *string // stored as it is; nil clears
-	keepErr  bool    // unless err is given
-	progress string  // "" keeps the last
-	delay    int64   // until a retry
+	reason   host.ErrorCode // of Taken; nothing is stored of it
+	err      *string        // stored as it is; nil clears
+	keepErr  bool           // unless err is given
+	progress string         // "" keeps the last
+	delay    int64          // until a retry
 	crashed  bool
 	release  bool
 	dead     bool // a dead letter, if it fails

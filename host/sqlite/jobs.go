@@ -18,17 +18,18 @@ type leased struct {
 	id                         host.JobID
 	scan                       host.ScanID
 	tenant                     host.TenantID
+	plugin                     string
 	epoch                      int64
 	attempt, attempts, crashes int
 	deadline                   int64
 	cancel                     bool
 }
 
-const leasedColumns = `j.id, j.scan_id, j.tenant_id, j.lease_epoch, j.attempt, j.max_attempts, j.crashes,
+const leasedColumns = `j.id, j.scan_id, j.tenant_id, j.plugin, j.lease_epoch, j.attempt, j.max_attempts, j.crashes,
 	coalesce(j.deadline_at, 0), s.cancel_requested_at is not null`
 
 func (l *leased) dest() []any {
-	return []any{&l.id, &l.scan, &l.tenant, &l.epoch, &l.attempt, &l.attempts, &l.crashes, &l.deadline, &l.cancel}
+	return []any{&l.id, &l.scan, &l.tenant, &l.plugin, &l.epoch, &l.attempt, &l.attempts, &l.crashes, &l.deadline, &l.cancel}
 }
 
 // leased finds the job of a lease; ErrLeaseLost when the lease is gone.

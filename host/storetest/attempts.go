@@ -68,7 +68,7 @@ func testRetryWhenCanceled(s *suite) {
 	}
 	scan, _ := s.running()
 	s.cancel(scan)
-	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+	if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 		s.Errorf("release owner: %d, %v", n, err)
 	}
 	s.wantState(scan, host.StateCanceled, host.StateCanceled)
@@ -100,7 +100,7 @@ func testReleaseOwner(s *suite) {
 	if _, err := s.Claim(s.ctx(), "host-b", jobIDs(theirs), ttl); err != nil {
 		s.Fatal(err)
 	}
-	n, err := s.ReleaseOwner(s.ctx(), "host-a")
+	n, err := count(s.ReleaseOwner(s.ctx(), "host-a"))
 	if err != nil || n != 2 {
 		s.Errorf("released %d, %v, want 2", n, err)
 	}
@@ -118,7 +118,7 @@ func testReleaseOwner(s *suite) {
 		s.Errorf("the dead owner finishes: lost %v, %v", lost, err)
 	}
 	for _, owner := range []string{"host-a", "", "nobody", "\x00\xff"} {
-		if n, err := s.ReleaseOwner(s.ctx(), owner); err != nil || n != 0 {
+		if n, err := count(s.ReleaseOwner(s.ctx(), owner)); err != nil || n != 0 {
 			s.Errorf("release of %q: %d, %v", owner, n, err)
 		}
 	}
@@ -129,7 +129,7 @@ func testReleasedLater(s *suite) {
 	stopped, died := s.one(), s.one()
 	s.finish(host.Outcome{Lease: s.claimAll(stopped)[0].Lease, State: host.StateQueued, Release: true})
 	s.claimAll(died)
-	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+	if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 		s.Fatalf("release owner: %d, %v", n, err)
 	}
 	s.advance(24 * time.Hour)
@@ -145,13 +145,13 @@ func testPoisonHost(s *suite) {
 	scan := s.one()
 	for range 2 {
 		s.claimAll(scan)
-		if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+		if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 			s.Fatalf("release owner: %d, %v", n, err)
 		}
 		s.wantState(scan, host.StateQueued, host.StateQueued)
 	}
 	s.claimAll(scan)
-	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+	if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 		s.Fatalf("release owner: %d, %v", n, err)
 	}
 	s.wantState(scan, host.StateFailed, host.StateFailed)
@@ -252,7 +252,7 @@ func testExpireRequeues(s *suite) {
 	claims := s.claimAll(scan)
 	s.finish(end(claims[1].Lease, host.StateSucceeded))
 	s.advance(2 * ttl)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 		s.Fatalf("expire: %d, %v", n, err)
 	}
 	j := s.job(scan)
@@ -265,7 +265,7 @@ func testExpireRequeues(s *suite) {
 	if len(out.Bells) != 1 || out.Bells[0].Job != j.ID {
 		s.Errorf("dispatched %v, want the job at once", out.Bells)
 	}
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 0 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 0 {
 		s.Errorf("expire again: %d, %v", n, err)
 	}
 }
@@ -296,7 +296,7 @@ func testExpireEnds(s *suite) {
 	s.claimAll(poison)
 
 	s.advance(2 * ttl)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 4 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 4 {
 		s.Fatalf("expire: %d, %v", n, err)
 	}
 	for name, tt := range map[string]struct {
@@ -326,14 +326,14 @@ func testExpireLimit(s *suite) {
 	s.advance(2 * ttl)
 	var got []int
 	for range 4 {
-		n, err := s.Expire(s.ctx(), 2)
+		n, err := count(s.Expire(s.ctx(), 2))
 		s.check(err)
 		got = append(got, n)
 	}
 	if want := []int{2, 2, 1, 0}; !slices.Equal(got, want) {
 		s.Errorf("expired %v, want %v", got, want)
 	}
-	if n, err := s.Expire(s.ctx(), 0); err != nil || n != 0 {
+	if n, err := count(s.Expire(s.ctx(), 0)); err != nil || n != 0 {
 		s.Errorf("limit 0: %d, %v", n, err)
 	}
 	s.wantState(scan, host.StateQueued, host.StateQueued)

@@ -67,7 +67,7 @@ func testDeadWhich(s *suite) {
 	hostKiller := s.one()
 	for range host.CrashLimit {
 		s.claimAll(hostKiller)
-		if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+		if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 			s.Fatalf("release owner: %d, %v", n, err)
 		}
 	}
@@ -90,7 +90,7 @@ func testDeadWhich(s *suite) {
 	expired, _ := once()
 	dies(expired)
 	s.advance(2 * ttl)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 2 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 2 {
 		s.Fatalf("expired %d, %v", n, err)
 	}
 	s.one() // waits
@@ -214,7 +214,7 @@ func testHistory(s *suite) {
 	s.finish(host.Outcome{Lease: claims[0].Lease, State: host.StateQueued, Release: true})
 	s.claimAll(scan)
 	s.advance(2 * ttl)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 		s.Fatalf("expired %d, %v", n, err)
 	}
 	last := end(s.claimAll(scan)[0].Lease, host.StateFailed)
@@ -249,7 +249,7 @@ func testHistoryOfHost(s *suite) {
 	scan := s.one()
 	for range host.CrashLimit {
 		s.claimAll(scan)
-		if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+		if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 			s.Fatalf("release owner: %d, %v", n, err)
 		}
 	}

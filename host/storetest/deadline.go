@@ -29,14 +29,14 @@ func testDeadlineTotal(s *suite) {
 	s.finish(host.Outcome{Lease: l, State: host.StateQueued, Release: true})
 	again("a release", 40*time.Minute)
 
-	if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+	if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 		s.Fatalf("release owner: %d, %v", n, err)
 	}
 	s.advance(10 * time.Minute)
 	again("the death of its host", 30*time.Minute)
 
 	s.advance(10 * time.Minute)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 		s.Fatalf("expire: %d, %v", n, err)
 	}
 	l = again("its lease ran out", 20*time.Minute)
@@ -93,7 +93,7 @@ func testCancelNeverRetries(s *suite) {
 		},
 		"owner died": func(host.Lease) func() {
 			return func() {
-				if n, err := s.ReleaseOwner(s.ctx(), "host-a"); err != nil || n != 1 {
+				if n, err := count(s.ReleaseOwner(s.ctx(), "host-a")); err != nil || n != 1 {
 					s.Fatalf("release owner: %d, %v", n, err)
 				}
 			}
@@ -101,7 +101,7 @@ func testCancelNeverRetries(s *suite) {
 		"lease ran out": func(host.Lease) func() {
 			return func() {
 				s.advance(2 * ttl)
-				if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+				if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 					s.Fatalf("expire: %d, %v", n, err)
 				}
 			}

@@ -253,7 +253,7 @@ func testFindingsOfFailedRetry(s *suite) {
 	for attempt := range 3 {
 		s.check(s.AddFindings(s.ctx(), l, newFindings(2, host.SeverityHigh)))
 		s.advance(2 * ttl)
-		if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+		if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 			s.Fatalf("attempt %d: expire: %d, %v", attempt, n, err)
 		}
 		if attempt < 2 {

@@ -288,7 +288,7 @@ func testZombie(s *suite) {
 	scan, old := s.running()
 	s.check(s.AddFindings(s.ctx(), old, newFindings(3, host.SeverityHigh)))
 	s.advance(2 * ttl)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 		s.Fatalf("expire: %d, %v", n, err)
 	}
 	held := s.claimAll(scan)[0].Lease
@@ -337,7 +337,7 @@ func testHeartbeat(s *suite) {
 		s.Errorf("progress %+v, want %+v", got, p)
 	}
 	s.advance(9 * time.Minute)
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 0 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 0 {
 		s.Errorf("expired %d renewed leases, %v", n, err)
 	}
 	if pulses, err := s.Heartbeat(s.ctx(), nil, ttl); err != nil || len(pulses) != 0 {
@@ -359,7 +359,7 @@ func testHeartbeatExpired(s *suite) {
 	if pulses, err := s.Heartbeat(s.ctx(), []host.Beat{{Lease: l}}, ttl); err != nil || len(pulses) != 0 {
 		s.Errorf("an expired lease was renewed: %v, %v", pulses, err)
 	}
-	if n, err := s.Expire(s.ctx(), 10); err != nil || n != 1 {
+	if n, err := count(s.Expire(s.ctx(), 10)); err != nil || n != 1 {
 		s.Errorf("expire: %d, %v", n, err)
 	}
 	s.wantState(scan, host.StateQueued, host.StateQueued)

@@ -310,7 +310,7 @@ func (m *machine) expire(t *rapid.T) {
 		}
 		j.faulty = true
 	}
-	if n := must(m.Expire(m.ctx(), 1000))(t); n != want {
+	if n := must(count(m.Expire(m.ctx(), 1000)))(t); n != want {
 		t.Fatalf("expired %d, want %d", n, want)
 	}
 }
@@ -345,7 +345,7 @@ func (m *machine) release(t *rapid.T) {
 			j.giveBack(j.state)
 		}
 	}
-	if n := must(m.ReleaseOwner(m.ctx(), owner))(t); n != want {
+	if n := must(count(m.ReleaseOwner(m.ctx(), owner)))(t); n != want {
 		t.Fatalf("released %d, want %d", n, want)
 	}
 }

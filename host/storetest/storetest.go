@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"expire requeues":     testExpireRequeues,
 			"expire ends":         testExpireEnds,
 			"expire limit":        testExpireLimit,
+			"taken":               testTaken,
 			"deadline is total":   testDeadlineTotal,
 			"deadline of each":    testDeadlineOfEach,
 			"canceled never runs": testCancelNeverRetries,

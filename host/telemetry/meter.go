@@ -28,6 +28,9 @@ type Config struct {
 	// CheckAge is how long an answer counts; default 5s.
 	CheckAge time.Duration
 	Layers   map[string]bool // of the sandbox: whether this machine gives them
+	// Queue counts the queue of all hosts. It is asked as Checks are, at most
+	// every 15s; nil: this host does not say.
+	Queue func(ctx context.Context) (host.QueueStats, error)
 }
 
 // other is the label of what no configuration names.
@@ -41,6 +44,7 @@ type Meter struct {
 	expired  prometheus.Counter
 	rung     prometheus.Counter
 	heard    prometheus.Counter
+	dropped  prometheus.Counter
 	requests *prometheus.CounterVec
 	answers  *prometheus.HistogramVec
 	sweeps   sweepMeter
@@ -84,12 +88,16 @@ func New(cfg Config) (*Meter, error) {
 	m.expired = f.counter("securetag_leases_expired_total", "Jobs that this host took back from hosts that had stopped renewing their lease.")
 	m.rung = f.counter("securetag_doorbells_rung_total", "Doorbells that this host rang.")
 	m.heard = f.counter("securetag_doorbells_heard_total", "Doorbells that this host heard.")
+	m.dropped = f.counter("securetag_events_dropped_total", "Live events that this host dropped, because Redis was down or slower than the jobs.")
 	m.requests = f.counters("securetag_http_requests_total", "Requests that were answered, by route and class of the status.", "route", "status")
 	m.answers = f.histograms("securetag_http_request_seconds", "Time from a request's first byte to the end of its answer.", requestBuckets, "route")
 	m.plugins = f.plugins(cfg.Plugins)
 	m.sweeps = f.sweeps()
 	if cfg.PluginStatus != nil {
 		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
+	}
+	if cfg.Queue != nil {
+		m.registry.MustRegister(newQueue(cfg.Queue, m.plugins, cfg.CheckTime))
 	}
 	for name, check := range cfg.Checks {
 		m.registry.MustRegister(newUp(name, check, cfg.CheckTime, cfg.CheckAge))
@@ -176,6 +184,9 @@ func (m *Meter) DoorbellsRung(n int) { m.rung.Add(float64(n)) }
 
 // DoorbellsHeard implements host.Meter.
 func (m *Meter) DoorbellsHeard(n int) { m.heard.Add(float64(n)) }
+
+// EventsDropped implements host.Meter.
+func (m *Meter) EventsDropped(n int) { m.dropped.Add(float64(n)) }
 
 // Answered implements host.Meter.
 func (m *Meter) Answered(route string, status int, took time.Duration) {

@@ -82,6 +82,7 @@ func TestJobs(t *testing.T) {
 	m.LeasesExpired(3)
 	m.DoorbellsRung(5)
 	m.DoorbellsHeard(4)
+	m.EventsDropped(7)
 	want(t, m, map[string]string{
 		`securetag_slots`:                                                         "4",
 		`securetag_slots_busy`:                                                    "2",
@@ -102,6 +103,7 @@ func TestJobs(t *testing.T) {
 		`securetag_job_run_seconds_count{plugin="secrets"}`:                       "4",
 		`securetag_job_run_seconds_sum{plugin="secrets"}`:                         "3",
 		`securetag_doorbells_rung_total`:                                          "5",
+		`securetag_events_dropped_total`:                                          "7",
 		`securetag_doorbells_heard_total`:                                         "4",
 		`securetag_retention_last_run_timestamp_seconds{task="retention"}`:        "0",
 	})
@@ -318,4 +320,41 @@ func BenchmarkJob(b *testing.B) {
 		m.JobStarted("secrets", time.Millisecond)
 		m.JobEnded("secrets", host.JobEnd{State: host.StateSucceeded, Ran: time.Second})
 	}
+}
+
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		var fails error
+		m := newMeter(t, telemetry.Config{Plugins: []string{"secrets", "idle"}, Queue: func(context.Context) (host.QueueStats, error) {
+			asked++
+			return host.QueueStats{Groups: []host.QueueGroup{
+				{Plugin: "secrets", ScanType: "a", Ready: 1, Waiting: 2, Out: 3, Running: 4, Dead: 5, OldestReady: time.Minute},
+				{Plugin: "secrets", ScanType: "b", Ready: 10, OldestReady: time.Second},
+				{Plugin: "gone", ScanType: "a", Dead: 9},
+			}}, fails
+		}})
+		all := map[string]string{
+			`securetag_queue_jobs{plugin="secrets",state="ready"}`:   "11",
+			`securetag_queue_jobs{plugin="secrets",state="waiting"}`: "2",
+			`securetag_queue_jobs{plugin="secrets",state="out"}`:     "3",
+			`securetag_queue_jobs{plugin="secrets",state="running"}`: "4",
+			`securetag_queue_jobs{plugin="secrets",state="dead"}`:    "5",
+			`securetag_queue_jobs{plugin="idle",state="ready"}`:      "0",
+			`securetag_queue_jobs{plugin="other",state="dead"}`:      "9",
+			`securetag_queue_oldest_ready_seconds{plugin="secrets"}`: "60",
+			`securetag_queue_oldest_ready_seconds{plugin="idle"}`:    "0",
+		}
+		want(t, m, all)
+		fails = errors.New("down")
+		want(t, m, all) // as of a moment ago
+		if asked != 1 {
+			t.Errorf("counted %d times within a second", asked)
+		}
+		time.Sleep(15 * time.Second)
+		if v, there := scrape(t, m)[`securetag_queue_jobs{plugin="secrets",state="ready"}`]; there || asked != 2 {
+			t.Errorf("asked %d times; says %s of a queue that it cannot count", asked, v)
+		}
+	})
 }
