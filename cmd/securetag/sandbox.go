@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -41,6 +42,9 @@ func (n *node) confined() confinement {
 // apply puts it into an executor's configuration.
 func (c confinement) apply(ec *executor.Config, cfg config.Config) {
 	ec.Sandbox, ec.TreeDirs = c.sandbox, c.treeDirs
+	if dir, err := filepath.Abs(cfg.DataDir); err == nil {
+		ec.Hide = append(slices.Clone(c.treeDirs), dir)
+	}
 	for _, dir := range c.slots {
 		if !onDataDisk(cfg.DataDir, ec.RunDir) || !onDataDisk(cfg.DataDir, dir) {
 			ec.SlotDirs = append(ec.SlotDirs, dir)

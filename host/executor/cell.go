@@ -46,6 +46,7 @@ type cell struct {
 	limits sandbox.Limits
 	slots  []slot
 	sees   []string // where trees may stay
+	hides  []string
 }
 
 type slot struct {
@@ -62,7 +63,7 @@ func (e *Executor) confine(proc *process) error {
 	if err := e.cfg.Sandbox.Support().Complete(); err != nil && p.Sandbox == Required {
 		return err
 	}
-	c := &cell{dir: proc.dir, limits: p.Limits, sees: slices.Clone(p.Read)}
+	c := &cell{dir: proc.dir, limits: p.Limits, sees: slices.Clone(p.Read), hides: e.cfg.Hide}
 	if p.Isolation == Shared {
 		c.sees = append(c.sees, e.cfg.TreeDirs...)
 	}
@@ -125,7 +126,7 @@ func (c *cell) spec(proc *process) sandbox.Spec {
 	s := sandbox.Spec{
 		Argv: append([]string{r.path}, r.args...), Dir: r.cwd,
 		Read: slices.Clone(c.sees), Write: []string{proc.dir}, Tmp: r.workDir,
-		Limits: proc.plugin.Limits, Network: proc.plugin.Network,
+		Limits: proc.plugin.Limits, Network: proc.plugin.Network, Hide: c.hides,
 	}
 	if s.Limits.Memory > 0 {
 		s.Limits.TmpSize = s.Limits.Memory / 2

@@ -61,6 +61,9 @@ type Config struct {
 	// TreeDirs are the directories in which the trees of all jobs lie. Only
 	// confined processes that are Shared see them.
 	TreeDirs []string
+	// Hide are directories of which confined processes see nothing but what is
+	// theirs, also where a plugin lives in a directory above one.
+	Hide []string
 }
 
 // Plugin is one configured plugin.

@@ -171,6 +171,21 @@ func TestEscape(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "escape", confined)
 	o, touched := anOutside(t)
+	testEscape(t, b, o, touched)
+}
+
+// TestEscapeFromBeside: nor does it when it lives in a directory that holds the
+// host's data.
+func TestEscapeFromBeside(t *testing.T) {
+	t.Parallel()
+	o, touched := anOutside(t)
+	b := newBench(t, "escape", confined, plugin(func(p *executor.Plugin) { p.Read = []string{filepath.Dir(o.Dir)} }),
+		func(c *executor.Config) { c.Hide, c.RunDir = []string{o.Dir}, filepath.Join(o.Dir, "run") })
+	testEscape(t, b, o, touched)
+}
+
+func testEscape(t *testing.T, b *bench, o outside, touched func() bool) {
+	t.Helper()
 	task := b.task(t, "")
 	task.Options, _ = json.Marshal(o)
 	s := &sink{}
@@ -180,7 +195,7 @@ func TestEscape(t *testing.T) {
 	got := confession(s)
 	absent, refused := "no such file", "not permitted"
 	for what, want := range map[string][]string{
-		"write-outside": {absent, "read-only"}, "change-outside": {absent}, "read-outside": {absent}, "read-shadow": {absent}, "read-database": {absent},
+		"write-outside": {absent, "read-only"}, "change-outside": {absent, "read-only"}, "read-outside": {absent}, "read-shadow": {absent}, "read-database": {absent},
 		"read-other-tree": {absent}, "list-other-trees": {absent}, "write-tree": {"read-only", "denied"}, "write-itself": {"read-only", "denied", "busy"}, "link-outside": {absent},
 		"tcp": {refused}, "udp": {refused}, "mptcp": {refused}, "unix": {absent}, "abstract-unix": {"refused", refused},
 		"proc-environ": {absent}, "proc-of-others": {"true alone"}, "ptrace-host": {refused}, "signal-host": {"no such process"}, "signal-all": {"no such process"},
@@ -213,6 +228,10 @@ func anOutside(t *testing.T) (o outside, touched func() bool) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as a directory with programs is
+		t.Fatal(err)
+	}
+	dir = filepath.Join(dir, "o")
 	o = outside{Dir: dir, Tree: filepath.Join(dir, "trees", "other"), Unix: filepath.Join(dir, "socket"), PID: os.Getpid()}
 	if err := os.MkdirAll(o.Tree, 0o777); err != nil {
 		t.Fatal(err)

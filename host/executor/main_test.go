@@ -117,7 +117,7 @@ func prepare(t *testing.T, mode string, change ...func(*executor.Config)) *bench
 	for _, f := range change {
 		f(&cfg)
 	}
-	b.plugin = cfg.Plugins[0]
+	b.plugin, b.runDir = cfg.Plugins[0], cfg.RunDir
 	log := hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Trace})
 	if b.Executor, err = executor.New(cfg, log); err != nil {
 		t.Fatal(err)

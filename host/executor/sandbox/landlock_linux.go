@@ -26,7 +26,7 @@ func (o *order) landlock() error {
 	if o.Root {
 		write = append(write, "/tmp", "/dev/shm", o.Spec.Tmp)
 	} else {
-		read = slices.Concat(o.Spec.Read, systemDirs, etcFiles)
+		read = slices.Concat(o.unhidden(), systemDirs, etcFiles)
 		if o.Spec.Network {
 			read = append(read, networkFiles...)
 		}
@@ -54,4 +54,13 @@ func (o *order) landlock() error {
 		cfg.HandledAccessNet = 0
 	}
 	return cfg.Restrict(rules...)
+}
+
+// unhidden is Read without what lies above something hidden, which Landlock
+// cannot take out of it. The program itself stays.
+func (o *order) unhidden() []string {
+	read := slices.DeleteFunc(slices.Clone(o.Spec.Read), func(p string) bool {
+		return slices.ContainsFunc(o.Spec.Hide, func(h string) bool { return h == p || within(h, p) })
+	})
+	return append(read, o.Spec.Argv[0])
 }

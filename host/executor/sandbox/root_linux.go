@@ -34,9 +34,11 @@ var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/d
 // mount is a subtree of the host's that is to be seen inside, at its own path.
 type mount struct {
 	path string
-	tree int // of open_tree
+	tree int // of open_tree; hidden: nothing is to be seen
 	dir  bool
 }
+
+const hidden = -1
 
 // makeRoot makes the root of spec and moves into it. Everything the new root has
 // is opened before anything is mounted, because it is built on top of Tmp.
@@ -82,7 +84,7 @@ func (o *order) makeRoot() error {
 			return fmt.Errorf("mount /proc: %w", err)
 		}
 	}
-	return r.enter()
+	return r.enter(mounts)
 }
 
 // open opens what is shown, parents before children.
@@ -123,7 +125,13 @@ func (o *order) open() ([]mount, map[string]string, error) {
 		return nil
 	}
 	var err error
-	for _, p := range outermost(append(read, optional...)) {
+	shown := outermost(append(read, optional...), o.Spec.Hide)
+	for _, p := range o.Spec.Hide {
+		if slices.ContainsFunc(shown, func(above string) bool { return within(p, above) }) {
+			mounts = append(mounts, mount{p, hidden, true})
+		}
+	}
+	for _, p := range shown {
 		err = errors.Join(err, add(p, readOnly|unix.MOUNT_ATTR_NODEV, slices.Contains(optional, p)))
 	}
 	for _, p := range o.Spec.Write {
@@ -136,16 +144,24 @@ func (o *order) open() ([]mount, map[string]string, error) {
 	return mounts, links, err
 }
 
-// outermost drops what is below another path of the list.
-func outermost(paths []string) []string {
+// outermost drops what is below another path of the list, unless something
+// between the two is hidden.
+func outermost(paths, hide []string) []string {
 	slices.Sort(paths)
 	var kept []string
 	for _, p := range slices.Compact(paths) {
-		if !slices.ContainsFunc(kept, func(k string) bool { return strings.HasPrefix(p, k+"/") }) {
+		if !slices.ContainsFunc(kept, func(k string) bool {
+			return within(p, k) && !slices.ContainsFunc(hide, func(h string) bool { return within(h, k) && (p == h || within(p, h)) })
+		}) {
 			kept = append(kept, p)
 		}
 	}
 	return kept
+}
+
+// within reports whether path is somewhere in dir.
+func within(path, dir string) bool {
+	return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") && path != dir
 }
 
 func openMount(path string, set uint64) (mount, error) {
@@ -167,6 +183,13 @@ type root string
 func (r root) at(path string) string { return string(r) + path }
 
 func (r root) attach(m mount) error {
+	if m.tree == hidden {
+		err := unix.Mount("tmpfs", r.at(m.path), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=1m,nr_inodes=1k")
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // then there is nothing to hide
+		}
+		return os.NewSyscallError("mount", err)
+	}
 	if err := r.point(m.path, m.dir); err != nil {
 		return err
 	}
@@ -236,8 +259,9 @@ func (r root) writable(dir, path string) error {
 	return r.attach(mount{path, fd, true})
 }
 
-// enter makes it the root, read-only, and lets go of the old one.
-func (r root) enter() error {
+// enter makes it the root, read-only as what is hidden is, and lets go of the
+// old one.
+func (r root) enter(mounts []mount) error {
 	if err := os.Chdir(string(r)); err != nil {
 		return err
 	}
@@ -252,5 +276,14 @@ func (r root) enter() error {
 		return err
 	}
 	set := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	return os.NewSyscallError("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, "/", 0, &set))
+	err := os.NewSyscallError("mount_setattr", unix.MountSetattr(unix.AT_FDCWD, "/", 0, &set))
+	for _, m := range mounts {
+		if m.tree != hidden {
+			continue
+		}
+		if e := unix.MountSetattr(unix.AT_FDCWD, m.path, 0, &set); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, os.NewSyscallError("mount_setattr", e))
+		}
+	}
+	return err
 }

@@ -121,6 +121,9 @@ type Spec struct {
 
 	Read  []string // files and directories it may read and execute from
 	Write []string // directories it may write to
+	// Hide is what it must not see although something in Read lies above, but
+	// for what Read and Write name below it.
+	Hide []string
 	// Tmp is a directory below one in Write that is in memory inside; it is
 	// where Dir, HOME and TMPDIR point.
 	Tmp    string
