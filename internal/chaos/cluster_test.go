@@ -180,14 +180,14 @@ scan "one" {
   plugins  = ["flaky"]
   attempts = 5
   backoff  = "100ms..500ms"
-  timeout  = "2m"
+  timeout  = "10m"
 }
 scan "two" {
   input    = "archive"
   plugins  = ["flaky", "other"]
   attempts = 5
   backoff  = "100ms..500ms"
-  timeout  = "2m"
+  timeout  = "10m"
 }
 `, filepath.Join(c.dir, "data"), c.postgres, addr, c.settings.slots, lease, c.memory) + plugin("flaky") + plugin("other") + "\n"
 }
