@@ -17,9 +17,13 @@ import (
 // maxFaultLine is the longest message of a fault, in bytes.
 const maxFaultLine = 1 << 10
 
-// deathWatch is how long a broken connection waits for the news that the
-// process behind it has ended.
-const deathWatch = time.Second
+// deathWatch is how long an error waits for the news that the process behind it
+// has ended, and lastBreath how long one that says that the connection broke: on
+// a busy machine the kernel may need seconds to end a process and all it started.
+const (
+	deathWatch = time.Second
+	lastBreath = 10 * time.Second
+)
 
 // fault is a *host.Fault about this plugin; the message continues its name.
 func (p *process) fault(code host.ErrorCode, retryable bool, format string, args ...any) *host.Fault {
@@ -47,6 +51,14 @@ func (p *process) crash(when string) *host.Fault {
 // dead waits a moment for the process to have ended.
 func (p *process) dead() bool { return wait(p.runner.done, deathWatch) }
 
+// deadAfter waits for that as long as the error is worth.
+func (p *process) deadAfter(st *status.Status) bool {
+	if hungUp(st) {
+		return wait(p.runner.done, lastBreath)
+	}
+	return p.dead()
+}
+
 // scanFault translates the gRPC error with which a scan's stream ended.
 func (p *process) scanFault(err error) *host.Fault {
 	st, _ := status.FromError(err)
@@ -58,7 +70,7 @@ func (p *process) scanFault(err error) *host.Fault {
 		return p.fault(host.CodePluginProtocol, false, "sent a malformed message: %s", said)
 	case code == codes.InvalidArgument: // its own word: no need to look whether it lives
 		return p.fault(host.CodePluginRefused, false, "refused the scan: %s", said)
-	case p.dead():
+	case p.deadAfter(st):
 		return p.crash("before it completed the scan")
 	case code == codes.Unavailable, code == codes.ResourceExhausted:
 		return p.fault(host.CodePluginUnavailable, true, "cannot take the scan now (%s): %s", code, said)
@@ -78,7 +90,7 @@ func (p *process) callFault(err error, call string, limit time.Duration) *host.F
 		return p.fault(host.CodePluginUnavailable, true, "did not answer %s within %s", call, limit)
 	case tooLarge(st), malformed(st):
 		return p.fault(host.CodePluginUnavailable, true, "answered %s with a message that cannot be read: %s", call, said)
-	case p.dead():
+	case p.deadAfter(st):
 		return p.fault(host.CodePluginUnavailable, true, "%s", p.runner.exit("before it answered "+call))
 	default:
 		return p.fault(host.CodePluginUnavailable, true, "answered %s with the gRPC error %s: %s", call, st.Code(), said)
@@ -93,6 +105,12 @@ func tooLarge(st *status.Status) bool {
 
 func malformed(st *status.Status) bool {
 	return st.Code() == codes.Internal && strings.Contains(st.Message(), "failed to unmarshal")
+}
+
+// hungUp knows what grpc-go makes of a connection that broke.
+func hungUp(st *status.Status) bool {
+	return st.Code() == codes.Unavailable &&
+		(strings.Contains(st.Message(), "error reading from server") || strings.Contains(st.Message(), "connection error"))
 }
 
 // wait reports whether done was closed within d.
