@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -328,6 +329,11 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 	case "files":
 		names, _ := filepath.Glob("*/*")
 		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(names, " ")}
+		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
+	case "stdin":
+		text, err := io.ReadAll(os.Stdin)
+		f := &pluginv1.Finding{RuleId: declared, Message: fmt.Sprintf("it reads %q and %v", text, err)}
 		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
 		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
 	case "environment":
