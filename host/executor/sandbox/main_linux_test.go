@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securetaghq/securetag/host/executor/sandbox"
+	"github.com/securetaghq/securetag/host/executor/sandbox/sandboxtest"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	sandboxtest.Main()
 	if what := os.Getenv(asPrisoner); what != "" {
 		prisoner(what)
 		return
