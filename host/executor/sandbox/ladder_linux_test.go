@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,12 @@ var ladder = map[string]rung{
 			// Landlock is not about sockets with a path, and neither is the network namespace.
 			"read outside": "denied", "dial host": refused, "tcp": refused, "pid": "1", "unix": none, "setsid": none,
 		},
+	},
+	"no /proc": {
+		Refused: []Refusal{Proc},
+		Missing: map[sandbox.Layer]string{sandbox.LayerProc: "mount /proc"},
+		Has:     []sandbox.Layer{sandbox.LayerRoot, sandbox.LayerPIDs, sandbox.LayerNetwork, sandbox.LayerLandlock, sandbox.LayerSeccomp},
+		Facts:   map[string]string{"read outside": "no such file", "read proc": "no such file", "dial host": "no such file", "tcp": refused, "pid": "1", "write work": none},
 	},
 	"no Landlock": {
 		Refused: []Refusal{Landlock},
@@ -141,12 +148,37 @@ func TestRung(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.work, "in", "where"), []byte(outside), 0o444); err != nil {
 		t.Fatal(err)
 	}
+	// What is executed is memory, as of a pinned program; without a /proc too.
+	c.program, c.spec.Argv = memory(t, testBinary(t)), []string{"/nonexistent/plugin"}
 	got := c.lock(t, s).facts(t)
 	for what, want := range r.Facts {
 		if !strings.Contains(got[what], want) {
 			t.Errorf("%s: %q, want %q", what, got[what], want)
 		}
 	}
+}
+
+// memory is a file in memory, opened for reading.
+func memory(t *testing.T, path string) *os.File {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := os.NewFile(uintptr(fd), "program")
+	defer mem.Close()
+	if _, err := mem.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 func (r rung) complete(t *testing.T, has sandbox.Support) {
@@ -183,7 +215,7 @@ func look() map[string]any {
 	return map[string]any{
 		"pid": os.Getpid(), "nnp": nnp, "caps": errors.Join(err, unix.Capget(&header, &caps[0])), "effective": caps[0].Effective | caps[1].Effective,
 		"write work": writable(work + "/x"), "write home": writable(os.Getenv("HOME") + "/y"), "write in": writable(work + "/in/where"),
-		"write outside": writable(outside + "/x"), "read outside": readable(outside), "read usr": readable("/usr"),
+		"write outside": writable(outside + "/x"), "read outside": readable(outside), "read usr": readable("/usr"), "read proc": readable("/proc/self/status"),
 		"tcp": socket(unix.AF_INET, unix.SOCK_STREAM, 0), "udp": socket(unix.AF_INET, unix.SOCK_DGRAM, 0), "mptcp": socket(unix.AF_INET, unix.SOCK_STREAM, 262),
 		"unix": socket(unix.AF_UNIX, unix.SOCK_STREAM, 0), "dial host": dial(outside + "/socket"), "dial abstract": dial("@" + filepath.Base(outside)),
 		"unshare": unix.Unshare(unix.CLONE_NEWUSER), "setsid": setsid(),

@@ -1,6 +1,7 @@
 // Command hostile is a plugin for tests that breaks the scanner contract in
 // one way, named by its first argument. The second argument is a token by
-// which a test finds the processes it leaves behind.
+// which a test finds the processes it leaves behind, the third what it calls
+// itself.
 package main
 
 import (
@@ -143,6 +144,9 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 		Rules: []*pluginv1.Rule{{
 			Id: declared, Title: "A hostile finding", Severity: pluginv1.Severity_SEVERITY_HIGH, HelpUri: "https://example.com/rule", Cwe: []uint32{79}, Tags: []string{"test"},
 		}, {Id: second, Title: "Another", Severity: pluginv1.Severity_SEVERITY_LOW}},
+	}
+	if len(os.Args) > 3 {
+		d.Name = os.Args[3]
 	}
 	switch s.mode {
 	case "describe-other-name":

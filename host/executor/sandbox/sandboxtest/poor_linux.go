@@ -21,6 +21,8 @@ const (
 	Mounts        Refusal = "mounts"         // though there are namespaces
 	Landlock      Refusal = "landlock"       // as kernels without it
 	Seccomp       Refusal = "seccomp"        // as kernels without it
+	Proc          Refusal = "proc"           // a /proc of its own, as containers that mask theirs
+	Memfd         Refusal = "memfd"          // memory that is a file
 )
 
 const key = "SANDBOXTEST_REFUSED"
@@ -72,6 +74,13 @@ func policy(names []string) seccomp.Policy {
 			}}
 		case Mounts:
 			refuse(unix.EPERM, "mount", "move_mount", "open_tree", "pivot_root")
+		case Proc:
+			const readOnly = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RDONLY // and nothing else is mounted so
+			refuse(unix.EPERM).NamesWithCondtions = []seccomp.NameWithConditions{{
+				Name: "mount", Conditions: []seccomp.Condition{{Argument: 3, Operation: seccomp.Equal, Value: readOnly}},
+			}}
+		case Memfd:
+			refuse(unix.ENOSYS, "memfd_create")
 		case Landlock:
 			refuse(unix.ENOSYS, "landlock_create_ruleset")
 		case Seccomp:
