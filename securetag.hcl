@@ -192,6 +192,11 @@ plugin "secrets" {
   # Processes kept started ahead of time, so that no job waits for one.
   standby = 1
 
+  # With per_tenant: how long a tenant's process stays after its last job, and
+  # how many without a job stay at most.
+  tenant_idle      = "5m"
+  tenant_processes = 16
+
   start_timeout = "10s" # to start and take its configuration
   max_silence   = "1m"  # without a sign of life during a scan: killed
   cancel_grace  = "5s"  # to stop by itself when a scan is canceled

@@ -63,15 +63,21 @@ func wirePlugin(s host.PluginStatus) client.Plugin {
 	return p
 }
 
+type reloadInput struct {
+	Plugin string `query:"plugin" maxLength:"200" doc:"Only this one."`
+}
+
 type reloadOutput struct{ Body client.Reload }
 
-func (a *API) reloadPlugins(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
-	r, err := a.deps.Plugins.Reload(ctx)
+func (a *API) reloadPlugins(ctx context.Context, in *reloadInput) (*reloadOutput, error) {
+	r, err := a.deps.Plugins.Reload(ctx, in.Plugin)
 	if err != nil {
 		p := problemOf(err, nil)
 		switch {
 		case errors.Is(err, host.ErrInvalid):
 			p.Detail = "The configuration is wrong, and nothing was changed: " + err.Error()
+		case errors.Is(err, host.ErrNotFound):
+			p.Detail = "There is no such plugin on this host, nor in its configuration."
 		case errors.Is(err, host.ErrNoPlugin):
 			p.Detail = "This host starts no plugins: ask one whose server.role is all or worker, or restart it."
 		}

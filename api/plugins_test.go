@@ -22,8 +22,17 @@ type plugins struct {
 	err    error
 }
 
-func (p *plugins) Status() []host.PluginStatus                   { return p.status }
-func (p *plugins) Reload(context.Context) (host.Reloaded, error) { return p.again, p.err }
+func (p *plugins) Status() []host.PluginStatus { return p.status }
+
+func (p *plugins) Reload(_ context.Context, plugin string) (host.Reloaded, error) {
+	if plugin != "" && p.err == nil {
+		if plugin != "secrets" {
+			return host.Reloaded{}, host.ErrNotFound
+		}
+		return host.Reloaded{Plugins: []string{plugin}}, nil
+	}
+	return p.again, p.err
+}
 
 func TestPlugins(t *testing.T) {
 	t.Parallel()
@@ -68,6 +77,14 @@ func TestReloadPlugins(t *testing.T) {
 	got, err := ann.ReloadPlugins(t.Context())
 	if diff := cmp.Diff(client.Reload{Reloaded: []string{"secrets"}, Restart: []string{"new"}}, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	one, err := ann.ReloadPlugin(t.Context(), "secrets")
+	if diff := cmp.Diff(client.Reload{Reloaded: []string{"secrets"}, Restart: []string{}}, one); diff != "" || err != nil {
+		t.Errorf("one: %v (-want +got):\n%s", err, diff)
+	}
+	var missing *client.Error
+	if _, err := ann.ReloadPlugin(t.Context(), "a&b=c/../"); !errors.As(err, &missing) || missing.Status != http.StatusNotFound || !strings.Contains(missing.Detail, "no such plugin") {
+		t.Errorf("one that is not there: %v", err)
 	}
 	for want, err := range map[int]error{
 		http.StatusUnprocessableEntity: fmt.Errorf("securetag.hcl:3: Invalid value: %w", host.ErrInvalid),

@@ -32,9 +32,31 @@ func (c *checker) program(name string, p Plugin) {
 			c.badElement(path+"env_pass", i, "Invalid name", "%senv_pass must be names of environment variables.", path)
 		}
 	}
+	c.read(path+"read", p)
 	if c.ok(path+"version") && p.Version != "" {
 		if _, err := version.NewConstraint(p.Version); err != nil {
 			c.bad(path+"version", "Invalid version constraint", "%sversion must be one such as %q or %q.", path, "~> 1.2", ">= 1.2, < 2.0")
+		}
+	}
+}
+
+// read checks what a plugin is shown beside what it has to see.
+func (c *checker) read(path string, p Plugin) {
+	if !c.ok(path) {
+		return
+	}
+	for i, f := range p.Read {
+		switch {
+		case !filepath.IsAbs(f):
+			c.badElement(path, i, "Relative path", "%s must be absolute paths, such as %q, and %.200q is none.", path, "/var/lib/rules", f)
+		case f == "/":
+			c.badElement(path, i, "Everything is shown", "%s has the root in it, and with that all that the sandbox keeps from the plugin: name what it needs.", path)
+		case filepath.Clean(f) != f || strings.ContainsRune(f, 0):
+			c.badElement(path, i, "Unclean path", "%s must be paths without %q, %q and doubled or trailing slashes: write %.200q.", path, ".", "..", filepath.Clean(f))
+		case c.opts.Present != nil:
+			if err := c.opts.Present(f); err != nil {
+				c.badElement(path, i, "Path that is not there", "%s names %.200q, and the sandbox could not show it to the plugin: %v. Make it, or take it out of the list.", path, f, err)
+			}
 		}
 	}
 }

@@ -113,25 +113,27 @@ type Scan struct {
 
 // Plugin is an executable that scans.
 type Plugin struct {
-	Command      string            `koanf:"command" doc:"The executable: an absolute path, or a path inside plugin_dir. Default: the plugin's name." example:"secrets"`
-	Args         []string          `koanf:"args" doc:"Arguments for the executable." example:"[\"--fast\"]"`
-	SHA256       string            `koanf:"sha256" doc:"SHA-256 of the executable, or of files: nothing else is run. Required, unless dev is true or the plugin comes with SecureTag. securetag plugin pin writes it." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
-	Files        []string          `koanf:"files" doc:"For an interpreter: patterns of the files in dir that are the plugin. They are what sha256 is of, and each process works in a copy of them. Then command is the interpreter, which is not pinned." example:"[\"main.py\", \"lib/**\"]"`
-	Dir          string            `koanf:"dir" doc:"Directory of files: an absolute path, or a path inside plugin_dir. Empty: the plugin's name." example:"/opt/my-scanner"`
-	Dev          bool              `koanf:"dev" doc:"Runs whatever is there, without sha256: for the plugin that you are writing. Never where others can write to it."`
-	Version      string            `koanf:"version" doc:"Versions of the plugin that are taken, as constraints with commas. Empty: any." example:"~> 1.2"`
-	Env          map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
-	EnvPass      []string          `koanf:"env_pass" doc:"Variables that it does inherit, by name. One that the host does not have is left out; env overrides." example:"[\"HTTPS_PROXY\", \"NO_PROXY\"]"`
-	Isolation    string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; per_tenant lets a process serve the jobs of one tenant, for plugins that are slow to start; shared lets one process serve all, for plugins you trust with every tenant's code." oneof:"per_scan,per_tenant,shared"`
-	Standby      int               `koanf:"standby" doc:"With per_scan: processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always; one of a tenant stays for 5 minutes after the last job." min:"0" max:"64"`
-	StartTimeout time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
-	MaxSilence   time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
-	CancelGrace  time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
-	Concurrency  int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
-	Sandbox      string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugin that comes with SecureTag has best_effort." oneof:"required,best_effort,off"`
-	Network      string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
-	Read         []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
-	Config       json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
+	Command         string            `koanf:"command" doc:"The executable: an absolute path, or a path inside plugin_dir. Default: the plugin's name." example:"secrets"`
+	Args            []string          `koanf:"args" doc:"Arguments for the executable." example:"[\"--fast\"]"`
+	SHA256          string            `koanf:"sha256" doc:"SHA-256 of the executable, or of files: nothing else is run. Required, unless dev is true or the plugin comes with SecureTag. securetag plugin pin writes it." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	Files           []string          `koanf:"files" doc:"For an interpreter: patterns of the files in dir that are the plugin. They are what sha256 is of, and each process works in a copy of them. Then command is the interpreter, which is not pinned." example:"[\"main.py\", \"lib/**\"]"`
+	Dir             string            `koanf:"dir" doc:"Directory of files: an absolute path, or a path inside plugin_dir. Empty: the plugin's name." example:"/opt/my-scanner"`
+	Dev             bool              `koanf:"dev" doc:"Runs whatever is there, without sha256: for the plugin that you are writing. Never where others can write to it."`
+	Version         string            `koanf:"version" doc:"Versions of the plugin that are taken, as constraints with commas. Empty: any." example:"~> 1.2"`
+	Env             map[string]string `koanf:"env" doc:"Environment of the executable. It inherits nothing from the host's. The values are not shown." sensitive:"true" example:"{ HTTPS_PROXY = \"http://proxy:3128\" }"`
+	EnvPass         []string          `koanf:"env_pass" doc:"Variables that it does inherit, by name. One that the host does not have is left out; env overrides." example:"[\"HTTPS_PROXY\", \"NO_PROXY\"]"`
+	Isolation       string            `koanf:"isolation" doc:"per_scan starts a fresh process for each job; per_tenant lets a process serve the jobs of one tenant, for plugins that are slow to start; shared lets one process serve all, for plugins you trust with every tenant's code." oneof:"per_scan,per_tenant,shared"`
+	Standby         int               `koanf:"standby" doc:"With per_scan: processes that are kept started ahead of time, so that a job does not wait for one. A shared plugin has its one process always; one of a tenant stays as tenant_idle says." min:"0" max:"64"`
+	TenantIdle      time.Duration     `koanf:"tenant_idle" doc:"With per_tenant: how long a process of a tenant stays after its last job." min:"1s" max:"24h"`
+	TenantProcesses int               `koanf:"tenant_processes" doc:"With per_tenant: how many processes without a job stay at most, each of another tenant. What is more is stopped before its time, the longest idle first." min:"1" max:"1000"`
+	StartTimeout    time.Duration     `koanf:"start_timeout" doc:"Time for a process to start and take its configuration." min:"1s" max:"10m"`
+	MaxSilence      time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
+	CancelGrace     time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
+	Concurrency     int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
+	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugin that comes with SecureTag has best_effort." oneof:"required,best_effort,off"`
+	Network         string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
+	Read            []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
+	Config          json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
 
 	// Places says where in the file each setting of Config is: "securetag.hcl:12".
 	Places map[string]string `koanf:"places" doc:"-"`
@@ -194,7 +196,7 @@ func defaultScan() Scan {
 func defaultPlugin(name string) Plugin {
 	return Plugin{
 		Command: name, Args: []string{}, Files: []string{}, Env: map[string]string{}, EnvPass: []string{},
-		Isolation: "per_scan", Standby: 1,
+		Isolation: "per_scan", Standby: 1, TenantIdle: 5 * time.Minute, TenantProcesses: 16,
 		Sandbox: "required", Network: "none", Read: []string{},
 		Limits:       PluginLimits{Memory: 512 * MiB, PIDs: 128, OpenFiles: 1024, FileSize: 64 * MiB, Disk: 256 * MiB},
 		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,

@@ -40,6 +40,11 @@ type Options struct {
 	BuiltIn []string
 	// Unpinned takes plugins without sha256 as well: for what writes it.
 	Unpinned bool
+	// Present looks whether a path that the configuration names is on this
+	// machine; its error says why not. Default: nobody looks, since a configuration
+	// may be checked on another machine than its own, and what is missing for one
+	// plugin must not stop a host.
+	Present func(path string) error
 	// Executable is the path of this program, beside which the directory
 	// plugins is. Default: os.Executable().
 	Executable string

@@ -37,8 +37,9 @@ type Reloaded struct {
 type Plugins interface {
 	// Status tells how every plugin does, sorted by name. It does not block.
 	Status() []PluginStatus
-	// Reload reads the configuration again and takes what it says of plugins.
-	// ErrInvalid is in the error when it is wrong, and then nothing has changed;
-	// ErrNoPlugin when this host starts none.
-	Reload(ctx context.Context) (Reloaded, error)
+	// Reload reads the configuration again and takes what it says of one plugin,
+	// or with "" of all. ErrInvalid is in the error when it is wrong, and then
+	// nothing has changed; ErrNoPlugin when this host starts none, ErrNotFound when
+	// neither it nor the configuration knows that one.
+	Reload(ctx context.Context, plugin string) (Reloaded, error)
 }

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -20,7 +22,7 @@ type PluginDetail struct {
 	Plugin
 	Reason      string     `json:"reason,omitempty" doc:"Why it is not ready."`
 	Isolation   string     `json:"isolation,omitempty"`
-	Containment string     `json:"containment,omitempty" doc:"How its processes are kept together."`
+	Containment string     `json:"containment,omitempty" doc:"How its processes are kept together, or the layers of their sandbox, and what ought to hold and does not."`
 	SHA256      string     `json:"sha256,omitempty" doc:"What is pinned; left out in development."`
 	Standby     int        `json:"standby" doc:"Processes that wait for a job, or the shared one."`
 	Running     int        `json:"running" doc:"Jobs that run now."`
@@ -55,8 +57,15 @@ func (c *Client) PluginDetails(ctx context.Context) ([]PluginDetail, error) {
 
 // ReloadPlugins makes the host that answers read its plugins' configuration
 // again. It takes an operator's key.
-func (c *Client) ReloadPlugins(ctx context.Context) (Reload, error) {
-	var r Reload
-	err := c.postJSON(ctx, "/admin/plugins/reload", nil, &r)
+func (c *Client) ReloadPlugins(ctx context.Context) (Reload, error) { return c.reload(ctx, nil) }
+
+// ReloadPlugin is ReloadPlugins for one plugin. The error has Status 404 when there
+// is none of that name.
+func (c *Client) ReloadPlugin(ctx context.Context, name string) (Reload, error) {
+	return c.reload(ctx, url.Values{"plugin": {name}})
+}
+
+func (c *Client) reload(ctx context.Context, query url.Values) (r Reload, err error) {
+	_, err = c.send(ctx, request{method: http.MethodPost, path: "/admin/plugins/reload", query: query}, &r)
 	return r, err
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -19,14 +21,17 @@ func (p *program) configCommand() *cobra.Command {
 		Short: "Check a configuration and print what is in force",
 		Long: `check reads the configuration as serve would (file, SECURETAG_* variables,
 defaults), reports every mistake at once with its place, and otherwise prints
-every setting and where it comes from. Secrets are not shown. It starts nothing:
+every setting and where it comes from. Secrets are not shown. It looks for the
+files and directories that plugins may read on this machine. It starts nothing:
 the settings of a plugin are checked when a host has started it before.`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			if len(a) == 1 {
 				p.configPath = a[0]
 			}
-			loaded, err := p.load(cmd)
+			opts := p.configOptions(cmd)
+			opts.Present = present
+			loaded, err := p.loadWith(opts)
 			if err != nil {
 				return err
 			}
@@ -45,6 +50,12 @@ the settings of a plugin are checked when a host has started it before.`,
 		},
 	})
 	return cmd
+}
+
+// present says why a path is not there.
+func present(path string) error {
+	_, err := os.Stat(path)
+	return errors.Unwrap(err) // the caller names the path
 }
 
 // checkSettings holds the config blocks of plugins against what is remembered

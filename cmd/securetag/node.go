@@ -308,7 +308,7 @@ func executorConfig(cfg config.Config, dir, version string) executor.Config {
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
 			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places,
 			SHA256: p.SHA256, Dir: p.Dir, Files: p.Files, Dev: p.Dev, Version: p.Version,
-			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby,
+			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby, TenantIdle: p.TenantIdle, TenantProcesses: p.TenantProcesses,
 			MaxFindings: cfg.Limits.Findings, MaxFindingsRule: cfg.Limits.RuleFindings,
 			MaxArtifactsBytes: int64(cfg.Limits.Artifacts), MaxSilence: p.MaxSilence,
 			CancelGrace: p.CancelGrace, StartTimeout: p.StartTimeout,

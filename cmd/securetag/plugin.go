@@ -149,6 +149,7 @@ type pluginView struct {
 	Concurrency int        `json:"max_concurrent_scans,omitempty"`
 	Isolation   string     `json:"isolation"`
 	Containment string     `json:"containment,omitempty"`
+	Missing     []string   `json:"missing,omitempty"`
 	SHA256      string     `json:"sha256,omitempty"` // none in development
 }
 
@@ -160,7 +161,8 @@ type ruleView struct {
 
 func viewPlugin(s executor.PluginStatus) pluginView {
 	v := pluginView{
-		Name: s.Name, State: string(s.State), Reason: s.Reason, Isolation: string(s.Isolation), Containment: s.Containment, SHA256: s.SHA256,
+		Name: s.Name, State: string(s.State), Reason: s.Reason, Isolation: string(s.Isolation), Containment: s.Containment, Missing: s.Missing,
+		SHA256: s.SHA256,
 	}
 	if i := s.Info; i != nil {
 		v.Version, v.Description, v.Vendor, v.License, v.SDK = i.Version, i.Description, i.Vendor, i.License, i.SDK

@@ -40,9 +40,9 @@ func (h hostPlugins) Status() []host.PluginStatus {
 	return out
 }
 
-// Reload implements host.Plugins: it takes the plugins' blocks, and nothing else
-// of the configuration.
-func (h hostPlugins) Reload(context.Context) (r host.Reloaded, err error) {
+// Reload implements host.Plugins: it takes the plugins' blocks, or that of one,
+// and nothing else of the configuration.
+func (h hostPlugins) Reload(_ context.Context, only string) (r host.Reloaded, err error) {
 	if h.n.executor == nil || h.n.reread == nil {
 		return r, host.ErrNoPlugin
 	}
@@ -54,6 +54,11 @@ func (h hostPlugins) Reload(context.Context) (r host.Reloaded, err error) {
 		return r, err
 	}
 	known := h.n.executor.Plugins()
+	if only != "" {
+		if _, there := cfg.Plugins[only]; !there && !slices.Contains(known, only) {
+			return r, host.ErrNotFound
+		}
+	}
 	var plugins []executor.Plugin
 	ec := executorConfig(cfg, "", "")
 	if err := attach(&ec, cfg); err != nil {
@@ -61,14 +66,16 @@ func (h hostPlugins) Reload(context.Context) (r host.Reloaded, err error) {
 	}
 	h.n.confinement.apply(&ec, cfg)
 	for _, p := range ec.Plugins {
-		if slices.Contains(known, p.Name) {
+		switch {
+		case only != "" && p.Name != only:
+		case slices.Contains(known, p.Name):
 			plugins = append(plugins, p)
-		} else {
+		default:
 			r.Restart = append(r.Restart, p.Name)
 		}
 	}
 	for _, name := range known {
-		if _, there := cfg.Plugins[name]; !there {
+		if _, there := cfg.Plugins[name]; !there && (only == "" || only == name) {
 			r.Restart = append(r.Restart, name)
 		}
 	}

@@ -55,6 +55,9 @@ func (p *program) showPlugin(block config.Plugin, s executor.PluginStatus, asJSO
 	line("SHA-256", cmp.Or(v.SHA256, "not pinned, in development"))
 	line("Isolation", v.Isolation)
 	line("Containment", v.Containment)
+	for i, m := range v.Missing {
+		line([]string{"Missing", ""}[min(i, 1)], m)
+	}
 	return errors.Join(w.Flush(), failing)
 }
 

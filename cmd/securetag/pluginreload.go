@@ -15,26 +15,28 @@ import (
 func (p *program) pluginReloadCommand() *cobra.Command {
 	var server, key string
 	cmd := &cobra.Command{
-		Use: "reload", Short: "Make a running host take the plugins' configuration and files anew",
+		Use: "reload [NAME]", Short: "Make a running host take the plugins' configuration and files anew",
 		Long: `reload makes a running host read its configuration file again and take what that
 says of plugins; the rest of the file it leaves alone. A plugin whose block or
 files changed, or that does not start, begins anew: new jobs get new processes,
 running ones keep theirs. Plugins that are new or gone need a restart.
 
+With NAME it is that plugin alone.
+
 It goes to one host, with an operator's key. Call it for each.`,
-		Args: args(cobra.NoArgs),
-		RunE: nil,
+		Args: args(cobra.MaximumNArgs(1)),
 	}
 	cmd.Flags().StringVar(&server, "server", "", "URL of the host (default $"+envServer+")")
 	cmd.Flags().StringVar(&key, "key", "", "operator's key (default $"+envKey+")")
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return p.reloadPlugins(cmd.Context(), first(server, p.getenv(envServer)), first(key, p.getenv(envKey)), *asJSON)
+	cmd.RunE = func(cmd *cobra.Command, a []string) error {
+		return p.reloadPlugins(cmd.Context(), append(a, "")[0], first(server, p.getenv(envServer)), first(key, p.getenv(envKey)), *asJSON)
 	}
 	return cmd
 }
 
-func (p *program) reloadPlugins(ctx context.Context, server, key string, asJSON bool) error {
+// reloadPlugins reloads one plugin, or with "" all.
+func (p *program) reloadPlugins(ctx context.Context, name, server, key string, asJSON bool) error {
 	if server == "" || key == "" {
 		return usageError{errors.New("give --server and --key, an operator's: securetag operator create makes one")}
 	}
@@ -42,7 +44,12 @@ func (p *program) reloadPlugins(ctx context.Context, server, key string, asJSON 
 	if err != nil {
 		return usageError{err}
 	}
-	r, err := c.ReloadPlugins(ctx)
+	var r client.Reload
+	if name == "" {
+		r, err = c.ReloadPlugins(ctx)
+	} else {
+		r, err = c.ReloadPlugin(ctx, name)
+	}
 	if err != nil {
 		return err
 	}

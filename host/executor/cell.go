@@ -38,7 +38,7 @@ const (
 //	RunDir/p…/         its socket; it may write here
 //	RunDir/p…/tmp      HOME and TMPDIR; in memory, where it has a root of its own
 //	RunDir/p…/work     the work directory of its one job, or of each run
-//	RunDir/p…/in       a slot
+//	RunDir/p…/in       a slot, or RunDir/p…-in: see ownSlot
 //	SlotDirs[i]/p…     more slots, on other file systems
 type cell struct {
 	jail   *sandbox.Jail
@@ -70,7 +70,7 @@ func (e *Executor) confine(proc *process) error {
 	work := filepath.Join(proc.dir, "work")
 	err := os.Mkdir(work, 0o700)
 	if err == nil {
-		err = c.addSlots(append([]string{filepath.Join(proc.dir, "in")}, e.slotPaths(proc.dir)...))
+		err = c.addSlots(append([]string{e.ownSlot(proc.dir)}, e.slotPaths(proc.dir)...))
 	}
 	if err == nil {
 		c.jail, err = e.cfg.Sandbox.New(c.spec(proc))
@@ -92,6 +92,16 @@ func (p *process) ownFiles() string {
 		return p.runner.cwd
 	}
 	return p.dir
+}
+
+// ownSlot is the process's slot on the file system of its directory. In a root of
+// its own it is a read-only mount in that directory; Landlock takes away nothing
+// below what may be written to, so it lies beside it there.
+func (e *Executor) ownSlot(dir string) string {
+	if e.cfg.Sandbox.Support().Has(sandbox.LayerRoot) {
+		return filepath.Join(dir, "in")
+	}
+	return dir + "-in"
 }
 
 // slotPaths are the process's places on the other file systems.

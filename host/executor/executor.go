@@ -352,14 +352,15 @@ func (e *Executor) CheckSettings(name string) []catalog.Mistake {
 // CheckOne is Check for one plugin, which must be configured.
 func (e *Executor) CheckOne(ctx context.Context, name string) PluginStatus {
 	info, err := e.Describe(ctx, name)
-	s := e.keeper(name).status()
+	k := e.keeper(name)
+	s := k.status()
 	s.State, s.Reason = StateReady, ""
 	if err != nil {
 		s.State, s.Reason = StateFailing, reason(err)
 	} else {
 		s.Info = &info
 	}
-	s.Containment = string(e.launcher.containment())
+	s.Containment, s.Missing = e.containment(k.plugin), e.missing(k.plugin)
 	return s
 }
 

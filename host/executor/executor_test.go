@@ -322,7 +322,7 @@ func TestEnvironment(t *testing.T) {
 	if got["LANG"] != "C" || got["HOME"] != "/nowhere" || !strings.HasPrefix(got["TMPDIR"], b.runDir) {
 		t.Errorf("environment %v", got)
 	}
-	for _, k := range []string{"SECRET_OF_THE_HOST", "PATH", "USER"} {
+	for _, k := range []string{"SECRET_OF_THE_HOST", "PATH", "USER", "PLUGIN_CLIENT_CERT", "PLUGIN_MULTIPLEX_GRPC", "PLUGIN_UNIX_SOCKET_GROUP"} {
 		if v, ok := got[k]; ok {
 			t.Errorf("the plugin sees %s=%s", k, v)
 		}

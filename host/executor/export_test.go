@@ -2,14 +2,20 @@ package executor
 
 import (
 	"context"
+	"os/exec"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
 
-// Inner parsers of outside input, for their tests.
+// Inner parsers of outside input, and what go-plugin dials with, for their tests.
 var (
 	ReadHandshake = readHandshake
 	CopyLog       = copyLog
 	ParseLog      = parseLog
+	DialOptions   = dialOptions
 )
 
 // Tail is the end of a plugin's standard error.
@@ -46,4 +52,22 @@ func (e *Executor) Start(ctx context.Context, name string) (time.Duration, error
 	}
 	err = proc.describe(ctx, "")
 	return time.Since(began), err
+}
+
+// Launcher is what starts processes.
+type Launcher struct{ l *launcher }
+
+func NewLauncher() Launcher { return Launcher{&launcher{log: hclog.NewNullLogger()}} }
+
+func (l Launcher) Start(cmd *exec.Cmd) error { return l.l.start(cmd) }
+func (l Launcher) Release()                  { l.l.release() }
+
+// WatchHealth watches a shared process that is nothing but api until ended is
+// closed, and gives what Status says of its plugin.
+func WatchHealth(ctx context.Context, p Plugin, api pluginv1.ScannerClient, ended chan struct{}, log hclog.Logger) func() PluginStatus {
+	p.Name, p.Isolation = "hostile", Shared
+	k := newKeeper(p, log, tools{})
+	k.shared, k.ready = &process{plugin: p, scanner: api, runner: &procRunner{done: ended}}, true
+	go k.watch(ctx, k.shared)
+	return k.status
 }

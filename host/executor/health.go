@@ -2,6 +2,8 @@ package executor
 
 import (
 	"context"
+	"errors"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -16,21 +18,24 @@ import (
 
 const (
 	healthInterval = 10 * time.Second       // in which a plugin is asked to say how it is
+	healthSilence  = 3 * healthInterval     // without an update: something is wrong
 	healthPace     = 100 * time.Millisecond // between updates that are read: what comes faster waits
 	firstReopen    = time.Second            // after a stream that broke; doubles
 	lastReopen     = 2 * time.Minute
 )
 
-// health is what a process says of itself.
+// health is what a process says of itself, or that it says nothing.
 type health struct {
 	degraded bool
 	text     string
 	data     time.Time // of its rules or databases; zero: not dated
+	at       time.Time // when it last said something
 }
 
 // watch listens to how a waiting or shared process says it is, until it ends.
 // It is shown and decides nothing: what a plugin cannot do it refuses. One that
-// does not implement Health is as healthy as its scans.
+// does not implement Health is as healthy as its scans; one that does and falls
+// silent, or breaks its stream and lives on, is degraded.
 func (k *keeper) watch(ctx context.Context, p *process) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -40,30 +45,43 @@ func (k *keeper) watch(ctx context.Context, p *process) {
 		k.nudge()
 	}()
 	for delay := firstReopen; ; delay = min(2*delay, lastReopen) {
-		if !k.listen(ctx, p) || !rest(ctx, delay) {
+		err := k.listen(ctx, p)
+		if status.Code(err) == codes.Unimplemented || !rest(ctx, delay) {
 			return
 		}
+		// The process lives, so it did not end the stream by ending.
+		why := "its Health ended"
+		if !errors.Is(err, io.EOF) {
+			why += ": " + clean.Line(status.Convert(err).Message(), 200)
+		}
+		k.unheard(p, why)
 	}
 }
 
-// listen reads one stream to its end. It reports whether to open another.
-func (k *keeper) listen(ctx context.Context, p *process) bool {
+// listen reads one stream to its end and gives the reason of that.
+func (k *keeper) listen(ctx context.Context, p *process) error {
 	stream, err := p.scanner.Health(ctx, &pluginv1.HealthRequest{Interval: durationpb.New(healthInterval)})
-	for err == nil {
-		var u *pluginv1.HealthUpdate
-		if u, err = stream.Recv(); err == nil {
-			k.heard(p, u)
-			if !rest(ctx, healthPace) {
-				return false
-			}
+	if err != nil {
+		return err
+	}
+	silence := time.AfterFunc(healthSilence, func() { k.silent(p) })
+	defer silence.Stop()
+	for {
+		u, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		silence.Reset(healthSilence)
+		k.heard(p, u)
+		if !rest(ctx, healthPace) {
+			return context.Cause(ctx)
 		}
 	}
-	return ctx.Err() == nil && status.Code(err) != codes.Unimplemented
 }
 
-// heard notes an update, and logs it when it is another.
+// heard notes an update.
 func (k *keeper) heard(p *process, u *pluginv1.HealthUpdate) {
-	h := health{text: clean.Line(u.GetDescription(), 300)}
+	h := health{text: clean.Line(u.GetDescription(), 300), at: time.Now()}
 	switch u.GetState() {
 	case pluginv1.HealthUpdate_STATE_DEGRADED, pluginv1.HealthUpdate_STATE_UNHEALTHY:
 		h.degraded = true
@@ -75,9 +93,40 @@ func (k *keeper) heard(p *process, u *pluginv1.HealthUpdate) {
 		h.data = at.AsTime()
 	}
 	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.noteHealth(p, h)
+}
+
+// silent notes that nothing was heard for healthSilence, unless something just was.
+func (k *keeper) silent(p *process) {
+	if k.plugin.Attach != nil {
+		return // it may stand still in a debugger
+	}
+	k.mu.Lock()
+	quiet := time.Since(p.health.at) >= healthSilence
+	k.mu.Unlock()
+	if quiet {
+		k.unheard(p, "it has not said how it is for "+healthSilence.String())
+	}
+}
+
+// unheard notes why a process that lives does not say how it is. What it said of
+// its data stands.
+func (k *keeper) unheard(p *process, why string) {
+	if p.ending.Load() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := p.health
+	h.degraded, h.text = true, why
+	k.noteHealth(p, h)
+}
+
+// noteHealth notes how a process is, and logs it when that is another; k.mu is held.
+func (k *keeper) noteHealth(p *process, h health) {
 	before := p.health
 	p.health = h
-	k.mu.Unlock()
 	switch {
 	case h.degraded && h.text != before.text:
 		k.log.Warn("plugin is degraded", "reason", h.text)

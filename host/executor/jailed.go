@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/securetaghq/securetag/host/executor/sandbox"
 )
 
 // enter starts the process in its jail; r.mu is held.
@@ -102,12 +104,34 @@ func (r *procRunner) containment() string {
 	return string(r.contain)
 }
 
-// containment is what the next process of a plugin gets.
+// containment is what the next process of a plugin gets, and what it ought to get
+// and does not.
 func (e *Executor) containment(p Plugin) string {
 	if p.Sandbox == Unconfined {
 		return string(e.launcher.containment())
 	}
-	return "sandbox: " + e.cfg.Sandbox.Support().String()
+	s := e.cfg.Sandbox.Support()
+	text := "sandbox: " + s.String()
+	if open := s.Open(); len(open) > 0 {
+		text += "; does not hold: " + strings.Join(open, ", ")
+	}
+	return text
+}
+
+// missing says which layers of the sandbox a plugin does without on this machine,
+// a line each.
+func (e *Executor) missing(p Plugin) []string {
+	if p.Sandbox == Unconfined {
+		return nil
+	}
+	var lines []string
+	why := e.cfg.Sandbox.Support().Missing
+	for _, l := range sandbox.Layers() {
+		if why[l] != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s", l, why[l]))
+		}
+	}
+	return lines
 }
 
 // tellSandbox logs what this machine gives, once.

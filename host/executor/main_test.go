@@ -21,6 +21,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/executor/sandbox/sandboxtest"
 )
 
 // hostile builds the test plugin when the first test needs it, and gives its
@@ -55,6 +56,7 @@ const asUser = "SECURETAG_TEST_USER"
 const asHost = "SECURETAG_TEST_HOST"
 
 func TestMain(m *testing.M) {
+	sandboxtest.Main()
 	if spec := os.Getenv(asHost); spec != "" {
 		beHost(spec)
 		return

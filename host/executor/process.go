@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -51,6 +52,7 @@ type process struct {
 	conn    *grpc.ClientConn // of an attached process, which has no client; else nil
 
 	stopOnce sync.Once
+	ending   atomic.Bool // stop was called
 
 	users   int    // runs on it now; guarded by its keeper
 	retired bool   // takes no new runs; guarded by its keeper
@@ -289,7 +291,10 @@ func (p *process) alive() bool {
 // stop ends the process and everything it started, and removes its directory.
 // It takes at most a few seconds, whatever the plugin does; graceful lets it
 // end by itself first. All callers return when it is done.
-func (p *process) stop(graceful bool) { p.stopOnce.Do(func() { p.end(graceful) }) }
+func (p *process) stop(graceful bool) {
+	p.ending.Store(true)
+	p.stopOnce.Do(func() { p.end(graceful) })
+}
 
 func (p *process) end(graceful bool) {
 	if p.conn != nil {

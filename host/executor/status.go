@@ -32,6 +32,7 @@ type PluginStatus struct {
 	SHA256      string // that is pinned; "" in development
 	Isolation   Isolation
 	Containment string    // how its processes are kept together, or the layers of its sandbox
+	Missing     []string  // layers that its sandbox does without here, and why, a line each
 	Standby     int       // processes waiting, or the shared one
 	Running     int       // runs now
 	Starts      int       // that went well
@@ -51,7 +52,7 @@ func (e *Executor) Status() []PluginStatus {
 	for _, name := range e.names {
 		k := e.keeper(name)
 		s := k.status()
-		s.Containment = e.containment(k.plugin)
+		s.Containment, s.Missing = e.containment(k.plugin), e.missing(k.plugin)
 		out = append(out, s)
 	}
 	return out

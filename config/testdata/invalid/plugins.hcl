@@ -29,3 +29,8 @@ plugin "nothing" {
   dev = true
   dir = "somewhere"
 }
+
+plugin "reads" {
+  dev  = true
+  read = ["/", "relative", "/a/../b", "/not/there"]
+}

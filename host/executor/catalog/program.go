@@ -80,7 +80,8 @@ func (p *Program) keep(f *os.File, scratch, prefix string) (string, error) {
 }
 
 // privateCopy is for machines without sealed memory. It is as private as
-// scratch is.
+// scratch is; everybody may execute it, because a confined process is another
+// user, to whom only the copy is shown.
 func privateCopy(f *os.File, scratch, prefix string) (path, sum string, err error) {
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return "", "", err
@@ -94,7 +95,7 @@ func privateCopy(f *os.File, scratch, prefix string) (path, sum string, err erro
 		return "", "", err
 	}
 	sum, err = copyHashed(out, f, maxExecutable)
-	if err = errors.Join(err, out.Chmod(0o500), out.Close()); err != nil {
+	if err = errors.Join(err, out.Chmod(0o555), out.Close()); err != nil {
 		return "", "", errors.Join(err, os.Remove(out.Name()))
 	}
 	return out.Name(), sum, nil

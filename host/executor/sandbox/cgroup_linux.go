@@ -26,6 +26,7 @@ var controllers = map[Layer]string{LayerCgroupMemory: "memory", LayerCgroupPIDs:
 // groups makes cgroups below that of this process, where it may.
 type groups struct {
 	log   hclog.Logger
+	fs    cgroupFS
 	token string            // keeps apart several in one process
 	v1    map[string]string // controller: directory in which ours are made
 	v2    string            // the same for all controllers of v2, "" for none
@@ -36,9 +37,12 @@ type groups struct {
 }
 
 // openGroups finds out which controllers can be used, by using them.
-func openGroups(log hclog.Logger) *groups {
-	g := &groups{log: log, token: strings.ToLower(rand.Text()[:6]), v1: map[string]string{}, tried: map[Layer]error{}}
-	where, err := ownGroups("/proc/self/cgroup", "/proc/self/mountinfo")
+func openGroups(log hclog.Logger) *groups { return openGroupsOf(log, kernelFS{}, "/proc/self") }
+
+// openGroupsOf is openGroups for the process that proc tells of, in fs.
+func openGroupsOf(log hclog.Logger, fs cgroupFS, proc string) *groups {
+	g := &groups{log: log, fs: fs, token: strings.ToLower(rand.Text()[:6]), v1: map[string]string{}, tried: map[Layer]error{}}
+	where, err := ownGroups(proc+"/cgroup", proc+"/mountinfo")
 	for l, c := range controllers {
 		switch {
 		case err != nil:
@@ -115,11 +119,11 @@ func (g *groups) name(what string) string {
 
 func (g *groups) try(parent, controller string) error {
 	dir := filepath.Join(parent, g.name("trial"))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := g.fs.mkdir(dir); err != nil {
 		return err
 	}
-	err := limitGroup(dir, controller, Limits{Memory: 1 << 30, PIDs: 1000, CPUs: 1}, false)
-	return errors.Join(err, os.Remove(dir))
+	err := limitGroup(g.fs, dir, controller, Limits{Memory: 1 << 30, PIDs: 1000, CPUs: 1}, false)
+	return errors.Join(err, g.fs.remove(dir))
 }
 
 // openV2 takes the part of the one hierarchy that this process was given. A group
@@ -166,17 +170,17 @@ func (g *groups) makeRoom(own, leaf string) error {
 	if strings.TrimSpace(string(inside)) != me {
 		return errors.New("other processes are in it")
 	}
-	if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := g.fs.mkdir(leaf); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	err = write(leaf, "cgroup.procs", me)
+	err = g.fs.write(leaf, "cgroup.procs", me)
 	if err == nil {
-		if err = write(own, "cgroup.subtree_control", "+"+strings.Join(g.in2, " +")); err == nil {
+		if err = g.fs.write(own, "cgroup.subtree_control", "+"+strings.Join(g.in2, " +")); err == nil {
 			return nil
 		}
-		_ = write(own, "cgroup.procs", me)
+		_ = g.fs.write(own, "cgroup.procs", me)
 	}
-	_ = os.Remove(leaf)
+	_ = g.fs.remove(leaf)
 	return err
 }
 
@@ -190,7 +194,7 @@ func (g *groups) sweep(parent string) {
 		if !ours || err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(parent, e.Name())); err != nil {
+		if err := g.fs.remove(filepath.Join(parent, e.Name())); err != nil {
 			g.log.Debug("cgroup of a dead host is left behind", "cgroup", e.Name(), "error", err)
 		}
 	}
@@ -204,9 +208,10 @@ func (g *groups) close() {
 	for _, c := range g.in2 {
 		off = append(off, "-"+c)
 	}
-	_ = write(g.v2, "cgroup.subtree_control", strings.Join(off, " "))
-	if write(g.v2, "cgroup.procs", strconv.Itoa(os.Getpid())) == nil {
-		_ = os.Remove(g.leaf)
+	// Its controllers first: with them it may have no processes itself.
+	_ = g.fs.write(g.v2, "cgroup.subtree_control", strings.Join(off, " "))
+	if g.fs.write(g.v2, "cgroup.procs", strconv.Itoa(os.Getpid())) == nil {
+		_ = g.fs.remove(g.leaf)
 	}
 }
 
@@ -216,12 +221,13 @@ type group struct {
 	v2     string
 	unique []string // each directory once
 	log    hclog.Logger
+	fs     cgroupFS
 }
 
 // add makes the cgroups of one process, empty.
 func (g *groups) add(l Limits) (*group, error) {
 	name := g.name(strconv.FormatUint(g.next.Add(1), 10))
-	made := &group{dirs: map[string]string{}, log: g.log}
+	made := &group{dirs: map[string]string{}, log: g.log, fs: g.fs}
 	for c, parent := range g.v1 {
 		made.dirs[c] = filepath.Join(parent, name)
 	}
@@ -231,13 +237,13 @@ func (g *groups) add(l Limits) (*group, error) {
 	}
 	for c, dir := range made.dirs {
 		if !slices.Contains(made.unique, dir) {
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			if err := g.fs.mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {
 				made.remove()
 				return nil, err
 			}
 			made.unique = append(made.unique, dir)
 		}
-		if err := limitGroup(dir, c, l, dir == made.v2); err != nil {
+		if err := limitGroup(g.fs, dir, c, l, dir == made.v2); err != nil {
 			made.remove()
 			return nil, err
 		}
@@ -246,29 +252,29 @@ func (g *groups) add(l Limits) (*group, error) {
 }
 
 // limitGroup sets what l says about one controller.
-func limitGroup(dir, controller string, l Limits, v2 bool) error {
+func limitGroup(fs cgroupFS, dir, controller string, l Limits, v2 bool) error {
 	const period = 100_000 // µs
 	switch {
 	case controller == "memory" && l.Memory > 0 && v2:
-		_ = write(dir, "memory.swap.max", "0") // not there without swap
-		return errors.Join(write(dir, "memory.max", strconv.FormatInt(l.Memory, 10)), write(dir, "memory.oom.group", "1"))
+		_ = fs.write(dir, "memory.swap.max", "0") // not there without swap
+		return errors.Join(fs.write(dir, "memory.max", strconv.FormatInt(l.Memory, 10)), fs.write(dir, "memory.oom.group", "1"))
 	case controller == "memory" && l.Memory > 0:
-		err := write(dir, "memory.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
-		_ = write(dir, "memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory, 10)) // not there without swap accounting
+		err := fs.write(dir, "memory.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
+		_ = fs.write(dir, "memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory, 10)) // not there without swap accounting
 		return err
 	case controller == "pids" && l.PIDs > 0:
-		return write(dir, "pids.max", strconv.Itoa(l.PIDs))
+		return fs.write(dir, "pids.max", strconv.Itoa(l.PIDs))
 	case controller == "cpu" && l.CPUs > 0 && v2:
-		return write(dir, "cpu.max", fmt.Sprint(l.CPUs*period, " ", period))
+		return fs.write(dir, "cpu.max", fmt.Sprint(l.CPUs*period, " ", period))
 	case controller == "cpu" && l.CPUs > 0:
-		return errors.Join(write(dir, "cpu.cfs_period_us", strconv.Itoa(period)), write(dir, "cpu.cfs_quota_us", strconv.Itoa(l.CPUs*period)))
+		return errors.Join(fs.write(dir, "cpu.cfs_period_us", strconv.Itoa(period)), fs.write(dir, "cpu.cfs_quota_us", strconv.Itoa(l.CPUs*period)))
 	}
 	return nil
 }
 
 func (g *group) join(pid int) error {
 	for _, dir := range g.unique {
-		if err := write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+		if err := g.fs.write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
 			return err
 		}
 	}
@@ -308,14 +314,14 @@ func counted(dir, file, name string) int {
 // remove removes the groups. What was killed in them may still be ending.
 func (g *group) remove() {
 	for _, dir := range g.unique {
-		err := os.Remove(dir)
+		err := g.fs.remove(dir)
 		for range 100 {
 			if err == nil || errors.Is(err, os.ErrNotExist) {
 				err = nil
 				break
 			}
 			time.Sleep(5 * time.Millisecond)
-			err = os.Remove(dir)
+			err = g.fs.remove(dir)
 		}
 		if err != nil {
 			g.log.Warn("cgroup of a plugin process is left behind", "cgroup", dir, "error", err)
@@ -323,7 +329,20 @@ func (g *group) remove() {
 	}
 }
 
-func write(dir, file, text string) error {
+// cgroupFS is how the kernel is asked to change groups. It is the kernel's own
+// but in tests: few machines have the controllers in both versions.
+type cgroupFS interface {
+	mkdir(dir string) error
+	remove(dir string) error
+	write(dir, file, text string) error
+}
+
+type kernelFS struct{}
+
+func (kernelFS) mkdir(dir string) error  { return os.Mkdir(dir, 0o755) }
+func (kernelFS) remove(dir string) error { return os.Remove(dir) }
+
+func (kernelFS) write(dir, file, text string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
 	if err != nil {
 		return err

@@ -45,8 +45,10 @@
 // [Open] tries each layer once, in a process that does nothing else. What is
 // missing is in [Support]; whether that is acceptable is its caller's to say.
 // Where there are no namespaces, as in a container with default settings,
-// Landlock and seccomp hold the walls, and seccomp is stricter for it: no
-// connecting of sockets, no leaving of the process group.
+// Landlock and seccomp hold the walls, and seccomp is stricter for it: without a
+// root of its own no connecting of sockets, without a pid namespace no leaving of
+// the process group. Landlock gives what is below a directory at least what the
+// directory has, so nothing in Spec.Read may lie in one of Spec.Write then.
 //
 // # What a crash leaves behind
 //

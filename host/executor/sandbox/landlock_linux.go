@@ -53,7 +53,17 @@ func (o *order) landlock() error {
 	if o.Spec.Network {
 		cfg.HandledAccessNet = 0
 	}
-	return cfg.Restrict(rules...)
+	set, flags, err := cfg.NewRulesetFD(rules...)
+	if err != nil || set < 0 {
+		return err
+	}
+	defer func() { _ = unix.Close(set) }()
+	// This thread alone, which is the one that executes. To find the others takes
+	// a /proc of this pid namespace, which there need not be.
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(set), uintptr(flags), 0); errno != 0 {
+		return os.NewSyscallError("landlock_restrict_self", errno)
+	}
+	return nil
 }
 
 // unhidden is Read without what lies above something hidden, which Landlock

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securetaghq/securetag/host/executor/sandbox"
+	"github.com/securetaghq/securetag/host/executor/sandbox/sandboxtest"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	sandboxtest.Main()
 	if what := os.Getenv(asPrisoner); what != "" {
 		prisoner(what)
 		return
@@ -85,8 +87,9 @@ func open(t *testing.T) *sandbox.Sandbox {
 
 // cell is a place for one prisoner.
 type cell struct {
-	spec sandbox.Spec
-	work string
+	spec    sandbox.Spec
+	work    string
+	program *os.File // executed in the place of Argv[0]; nil: not
 }
 
 func newCell(t *testing.T, what string) cell {
@@ -133,7 +136,7 @@ func (c cell) lock(t *testing.T, s *sandbox.Sandbox) outcome {
 		}
 		defer files[i].Close()
 	}
-	cmd, err := j.Command(nil, files[0], files[1])
+	cmd, err := j.Command(c.program, files[0], files[1])
 	if err != nil {
 		t.Fatal(err)
 	}

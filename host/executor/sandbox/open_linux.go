@@ -135,7 +135,7 @@ func (s *Sandbox) settle(ns namespaces, missing report, why string) {
 	}
 	if os.Geteuid() != 0 {
 		missing[LayerUID] = "only root can give a process another user"
-	} else if ns != nsRoot && missing[LayerUID] == "" {
+	} else if (ns != nsRoot || missing[LayerRoot] != "") && missing[LayerUID] == "" {
 		missing[LayerUID] = "without a root of its own the other user could not read its target"
 	}
 	for _, l := range Layers() {
@@ -153,6 +153,9 @@ func (s *Sandbox) settle(ns namespaces, missing report, why string) {
 	s.plan = order{Root: has(LayerRoot), Proc: has(LayerProc), Seccomp: has(LayerSeccomp), NoPIDs: !has(LayerPIDs)}
 	if has(LayerLandlock) {
 		s.plan.Landlock = landlockABI()
+	} else if has(LayerScopes) {
+		s.support.Missing[LayerScopes] = "Landlock as a whole is missing: " + missing[LayerLandlock]
+		delete(s.support.has, LayerScopes)
 	}
 }
 
@@ -166,6 +169,11 @@ func (s *Sandbox) trial(ns namespaces, o order) (report, error) {
 	o.Spec = Spec{Dir: dir, Write: []string{dir}, Tmp: filepath.Join(dir, "tmp"), Limits: Limits{FileSize: 1 << 20}}
 	if err := os.Mkdir(o.Spec.Tmp, 0o700); err != nil {
 		return nil, err
+	}
+	if o.UID != 0 { // as Jail.Own does: else that user could not be shown it
+		if err := errors.Join(os.Chown(dir, o.UID, o.UID), os.Chown(o.Spec.Tmp, o.UID, o.UID)); err != nil {
+			return nil, err
+		}
 	}
 	cmd, link, err := s.command(ns, false)
 	if err != nil {

@@ -72,6 +72,17 @@ func (s Support) String() string {
 	return strings.Join(names, ",")
 }
 
+// Open names the walls that do not hold.
+func (s Support) Open() []string {
+	var open []string
+	for _, w := range Walls() {
+		if !slices.ContainsFunc(w.By, s.Has) {
+			open = append(open, w.Name)
+		}
+	}
+	return open
+}
+
 // Complete is nil when every wall holds, and else says which do not, why, and
 // what can be done.
 func (s Support) Complete() error {

@@ -20,6 +20,8 @@ func prisoner(what string) {
 	switch what {
 	case "walls":
 		say(tryTheWalls())
+	case "look":
+		say(look())
 	case "limits":
 		say(tryTheLimits())
 	case "eat":
@@ -133,8 +135,28 @@ func tryTheWalls() map[string]any {
 		"clone": call(unix.SYS_CLONE, unix.CLONE_NEWUSER|uintptr(unix.SIGCHLD)), "clone3": call(unix.SYS_CLONE3, 0, 0),
 		"ptrace": unix.PtraceAttach(1), "bpf": call(unix.SYS_BPF, 0, 0, 0), "io_uring": call(unix.SYS_IO_URING_SETUP, 1, 0), "keyctl": call(unix.SYS_KEYCTL, 0, 0, 0),
 		"kill host": unix.Kill(os.Getppid()|1<<22, 0), "pidns of init": readable("/proc/1/environ") == nil && os.Getpid() != 1,
-		"host name": unix.Sethostname([]byte("x")), "vm": vmRead(),
+		"host name": unix.Sethostname([]byte("x")), "vm": vmRead(), "setsid": setsid(),
 	}
+}
+
+// setsid fails by itself for the leader of a group, as this process may be.
+func setsid() error {
+	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	if pid == 0 {
+		_, _, errno := unix.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0)
+	}
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(int(pid), &ws, 0, nil); err != nil {
+		return err
+	}
+	if ws.ExitStatus() != 0 {
+		return unix.Errno(ws.ExitStatus())
+	}
+	return nil
 }
 
 func vmRead() error {
@@ -179,7 +201,6 @@ func TestWalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := c.lock(t, s).facts(t)
-	const none = "<nil>"
 	for what, want := range map[string][]string{
 		"write work": {none}, "write tmp": {none}, "write home": {none}, "read usr": {none}, "read null": {none}, "unix": {none},
 		"write in": {"read-only"}, "write usr": {"read-only", "denied"}, "write root": {"read-only", "denied"}, "write etc": {"read-only", "denied"},

@@ -39,7 +39,7 @@ func enosys() seccomp.Action { return seccomp.Action(unix.SECCOMP_RET_ERRNO | ui
 // policy is the list as conditions. A comparison is of 64 bits where the kernel
 // looks at 32 of them, so what must be is asked for by "not equal" and what must
 // not be by bits: a value with other upper bits is refused then.
-func policy(network, bare bool) seccomp.Policy {
+func policy(network, noRoot, noPIDs bool) seccomp.Policy {
 	deny := seccomp.SyscallGroup{Action: seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)), Names: slices.Clone(denied)}
 	when := func(name string, conditions ...seccomp.Condition) {
 		deny.NamesWithCondtions = append(deny.NamesWithCondtions, seccomp.NameWithConditions{Name: name, Conditions: conditions})
@@ -54,14 +54,15 @@ func policy(network, bare bool) seccomp.Policy {
 	} else {
 		when("socket", not(0, unix.AF_UNIX))
 	}
-	if bare {
-		// There is no namespace: what it starts is found by its process group,
-		// and the host's sockets are in sight. It serves one, and needs no other.
+	if noPIDs {
+		// What it starts is found by its process group.
 		deny.Names = append(deny.Names, "setsid", "setpgid")
-		if !network {
-			deny.Names = append(deny.Names, "connect")
-			when("socket", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: 0xe})
-		}
+	}
+	if noRoot && !network {
+		// The host's sockets are in sight, and no other layer is about these. It
+		// serves one, and needs no other.
+		deny.Names = append(deny.Names, "connect")
+		when("socket", seccomp.Condition{Argument: 1, Operation: seccomp.BitsSet, Value: 0xe})
 	}
 	// clone3 has its flags in memory, where no filter sees them. Libraries fall
 	// back to clone when it does not exist.
@@ -71,12 +72,12 @@ func policy(network, bare bool) seccomp.Policy {
 }
 
 // loadFilter puts the filter on this thread, which is the one that executes.
-func loadFilter(network, bare bool) error {
+func loadFilter(network, noRoot, noPIDs bool) error {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	p := policy(network, bare)
+	p := policy(network, noRoot, noPIDs)
 	for i := range p.Syscalls {
 		p.Syscalls[i].Names = slices.DeleteFunc(p.Syscalls[i].Names, func(name string) bool {
 			_, ok := info.SyscallNames[name]

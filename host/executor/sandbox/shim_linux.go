@@ -36,7 +36,7 @@ type order struct {
 	Seccomp  bool
 	Data     int64 // RLIMIT_DATA
 	Procs    int   // RLIMIT_NPROC
-	NoPIDs   bool  // there is no pid namespace: see confined
+	NoPIDs   bool  // there is no pid namespace: see policy
 }
 
 // report is what a trial found: why a layer is missing, "" when it is there.
@@ -100,7 +100,7 @@ func (o *order) confine(joined func() error) error {
 		}
 	}
 	if o.Seccomp {
-		if err := loadFilter(o.Spec.Network, o.NoPIDs); err != nil {
+		if err := loadFilter(o.Spec.Network, !o.Root, o.NoPIDs); err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}
 	}
@@ -166,6 +166,7 @@ func (o *order) try() report {
 			o.Proc, err = false, nil
 		} else {
 			note(LayerRoot, err)
+			o.Root = err == nil
 		}
 	}
 	note(LayerRlimits, o.limit())
@@ -187,7 +188,7 @@ func (o *order) try() report {
 	if o.Landlock < 6 {
 		note(LayerScopes, fmt.Errorf("the kernel has Landlock ABI %d, and 6 is the first with scopes", o.Landlock))
 	}
-	note(LayerSeccomp, loadFilter(o.Spec.Network, o.NoPIDs))
+	note(LayerSeccomp, loadFilter(o.Spec.Network, !o.Root, o.NoPIDs))
 	return r
 }
 

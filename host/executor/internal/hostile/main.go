@@ -1,12 +1,14 @@
 // Command hostile is a plugin for tests that breaks the scanner contract in
 // one way, named by its first argument. The second argument is a token by
-// which a test finds the processes it leaves behind.
+// which a test finds the processes it leaves behind, the third what it calls
+// itself.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -142,6 +144,9 @@ func (s *scanner) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv
 		Rules: []*pluginv1.Rule{{
 			Id: declared, Title: "A hostile finding", Severity: pluginv1.Severity_SEVERITY_HIGH, HelpUri: "https://example.com/rule", Cwe: []uint32{79}, Tags: []string{"test"},
 		}, {Id: second, Title: "Another", Severity: pluginv1.Severity_SEVERITY_LOW}},
+	}
+	if len(os.Args) > 3 {
+		d.Name = os.Args[3]
 	}
 	switch s.mode {
 	case "describe-other-name":
@@ -328,6 +333,11 @@ func (s *scanner) ending(mode string, req *pluginv1.ScanRequest, out grpc.Server
 	case "files":
 		names, _ := filepath.Glob("*/*")
 		f := &pluginv1.Finding{RuleId: declared, Message: strings.Join(names, " ")}
+		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
+		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
+	case "stdin":
+		text, err := io.ReadAll(os.Stdin)
+		f := &pluginv1.Finding{RuleId: declared, Message: fmt.Sprintf("it reads %q and %v", text, err)}
 		_ = out.Send(event(&pluginv1.Findings{Findings: []*pluginv1.Finding{f}}))
 		return true, out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_SUCCEEDED, Findings: 1}))
 	case "environment":

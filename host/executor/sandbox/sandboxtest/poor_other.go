@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sandboxtest
+
+// Main does nothing here.
+func Main() {}
