@@ -162,6 +162,11 @@ func run(t *testing.T, dir string, s stage, script string) error {
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	tmp, err := os.MkdirTemp("", "page") // t.TempDir has the page's name, and is too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
 	cmd := exec.CommandContext(ctx, "sh", file)
 	cmd.Dir = dir
 	for _, kv := range os.Environ() {
@@ -169,14 +174,14 @@ func run(t *testing.T, dir string, s stage, script string) error {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
-	cmd.Env = append(cmd.Env, "PWD="+dir, "TMPDIR="+t.TempDir(), "SECURETAG_SERVER__LISTEN="+s.real["127.0.0.1:8080"])
+	cmd.Env = append(cmd.Env, "PWD="+dir, "TMPDIR="+tmp, "SECURETAG_SERVER__LISTEN="+s.real["127.0.0.1:8080"])
 	if strings.Contains(script, "DATABASE_URL") {
 		cmd.Env = append(cmd.Env, "DATABASE_URL="+testserver.Postgres(t), "REDIS_URL=redis://"+testserver.Redis(t)+"/0")
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = end
-	err := cmd.Run()
+	err = cmd.Run()
 	_ = end() // hosts in the background; none is no error of ours
 	return err
 }

@@ -32,7 +32,8 @@ type kit struct {
 	args    []string // before the file
 	env     map[string]string
 	probe   string
-	example string // folder in examples/plugins
+	example string   // folder in examples/plugins
+	read    []string // what a confined process must see beside the kit
 }
 
 var kits []kit
@@ -60,16 +61,17 @@ func findKits() ([]kit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("install what the Python kit needs: %w", err)
 	}
-	if _, err := output("sh", repository+"/scripts/kit-deps.sh", "node", "sdk/node"); err != nil {
+	modules, err := output("sh", repository+"/scripts/kit-deps.sh", "node", "sdk/node")
+	if err != nil {
 		return nil, fmt.Errorf("install what the Node kit needs: %w", err)
 	}
 	src, err := filepath.Abs(repository + "/sdk/python/src")
 	return []kit{
 		{
 			name: "python", command: python, args: []string{"-B"}, env: map[string]string{"PYTHONPATH": src + ":" + deps, "PATH": "/usr/bin:/bin"},
-			probe: "probe.py", example: "python-calls",
+			probe: "probe.py", example: "python-calls", read: []string{deps},
 		},
-		{name: "node", command: node, probe: "probe.mjs", example: "node-scripts"},
+		{name: "node", command: node, probe: "probe.mjs", example: "node-scripts", read: []string{modules}},
 	}, err
 }
 
@@ -92,16 +94,26 @@ func (k kit) install(t *testing.T, file string) string {
 		err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), b, 0o644)
 	}
 	if err == nil && k.name == "node" {
-		sdk, _ := filepath.Abs(repository + "/sdk/node")
-		err = errors.Join(
-			os.Mkdir(filepath.Join(dir, "node_modules"), 0o755),
-			os.Symlink(sdk, filepath.Join(dir, "node_modules", "securetag-sdk")),
-			os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type": "module"}`), 0o644))
+		err = os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type": "module"}`), 0o644)
+	}
+	if err == nil {
+		err = k.link(dir)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, filepath.Base(file))
+}
+
+// link puts the kit where plugins in dir import it from.
+func (k kit) link(dir string) error {
+	if k.name != "node" {
+		return nil // PYTHONPATH says it
+	}
+	sdk, err := filepath.Abs(repository + "/sdk/node")
+	return errors.Join(err,
+		os.Mkdir(filepath.Join(dir, "node_modules"), 0o755),
+		os.Symlink(sdk, filepath.Join(dir, "node_modules", "securetag-sdk")))
 }
 
 // serve runs an executor with one plugin of the kit.

@@ -7,8 +7,7 @@ import "github.com/securetaghq/securetag/sdk"
 
 func main() {
 	sdk.Main(sdk.ExecSARIF(sdk.Scanner[struct{}]{
-		Name:        "flawfinder",
-		Version:     "0.1.0",
+		Name: "flawfinder", Version: "0.1.0",
 		Description: "Finds dangerous calls in C and C++ with flawfinder.",
 	}, sdk.SARIFTool{
 		Command: []string{"flawfinder", "--sarif", "{target}"},

@@ -95,7 +95,7 @@ export interface Scanner<C extends Settings = {}, O extends Settings = {}> {
   license?: string
   consumes: ('tree' | 'url')[]
   rules?: Rule[]
-  /** What it needs of the machine. The host gives nothing that is not asked for. */
+  /** What it needs of the machine. The host gives nothing that is not asked for. memory is in bytes; 0, or none: the host's default. */
   needs?: { network?: boolean; spawnsProcesses?: boolean; memory?: number }
   /** How many scans one process takes at once; 1 when not given. */
   maxConcurrentScans?: number
@@ -120,8 +120,9 @@ export interface Finding {
   confidence?: Confidence
   /** The text that shows it, at most 2 KiB. Redact secrets. */
   snippet?: string
-  /** What stays the same when lines move; without it the snippet. Never a secret. */
+  /** What stays the same when lines move, at most 16 parts of 2 KiB; without it the snippet. Never a secret. */
   identity?: string[]
+  /** Further facts, for programs: at most 32, of 1 KiB each. */
   properties?: Record<string, string>
 }
 
