@@ -72,5 +72,8 @@ func (o *order) unhidden() []string {
 	read := slices.DeleteFunc(slices.Clone(o.Spec.Read), func(p string) bool {
 		return slices.ContainsFunc(o.Spec.Hide, func(h string) bool { return h == p || within(h, p) })
 	})
-	return append(read, o.Spec.Argv[0])
+	if len(read) < len(o.Spec.Read) {
+		read = append(read, o.Spec.Argv[0])
+	}
+	return read
 }
