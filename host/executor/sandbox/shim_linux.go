@@ -36,6 +36,7 @@ type order struct {
 	Seccomp  bool
 	Data     int64 // RLIMIT_DATA
 	Procs    int   // RLIMIT_NPROC
+	Doors    []int // open files by which to join cgroups: see group.doors
 	NoPIDs   bool  // there is no pid namespace: see confined
 }
 
@@ -43,8 +44,9 @@ type order struct {
 type report map[Layer]string
 
 // Main becomes the shim when this process was started as one, and then does not
-// return. Programs that run plugins call it before they do anything else; in
-// one that does not, the shim would be a second host.
+// return. A program that imports this package has it called before main is;
+// those that run plugins call it first thing all the same, because a shim that
+// went on would be a second host.
 func Main() {
 	if len(os.Args) != 1 || os.Args[0] != shimName {
 		return
@@ -65,7 +67,7 @@ func Main() {
 			if err := in.Decode(&word); err != nil {
 				return fmt.Errorf("wait for the cgroups: %w", err)
 			}
-			return nil
+			return o.join()
 		})
 	}
 	if err != nil {
@@ -112,6 +114,17 @@ func (o *order) confine(joined func() error) error {
 		return err
 	}
 	return fmt.Errorf("execute %s: %w", o.Spec.Argv[0], o.execute())
+}
+
+// join moves this thread alone, because the kernel makes a whole process wait for
+// milliseconds, in each hierarchy. It is the one that executes.
+func (o *order) join() error {
+	for _, door := range o.Doors {
+		if _, err := unix.Write(door, []byte("0")); err != nil {
+			return fmt.Errorf("join a cgroup: %w", err)
+		}
+	}
+	return nil
 }
 
 // execute becomes Argv, with no file open but the standard ones and, because the
