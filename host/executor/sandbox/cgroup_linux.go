@@ -272,13 +272,28 @@ func limitGroup(fs cgroupFS, dir, controller string, l Limits, v2 bool) error {
 	return nil
 }
 
-func (g *group) join(pid int) error {
+// doors are open files to which a thread writes "0" to join the groups of v1. In
+// v2 there is no such thing: see join.
+func (g *group) doors() (open []*os.File, err error) {
 	for _, dir := range g.unique {
-		if err := g.fs.write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
-			return err
+		if dir == g.v2 {
+			continue
 		}
+		f, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		if err != nil {
+			return open, err
+		}
+		open = append(open, f)
 	}
-	return nil
+	return open, nil
+}
+
+// join puts a process into the group of v2.
+func (g *group) join(pid int) error {
+	if g.v2 == "" {
+		return nil
+	}
+	return g.fs.write(g.v2, "cgroup.procs", strconv.Itoa(pid))
 }
 
 // exhausted reads what the kernel counted.

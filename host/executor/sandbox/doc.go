@@ -5,10 +5,10 @@
 // A program that starts sandboxed processes calls [Main] first thing. The host
 // starts itself again under a hidden name, in new namespaces; that second
 // process, the shim, is told over a socket what to set up, does it while the
-// host puts it into its cgroups, and becomes the plugin by exec:
+// host puts it into its cgroup of v2, and becomes the plugin by exec:
 //
-//	host   clone(namespaces) ── spec ──► join cgroups ── go ──► reads "" : it runs
-//	shim              start    mounts, rlimits          drop, landlock, seccomp, exec
+//	host   clone(namespaces) ── spec ──► join v2 ── go ──► reads "" : it runs
+//	shim              start    mounts, rlimits      join v1, drop, landlock, seccomp, exec
 //
 // What the shim cannot do it says over the same socket and ends; nothing of the
 // plugin has run then. exec closes the socket, and the plugin inherits no file

@@ -75,7 +75,15 @@ func (j *Jail) Command(program, stdout, stderr *os.File) (_ *exec.Cmd, err error
 		j.order.Program = true
 		j.cmd.ExtraFiles = append(j.cmd.ExtraFiles, program)
 	}
-	return j.cmd, nil
+	if j.group == nil {
+		return j.cmd, nil
+	}
+	doors, err := j.group.doors()
+	for _, door := range doors {
+		j.order.Doors = append(j.order.Doors, channel+len(j.cmd.ExtraFiles))
+		j.cmd.ExtraFiles = append(j.cmd.ExtraFiles, door)
+	}
+	return j.cmd, err
 }
 
 // Enter leads the started process into the jail and returns when it executes
