@@ -45,6 +45,8 @@ type Server struct {
 	calls    int // open Scan calls
 	draining bool
 	changed  chan struct{} // closed and replaced on every change of the above
+
+	rehearsal sync.Once
 }
 
 var _ pluginv1.ScannerServer = (*Server)(nil)
@@ -104,6 +106,7 @@ func (s *Server) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (r
 		s.mu.Lock()
 		s.settings = settings
 		s.mu.Unlock()
+		s.rehearsal.Do(func() { go rehearse() }) // while it waits for its first scan
 	}
 	return &pluginv1.ConfigureResponse{Diagnostics: diags}, nil
 }

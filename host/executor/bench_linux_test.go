@@ -105,7 +105,7 @@ func serve(b *testing.B, change ...func(*executor.Config)) *executor.Executor {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cfg := executor.Config{RunDir: dir, Plugins: []executor.Plugin{{Name: "hostile", Command: hostile(), Args: []string{"ok", "bench"}, Dev: true}}}
+	cfg := executor.Config{RunDir: dir, Plugins: []executor.Plugin{{Name: "hostile", Command: hostile(), Args: []string{"honest", "bench"}, Dev: true}}}
 	for _, f := range change {
 		f(&cfg)
 	}

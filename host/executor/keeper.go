@@ -40,6 +40,7 @@ type keeper struct {
 	info     *Info                      // of the last good start, or what was remembered of one
 	lastErr  error                      // of the last start; nil after a good one
 	ready    bool                       // there was a good start
+	taken    time.Time                  // the first idle process since the last start; zero: none
 	failures int                        // starts and early deaths in a row
 	breaker  breaker
 	counts   counts
@@ -124,6 +125,7 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	k.starting++
+	k.taken = time.Time{}
 	k.mu.Unlock()
 	p, err := k.tryStart(ctx)
 	k.mu.Lock()
@@ -256,12 +258,17 @@ func (k *keeper) wants() bool {
 	}
 }
 
+// headStart is how long the job that took an idle process has the processor
+// before its successor is started, which takes more of it than most jobs do in
+// that time.
+const headStart = 3 * time.Millisecond
+
 // delay grows with the failures in a row.
 func (k *keeper) delay() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failures == 0 {
-		return 0
+		return headStart - time.Since(k.taken) // long over when nothing was taken
 	}
 	return min(k.plugin.Restart.FirstDelay<<min(k.failures-1, 20), k.plugin.Restart.LastDelay)
 }
@@ -357,6 +364,9 @@ func (k *keeper) takeIdle() *process {
 	for i, p := range k.idle {
 		if p.alive() {
 			k.idle = slices.Delete(k.idle, i, i+1)
+			if k.taken.IsZero() {
+				k.taken = time.Now()
+			}
 			k.running++
 			k.failures = 0
 			return p

@@ -61,6 +61,9 @@ func beforeHandshake(mode, token string) bool {
 		select {}
 	}
 	switch mode {
+	case "honest":
+		honest()
+		return true
 	case "idle":
 		time.Sleep(10 * time.Minute)
 		return true
