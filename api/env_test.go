@@ -238,7 +238,7 @@ func (e *env) finish(t testing.TB, id string, findings []host.Finding, artifacts
 }
 
 // checkZip takes what begins as a zip does.
-func checkZip(_ context.Context, r io.ReaderAt, _ int64) (intake.Summary, error) {
+func checkZip(_ context.Context, r io.ReaderAt, _, _ int64) (intake.Summary, error) {
 	head := make([]byte, 2)
 	if _, err := r.ReadAt(head, 0); err != nil || string(head) != "PK" {
 		return intake.Summary{}, intake.RefuseArchive("not_an_archive", "", "The first bytes are of no known format.", host.ErrInvalid)

@@ -166,7 +166,10 @@ func archiveLimits(cfg config.Config) workspace.Limits {
 }
 
 func checkArchive(limits workspace.Limits) intake.CheckFunc {
-	return func(ctx context.Context, r io.ReaderAt, size int64) (intake.Summary, error) {
+	return func(ctx context.Context, r io.ReaderAt, size, unpacked int64) (intake.Summary, error) {
+		limits := limits
+		limits.UnpackedBytes = least(limits.UnpackedBytes, unpacked)
+		limits.FileBytes = least(limits.FileBytes, unpacked)
 		s, err := workspace.Check(ctx, r, size, limits)
 		var refused *workspace.ArchiveError
 		if errors.As(err, &refused) {

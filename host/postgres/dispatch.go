@@ -148,6 +148,10 @@ with busy as materialized (
     where j.id = any(array(select id from locked where mine)) returning j.*
 ), started as (
     update scans s ` + setStarted + ` and s.id = any(array(select scan_id from claimed))
+), begun as (
+    insert into quota_ledger (tenant_id, reason, queued)
+    select tenant_id, 'start', -count(*) from scan
+    where id = any(array(select scan_id from claimed)) and started_at is null group by tenant_id
 ), charged as (
     insert into turns as u (tenant_id, began, ends, served_at)
     select p.tenant_id, max(p.begins), max(p.begins + 1 / p.weight), now() from picked p group by p.tenant_id

@@ -233,7 +233,7 @@ func testFairPriorities(s *suite) {
 	}
 	bad := newScan(t, "a")
 	bad.Priority = "urgent"
-	if _, err := s.Accept(s.ctx(), []host.Scan{bad}); !errors.Is(err, host.ErrInvalid) {
+	if _, err := s.Accept(s.ctx(), []host.Scan{bad}, nil); !errors.Is(err, host.ErrInvalid) {
 		s.Errorf("accept with priority %q: %v, want invalid", bad.Priority, err)
 	}
 	// Urgent work is urgent among its tenant's own.

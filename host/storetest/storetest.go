@@ -165,6 +165,14 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"origin":                testOrigin,
 			"sweepers side by side": testSweepersSideBySide,
 		},
+		"quotas": {
+			"refuses":       testQuotaRefuses,
+			"batch":         testQuotaBatch,
+			"releases":      testQuotaReleases,
+			"room again":    testQuotaRoomAgain,
+			"tidy":          testQuotaTidy,
+			"several hosts": testQuotaHosts,
+		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
 			"finish":          testConcurrentFinish,
@@ -252,7 +260,7 @@ func everyPlugin() []string {
 
 func (s *suite) accept(scan host.Scan) host.Scan {
 	s.Helper()
-	out, err := s.Accept(s.ctx(), []host.Scan{scan})
+	out, err := s.Accept(s.ctx(), []host.Scan{scan}, nil)
 	s.check(err)
 	return out[0]
 }
