@@ -147,7 +147,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	}
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
-		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: caps(n.cfg),
+		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: n.plans.caps,
 		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
 	}
 	var runner host.Executor = n.executor

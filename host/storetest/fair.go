@@ -94,7 +94,7 @@ func testShares(s *suite) {
 	two := 2
 	id := s.shared(host.Share{Weight: 2.5, Concurrency: &two})
 	plain := s.tenant()
-	want := map[host.TenantID]host.Share{id: {Weight: 2.5, Concurrency: &two}, plain: {Weight: 1}}
+	want := map[host.TenantID]host.Share{id: {Weight: 2.5, Concurrency: &two}, plain: {}}
 	compareShares := func() {
 		s.Helper()
 		all, err := s.Tenants(s.ctx())
@@ -111,7 +111,7 @@ func testShares(s *suite) {
 	none := 0
 	s.check(s.SetShare(s.ctx(), plain, host.Share{Weight: 0.01, Concurrency: &none}))
 	s.check(s.SetShare(s.ctx(), id, host.Share{}))
-	want[plain], want[id] = host.Share{Weight: 0.01, Concurrency: &none}, host.Share{Weight: 1}
+	want[plain], want[id] = host.Share{Weight: 0.01, Concurrency: &none}, host.Share{}
 	compareShares()
 	negative := -1
 	for _, bad := range []host.Share{{Weight: -1}, {Weight: 0.001}, {Weight: 101}, {Concurrency: &negative}} {

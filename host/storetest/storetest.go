@@ -105,6 +105,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"tenant cap":      testCapTenant,
 			"plugin and type": testCapPluginAndType,
 			"plugin is gone":  testCapGone,
+			"plan shares":     testPlanShares,
+			"plan weights":    testPlanWeights,
 			"lanes rest":      testLanesRest,
 			"lanes cancel":    testLanesCancel,
 		},

@@ -5,6 +5,9 @@
 alter table tenants
     add column plan text not null default '' check (length(plan) <= 63), -- '': the default plan
     add column override text; -- JSON object: what is different for this tenant; null: nothing
+-- A weight is the plan's unless the tenant has one of its own.
+alter table tenants alter column weight drop default, alter column weight drop not null;
+update tenants set weight = null where weight = 1;
 
 -- What a tenant holds, of what Accept must look at: it locks the row, so that no
 -- two hosts give the same room away. Who gives something back does not wait for
@@ -58,4 +61,6 @@ select t.id, coalesce(l.storage, 0), coalesce(l.queued, 0) from tenants t left j
 drop table quota_days;
 drop table quota_ledger;
 drop table usage;
-alter table tenants drop column override, drop column plan;
+update tenants set weight = 1 where weight is null;
+alter table tenants alter column weight set default 1, alter column weight set not null,
+    drop column override, drop column plan;

@@ -5,6 +5,11 @@
 -- +goose Up
 alter table tenants add column plan text not null default '' check (length(plan) <= 63); -- '': the default plan
 alter table tenants add column override text; -- JSON object: what is different for this tenant; null: nothing
+-- A weight is the plan's unless the tenant has one of its own.
+alter table tenants rename column weight to weight_before;
+alter table tenants add column weight real check (weight between 0.01 and 100);
+update tenants set weight = nullif(weight_before, 1);
+alter table tenants drop column weight_before;
 
 -- What a tenant holds. There is one writer, so whatever changes it does so at once.
 create table usage (
@@ -51,5 +56,9 @@ select t.id, coalesce(l.storage, 0), coalesce(l.queued, 0) from tenants t left j
 drop table quota_days;
 drop table quota_ledger;
 drop table usage;
+alter table tenants rename column weight to weight_before;
+alter table tenants add column weight real not null default 1 check (weight between 0.01 and 100);
+update tenants set weight = coalesce(weight_before, 1);
+alter table tenants drop column weight_before;
 alter table tenants drop column override;
 alter table tenants drop column plan;
