@@ -103,8 +103,8 @@ limits {
 }
 
 # A plan is what a tenant may use: securetag tenant create NAME --plan free. 0 is
-# what limits and retention say, or no limit where they say nothing. A tenant
-# without a plan has this one, which is for a host of your own.
+# what limits says, or no limit where it says nothing. A tenant without a plan has
+# this one, which is for a host of your own.
 plan "default" {
   request_rate = "0" # such as "100/1m", uploads included
   upload_rate  = "0" # requests that create scans
@@ -121,7 +121,6 @@ plan "default" {
 
   findings  = 0    # of one job
   artifacts = "0B" # of one job, together
-  retention = "0s" # of scans, counted from their end
 }
 
 # A plan of your own starts from 100 requests and 5 uploads a minute. A tenant
@@ -139,7 +138,6 @@ plan "free" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
-  retention       = "0s"
 }
 
 plan "premium" {
@@ -155,7 +153,6 @@ plan "premium" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
-  retention       = "0s"
 }
 
 plan "enterprise" {
@@ -171,7 +168,6 @@ plan "enterprise" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
-  retention       = "0s"
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not

@@ -47,7 +47,6 @@ func UsageOf(p host.Plan, u host.Usage) client.Usage {
 			RequestRate: rate(p.RequestRate), UploadRate: rate(p.UploadRate),
 			ArchiveSize: p.ArchiveSize, UnpackedSize: p.UnpackedSize,
 			ConcurrentJobs: p.ConcurrentJobs, Findings: p.Findings, Artifacts: p.Artifacts,
-			RetentionSeconds: int64(p.Retention.Seconds()),
 		},
 	}
 }

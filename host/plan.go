@@ -24,9 +24,8 @@ type Plan struct {
 	Weight         float64  // its part of the slots that several tenants want
 	Priority       Priority // of scans whose request names none
 
-	Findings  int           // of one job
-	Artifacts int64         // of one job, together, in bytes
-	Retention time.Duration // of its scans, from their end; 0: for ever
+	Findings  int   // of one job
+	Artifacts int64 // of one job, together, in bytes
 }
 
 // Quota bounds what a tenant may hold at once and in a day. 0 is no limit.
@@ -62,17 +61,16 @@ type Terms struct {
 // Override changes a plan for one tenant; what is nil is the plan's. Weight and
 // concurrent jobs are not here: a tenant's own are its [Share].
 type Override struct {
-	RequestRate  *Rate          `json:"request_rate,omitempty"`
-	UploadRate   *Rate          `json:"upload_rate,omitempty"`
-	ArchiveSize  *int64         `json:"archive_size,omitempty"`
-	UnpackedSize *int64         `json:"unpacked_size,omitempty"`
-	StorageQuota *int64         `json:"storage_quota,omitempty"`
-	ScansPerDay  *int64         `json:"scans_per_day,omitempty"`
-	QueuedScans  *int64         `json:"queued_scans,omitempty"`
-	Priority     *Priority      `json:"priority,omitempty"`
-	Findings     *int           `json:"findings,omitempty"`
-	Artifacts    *int64         `json:"artifacts,omitempty"`
-	Retention    *time.Duration `json:"retention,omitempty"`
+	RequestRate  *Rate     `json:"request_rate,omitempty"`
+	UploadRate   *Rate     `json:"upload_rate,omitempty"`
+	ArchiveSize  *int64    `json:"archive_size,omitempty"`
+	UnpackedSize *int64    `json:"unpacked_size,omitempty"`
+	StorageQuota *int64    `json:"storage_quota,omitempty"`
+	ScansPerDay  *int64    `json:"scans_per_day,omitempty"`
+	QueuedScans  *int64    `json:"queued_scans,omitempty"`
+	Priority     *Priority `json:"priority,omitempty"`
+	Findings     *int      `json:"findings,omitempty"`
+	Artifacts    *int64    `json:"artifacts,omitempty"`
 }
 
 // Apply gives the plan as it is with o. What it gives is still to be held within
@@ -88,7 +86,6 @@ func (o Override) Apply(p Plan) Plan {
 	set(&p.Priority, o.Priority)
 	set(&p.Findings, o.Findings)
 	set(&p.Artifacts, o.Artifacts)
-	set(&p.Retention, o.Retention)
 	return p
 }
 
@@ -115,8 +112,8 @@ func (t Terms) Check() error {
 	switch {
 	case len(t.Plan) > MaxPlanName:
 		return fmt.Errorf("a plan's name has at most %d characters: %w", MaxPlanName, ErrInvalid)
-	case o.Findings != nil && *o.Findings < 0, o.Retention != nil && *o.Retention < 0:
-		return fmt.Errorf("findings and retention must not be negative: %w", ErrInvalid)
+	case o.Findings != nil && *o.Findings < 0:
+		return fmt.Errorf("findings must not be negative: %w", ErrInvalid)
 	case o.Priority != nil && !o.Priority.Valid():
 		return fmt.Errorf("%.40q is no priority: %w", string(*o.Priority), ErrInvalid)
 	}

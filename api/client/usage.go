@@ -23,14 +23,13 @@ type Quota struct {
 
 // PlanLimits are what one request or one scan may be.
 type PlanLimits struct {
-	RequestRate      *Rate `json:"request_rate,omitempty" doc:"Of all requests."`
-	UploadRate       *Rate `json:"upload_rate,omitempty" doc:"Of requests that create scans."`
-	ArchiveSize      int64 `json:"archive_size,omitempty" doc:"Bytes of one archive, as uploaded."`
-	UnpackedSize     int64 `json:"unpacked_size,omitempty" doc:"Bytes of everything in one archive, unpacked."`
-	ConcurrentJobs   int   `json:"concurrent_jobs,omitempty" doc:"Jobs that run at once."`
-	Findings         int   `json:"findings,omitempty" doc:"Of one job."`
-	Artifacts        int64 `json:"artifacts,omitempty" doc:"Bytes of the artifacts of one job together."`
-	RetentionSeconds int64 `json:"retention_seconds,omitempty" doc:"How long a scan is kept after it ended."`
+	RequestRate    *Rate `json:"request_rate,omitempty" doc:"Of all requests."`
+	UploadRate     *Rate `json:"upload_rate,omitempty" doc:"Of requests that create scans."`
+	ArchiveSize    int64 `json:"archive_size,omitempty" doc:"Bytes of one archive, as uploaded."`
+	UnpackedSize   int64 `json:"unpacked_size,omitempty" doc:"Bytes of everything in one archive, unpacked."`
+	ConcurrentJobs int   `json:"concurrent_jobs,omitempty" doc:"Jobs that run at once."`
+	Findings       int   `json:"findings,omitempty" doc:"Of one job."`
+	Artifacts      int64 `json:"artifacts,omitempty" doc:"Bytes of the artifacts of one job together."`
 }
 
 // Rate is how often something may happen.

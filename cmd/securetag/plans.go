@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -65,7 +64,7 @@ func planOf(name string, p config.Plan) host.Plan {
 		ArchiveSize: int64(p.ArchiveSize), UnpackedSize: int64(p.UnpackedSize),
 		Quota:          host.Quota{Storage: int64(p.StorageQuota), ScansPerDay: int64(p.ScansPerDay), QueuedScans: int64(p.QueuedScans)},
 		ConcurrentJobs: p.ConcurrentJobs, Weight: p.Weight, Priority: host.Priority(p.Priority),
-		Findings: p.Findings, Artifacts: int64(p.Artifacts), Retention: p.Retention,
+		Findings: p.Findings, Artifacts: int64(p.Artifacts),
 	}
 }
 
@@ -76,7 +75,6 @@ func within(p host.Plan, cfg config.Config) host.Plan {
 	p.UnpackedSize = least(p.UnpackedSize, int64(l.UnpackedSize))
 	p.Findings = least(p.Findings, l.Findings)
 	p.Artifacts = least(p.Artifacts, int64(l.Artifacts))
-	p.Retention = least(p.Retention, cfg.Retention.Scans)
 	if p.ConcurrentJobs == 0 {
 		p.ConcurrentJobs = l.TenantConcurrency
 	}
@@ -84,7 +82,7 @@ func within(p host.Plan, cfg config.Config) host.Plan {
 }
 
 // least is the smaller of two limits, of which 0 is none.
-func least[T int | int64 | time.Duration](a, b T) T {
+func least[T int | int64](a, b T) T {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}

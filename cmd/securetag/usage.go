@@ -128,7 +128,6 @@ func limitsOf(l client.PlanLimits) [][]string {
 		{"request_rate", rate(l.RequestRate)}, {"upload_rate", rate(l.UploadRate)},
 		{"archive_size", size(l.ArchiveSize)}, {"unpacked_size", size(l.UnpackedSize)},
 		{"concurrent_jobs", count(l.ConcurrentJobs)}, {"findings", count(l.Findings)}, {"artifacts", size(l.Artifacts)},
-		{"retention", some(l.RetentionSeconds, (time.Duration(l.RetentionSeconds) * time.Second).String())},
 	}
 }
 

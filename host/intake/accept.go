@@ -81,6 +81,7 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 		scan.Jobs = append(scan.Jobs, host.Job{
 			ID: host.NewJobID(), ScanID: scan.ID, TenantID: req.Tenant, Plugin: plugin,
 			State: host.StateQueued, MaxAttempts: t.Attempts, Timeout: t.Timeout,
+			Findings: req.Plan.Findings, Artifacts: req.Plan.Artifacts,
 		})
 	}
 	return scan, nil

@@ -21,7 +21,7 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 }
 
 // accept takes, as arrays, the scans' columns ($1-$10), those of their jobs
-// ($11-$19) and what takeRoom takes. It returns the time, and whether there was
+// ($11-$19, $26, $27) and what takeRoom takes. It returns the time, and whether there was
 // no room.
 const accept = `
 with ` + takeRoom + `, s as (
@@ -30,9 +30,9 @@ with ` + takeRoom + `, s as (
                          $8::bytea[], $9::text[], $10::text[])
     where not exists (select from over)
 ), j as (
-    insert into jobs (id, tenant_id, scan_id, scan_type, priority, ordinal, plugin, max_attempts, timeout_us)
+    insert into jobs (id, tenant_id, scan_id, scan_type, priority, ordinal, plugin, max_attempts, timeout_us, max_findings, max_artifacts)
     select * from unnest($11::text[]::uuid[], $12::text[]::uuid[], $13::text[]::uuid[], $14::text[], $15::smallint[], $16::int[],
-                         $17::text[], $18::int[], $19::bigint[])
+                         $17::text[], $18::int[], $19::bigint[], $26::bigint[], $27::bigint[])
     where not exists (select from over)
     returning tenant_id, plugin, scan_type, priority
 ), ` + keepLanes + `
@@ -52,7 +52,7 @@ type jobRows struct {
 	id, tenant, scan, kind, plugin []string
 	priority                       []int16
 	ordinal, attempts              []int32
-	timeout                        []int64
+	timeout, findings, artifacts   []int64
 }
 
 func (r *scanRows) add(s host.Scan) {
@@ -67,6 +67,7 @@ func (r *scanRows) add(s host.Scan) {
 		r.jobs.kind, r.jobs.priority = append(r.jobs.kind, s.Type), append(r.jobs.priority, int16(s.Priority.Rank()))
 		r.jobs.ordinal, r.jobs.plugin = append(r.jobs.ordinal, int32(i)), append(r.jobs.plugin, j.Plugin)
 		r.jobs.attempts, r.jobs.timeout = append(r.jobs.attempts, int32(j.MaxAttempts)), append(r.jobs.timeout, record.Micros(j.Timeout))
+		r.jobs.findings, r.jobs.artifacts = append(r.jobs.findings, int64(j.Findings)), append(r.jobs.artifacts, j.Artifacts)
 	}
 }
 
@@ -89,7 +90,8 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 	put := func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
 			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.kind, r.jobs.priority, r.jobs.ordinal, r.jobs.plugin,
-			r.jobs.attempts, r.jobs.timeout, need.tenant, need.storage, need.scans, need.maxStorage, need.maxQueued, need.maxDays).Scan(at(&now), &full)
+			r.jobs.attempts, r.jobs.timeout, need.tenant, need.storage, need.scans, need.maxStorage, need.maxQueued, need.maxDays,
+			r.jobs.findings, r.jobs.artifacts).Scan(at(&now), &full)
 	}
 	for range acceptTries {
 		if err := s.do(ctx, op, put); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/host/storetest"
 	"github.com/securetaghq/securetag/internal/testserver"
@@ -27,7 +28,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		url := testserver.Postgres(t)
 		s := open(t, postgres.Config{URL: url, MaxConns: 8})
-		return storetest.Harness{Store: s, Advance: func(d time.Duration) { age(t, url, d) }}
+		return storetest.Harness{
+			Store: s, Advance: func(d time.Duration) { age(t, url, d) },
+			Another: func() host.Store { return open(t, postgres.Config{URL: url, MaxConns: 2}) },
+		}
 	})
 }
 

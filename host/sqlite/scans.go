@@ -53,9 +53,10 @@ func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	}
 	for i, j := range scan.Jobs {
 		_, err := tx.ExecContext(ctx, `insert into jobs
-			(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, priority, created_at, run_at)
-			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			(id, tenant_id, scan_id, scan_type, ordinal, plugin, max_attempts, timeout_us, max_findings, max_artifacts, priority, created_at, run_at)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			string(j.ID), string(j.TenantID), string(j.ScanID), scan.Type, i, j.Plugin, j.MaxAttempts, record.Micros(j.Timeout),
+			j.Findings, j.Artifacts,
 			scan.Priority.Rank(), tx.now, tx.now)
 		if err != nil {
 			return err

@@ -243,8 +243,8 @@ func testQuotaTidy(s *suite) {
 	s.wantUsage(other, 3, 1, 0)
 }
 
-// testQuotaHosts: many uploads through many connections at the same time, while
-// others start, cancel and remove scans: no tenant ever holds more than its
+// testQuotaHosts: many uploads through several hosts at the same time, while
+// they start and cancel scans: no tenant ever holds more than its
 // quota, not by one byte or scan, and at the end the books add up.
 func testQuotaHosts(s *suite) {
 	q := host.Quota{Storage: 40, QueuedScans: 6, ScansPerDay: 25}
@@ -275,7 +275,9 @@ func testQuotaHosts(s *suite) {
 			}
 		}
 	})
+	hosts := []host.Store{s.Store, s.h.Another(), s.h.Another()}
 	for w := range 6 {
+		store := hosts[w%len(hosts)]
 		wg.Go(func() {
 			for i := range 12 {
 				n := (w + i) % len(tenants)
@@ -285,7 +287,7 @@ func testQuotaHosts(s *suite) {
 					batch = append(batch, sized(tenants[1-n], 1))
 					quotas[tenants[1-n]] = q
 				}
-				_, err := s.Accept(s.ctx(), batch, quotas)
+				_, err := store.Accept(s.ctx(), batch, quotas)
 				switch {
 				case errors.Is(err, host.ErrOverQuota):
 				case err != nil:
@@ -301,7 +303,7 @@ func testQuotaHosts(s *suite) {
 						a.Unlock()
 					}
 				}
-				if err := s.disturb(fmt.Sprint("host-", w), &accepted[n].Mutex, &accepted[n].scans, i); err != nil {
+				if err := s.disturb(store, fmt.Sprint("host-", w), &accepted[n].Mutex, &accepted[n].scans, i); err != nil {
 					s.Error(err)
 				}
 			}
@@ -321,9 +323,9 @@ func testQuotaHosts(s *suite) {
 }
 
 // disturb lets a scan begin or cancels one.
-func (s *suite) disturb(owner string, mu *sync.Mutex, scans *[]host.Scan, i int) error {
+func (s *suite) disturb(store host.Store, owner string, mu *sync.Mutex, scans *[]host.Scan, i int) error {
 	if i%2 == 0 {
-		_, err := s.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 4, Horizon: time.Hour,
+		_, err := store.Dispatch(s.ctx(), host.DispatchQuery{Plugins: everyPlugin(), Window: 4, Horizon: time.Hour,
 			Claim: host.AtOnce{Owner: owner, TTL: ttl, Most: 2}})
 		return err
 	}
@@ -336,9 +338,24 @@ func (s *suite) disturb(owner string, mu *sync.Mutex, scans *[]host.Scan, i int)
 	if scan.ID == "" {
 		return nil
 	}
-	_, err := s.Cancel(s.ctx(), scan.TenantID, scan.ID)
+	_, err := store.Cancel(s.ctx(), scan.TenantID, scan.ID)
 	if errors.Is(err, host.ErrConflict) {
 		return nil
 	}
 	return err
+}
+
+// testJobLimits: what a job may have goes with it from Accept to its claim.
+func testJobLimits(s *suite) {
+	scan := newScan(s.tenant(), "p", "a")
+	scan.Jobs[0].Findings, scan.Jobs[0].Artifacts = 7, 1<<40
+	out := s.accept(scan)
+	for i, c := range s.claimAll(out) {
+		want := scan.Jobs[i]
+		for _, j := range []host.Job{c.Job, out.Jobs[i], s.get(out).Jobs[i]} {
+			if j.Findings != want.Findings || j.Artifacts != want.Artifacts {
+				s.Errorf("job %d may have %d findings and %d bytes, want %d and %d", i, j.Findings, j.Artifacts, want.Findings, want.Artifacts)
+			}
+		}
+	}
 }

@@ -22,6 +22,9 @@ type Harness struct {
 	// Advance makes the store believe that d has passed. Called while nothing
 	// else uses the store.
 	Advance func(d time.Duration)
+	// Another opens the same store once more, as another host would, and closes
+	// it at the end of the test.
+	Another func() host.Store
 }
 
 // Run runs the whole suite. open gives an empty store and closes it at the end
@@ -173,6 +176,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"releases":      testQuotaReleases,
 			"room again":    testQuotaRoomAgain,
 			"tidy":          testQuotaTidy,
+			"of a job":      testJobLimits,
 			"several hosts": testQuotaHosts,
 		},
 		"concurrent": {

@@ -14,7 +14,7 @@ func fullOverride() host.Override {
 	return host.Override{
 		RequestRate: &host.Rate{Count: 7, Per: time.Minute}, UploadRate: &host.Rate{},
 		ArchiveSize: new(int64(1)), UnpackedSize: new(int64(2)), StorageQuota: new(int64(0)), ScansPerDay: new(int64(4)),
-		QueuedScans: new(int64(5)), Priority: new(host.PriorityLow), Findings: new(6), Artifacts: new(int64(7)), Retention: new(time.Hour),
+		QueuedScans: new(int64(5)), Priority: new(host.PriorityLow), Findings: new(6), Artifacts: new(int64(7)),
 	}
 }
 

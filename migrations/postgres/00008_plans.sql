@@ -9,6 +9,11 @@ alter table tenants
 alter table tenants alter column weight drop default, alter column weight drop not null;
 update tenants set weight = null where weight = 1;
 
+-- What a job may have, by the plan of its tenant when it was accepted; 0: what its
+-- host allows.
+alter table jobs add column max_findings bigint not null default 0;
+alter table jobs add column max_artifacts bigint not null default 0;
+
 -- What a tenant holds, of what Accept must look at: it locks the row, so that no
 -- two hosts give the same room away. Who gives something back does not wait for
 -- that: it leaves a line in the ledger, which whoever finds the row full adds to
@@ -58,6 +63,8 @@ insert into usage (tenant_id, storage, queued)
 select t.id, coalesce(l.storage, 0), coalesce(l.queued, 0) from tenants t left join quota_ledger l on l.tenant_id = t.id;
 
 -- +goose Down
+alter table jobs drop column max_artifacts;
+alter table jobs drop column max_findings;
 drop table quota_days;
 drop table quota_ledger;
 drop table usage;

@@ -11,6 +11,11 @@ alter table tenants add column weight real check (weight between 0.01 and 100);
 update tenants set weight = nullif(weight_before, 1);
 alter table tenants drop column weight_before;
 
+-- What a job may have, by the plan of its tenant when it was accepted; 0: what its
+-- host allows.
+alter table jobs add column max_findings integer not null default 0;
+alter table jobs add column max_artifacts integer not null default 0;
+
 -- What a tenant holds. There is one writer, so whatever changes it does so at once.
 create table usage (
     tenant_id text primary key not null references tenants (id) on delete cascade,
@@ -53,6 +58,8 @@ insert into usage (tenant_id, storage, queued)
 select t.id, coalesce(l.storage, 0), coalesce(l.queued, 0) from tenants t left join quota_ledger l on l.tenant_id = t.id;
 
 -- +goose Down
+alter table jobs drop column max_artifacts;
+alter table jobs drop column max_findings;
 drop table quota_days;
 drop table quota_ledger;
 drop table usage;

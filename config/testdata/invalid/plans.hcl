@@ -2,10 +2,6 @@ limits {
   archive_size = "20MiB"
 }
 
-retention {
-  scans = "24h"
-}
-
 plan "free" {
   request_rate  = "100"
   upload_rate   = "5 per minute"
@@ -13,7 +9,6 @@ plan "free" {
   findings      = 30000
   storage_qouta = "1GiB"
   weight        = 0
-  retention     = "25h"
 }
 
 plan "gold" {

@@ -3,7 +3,6 @@ plan "free" {
   upload_rate  = "0"
   archive_size = "10MiB"
   weight       = 0.5
-  retention    = "720h"
 }
 
 # One of our own starts from 100 requests and 5 uploads a minute.
