@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,6 +15,8 @@ import (
 type plans struct {
 	log hclog.Logger
 	now atomic.Pointer[config.Config]
+	// missing are plans of tenants that were said to be in no configuration.
+	missing sync.Map
 }
 
 func newPlans(cfg config.Config, log hclog.Logger) *plans {
@@ -23,14 +26,19 @@ func newPlans(cfg config.Config, log hclog.Logger) *plans {
 }
 
 // set makes cfg the configuration that is in force.
-func (p *plans) set(cfg config.Config) { p.now.Store(&cfg) }
+func (p *plans) set(cfg config.Config) {
+	p.now.Store(&cfg)
+	p.missing.Clear()
+}
 
 // Plan implements host.Plans.
 func (p *plans) Plan(t host.Terms) host.Plan {
 	cfg := p.now.Load()
 	name := cmp.Or(t.Plan, config.DefaultPlan)
 	if _, ok := cfg.Plans[name]; !ok {
-		p.log.Warn("a tenant has a plan that the configuration does not have, and is held to the smallest one", "plan", name, "held_to", config.SmallestPlan)
+		if _, said := p.missing.LoadOrStore(name, true); !said {
+			p.log.Warn("a tenant has a plan that the configuration does not have, and is held to the smallest one", "plan", name, "held_to", config.SmallestPlan)
+		}
 		name = config.SmallestPlan
 	}
 	return within(t.Override.Apply(planOf(name, cfg.Plans[name])), *cfg)

@@ -169,7 +169,26 @@ func testQuotaReleases(s *suite) {
 	}
 	s.wantUsage(t, 60, 0, 3)
 	s.ended(dies, 0)
-	s.check(s.within(host.Quota{}, sized(t, 5)))
+	s.wantUsage(t, 60, 0, 3)
+	if _, err := s.Usage(s.ctx(), host.NewTenantID()); !errors.Is(err, host.ErrNotFound) {
+		s.Errorf("usage of nobody: %v", err)
+	}
+}
+
+// testQuotaRetention: the storage comes back when the archive goes, by itself or
+// with its scan, and what has not ended keeps it.
+func testQuotaRetention(s *suite) {
+	t := s.tenant()
+	for _, n := range []int64{10, 20} {
+		scan := sized(t, n)
+		s.check(s.within(host.Quota{}, scan))
+		s.ended(scan, 0)
+	}
+	canceled := sized(t, 30)
+	s.check(s.within(host.Quota{}, canceled))
+	_, err := s.Cancel(s.ctx(), t, canceled.ID)
+	s.check(err)
+	s.check(s.within(host.Quota{}, sized(t, 5))) // waits on
 	s.wantUsage(t, 65, 1, 4)
 
 	s.advance(day + time.Hour)
@@ -192,9 +211,6 @@ func testQuotaReleases(s *suite) {
 	s.advance(day + time.Hour)
 	s.dropScans(10)
 	s.wantUsage(t, 12, 2, 0)
-	if _, err := s.Usage(s.ctx(), host.NewTenantID()); !errors.Is(err, host.ErrNotFound) {
-		s.Errorf("usage of nobody: %v", err)
-	}
 }
 
 // testQuotaRoomAgain: what was given back can be had at once.

@@ -174,6 +174,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"refuses":       testQuotaRefuses,
 			"batch":         testQuotaBatch,
 			"releases":      testQuotaReleases,
+			"retention":     testQuotaRetention,
 			"room again":    testQuotaRoomAgain,
 			"tidy":          testQuotaTidy,
 			"of a job":      testJobLimits,
