@@ -24,7 +24,7 @@ func (e *env) put(t *testing.T, key string, n int) (*http.Response, string) {
 	t.Helper()
 	contentType, body := encode(t, archiveOf(n))
 	resp, text := e.do(t, key, http.MethodPost, "/codeaudit/upload", contentType, bytes.NewReader(body))
-	return resp, string(text)
+	return resp, text
 }
 
 func TestUsage(t *testing.T) {
@@ -125,7 +125,7 @@ func TestOverQuota(t *testing.T) {
 	// A URL takes no storage, and counts for the day.
 	start := func() (*http.Response, string) {
 		resp, text := e.do(t, "alice", http.MethodPost, "/scans/dast", "application/json", strings.NewReader(`{"url":"https://example.com/"}`))
-		return resp, string(text)
+		return resp, text
 	}
 	if resp, text := start(); resp.StatusCode != http.StatusAccepted {
 		t.Errorf("a URL: %d: %s", resp.StatusCode, text)

@@ -149,7 +149,7 @@ func SetPlan(p *Plan, setting, text string) error {
 		if hint == "" {
 			hint = " There are: " + strings.Join(block.names(false), ", ") + "."
 		}
-		return fmt.Errorf("a plan has no setting %.40q.%s", setting, hint) //nolint:revive,staticcheck // sentences for people
+		return fmt.Errorf("a plan has no setting %.40q.%s", setting, hint)
 	}
 	v, err := n.fromText(text)
 	if err != nil {
