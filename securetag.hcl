@@ -96,8 +96,8 @@ limits {
   rule_findings = 5000     # of one rule in one job
   artifacts     = "64MiB"  # files that one job produces, together
 
-  # Jobs of one tenant that run at once, over all hosts, unless the tenant has a
-  # cap of its own: securetag tenant update NAME --concurrency N. 0: any number.
+  # Jobs of one tenant that run at once, over all hosts, unless the tenant or its
+  # plan has a cap of its own: securetag tenant update NAME --concurrency N. 0: any number.
   # Tenants share what there is in any case, by their weights.
   tenant_concurrency = 0
 }

@@ -80,7 +80,7 @@ type Limits struct {
 	RuleFindings int      `koanf:"rule_findings" doc:"Findings of one rule in one job, so that a noisy rule does not hide the others. What is over it is left out and counted, and the job is partial." min:"1" max:"10000000"`
 	Artifacts    ByteSize `koanf:"artifacts" doc:"Artifacts of one job together. One that does not fit is left out, and the job is partial." min:"1KiB" max:"64GiB"`
 
-	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update). 0: any number. The same on every host." min:"0" max:"1000000"`
+	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update) or of their plan. 0: any number. The same on every host." min:"0" max:"1000000"`
 }
 
 // Log is what is logged and how.
