@@ -26,6 +26,8 @@ type Store interface {
 	UseKey(ctx context.Context, hash [32]byte) (host.Key, error)
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
+	// Usage is that of host.QuotaStore.
+	Usage(ctx context.Context, t host.TenantID) (host.Usage, error)
 	Ping(ctx context.Context) error
 }
 
@@ -39,7 +41,7 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter and Canceled are required.
+// Deps are what the API talks to; all but Meter, Canceled and Plans are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -52,6 +54,8 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// Plans says what each tenant may use; nil: everybody may use everything.
+	Plans host.Plans
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -129,6 +133,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Meter == nil {
 		deps.Meter = host.NoMeter{}
 	}
+	if deps.Plans == nil {
+		deps.Plans = host.FixedPlan{}
+	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
 	doc := a.route()
 	a.registerScans(doc)
@@ -136,6 +143,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
 	a.registerPlugins(doc)
+	a.registerUsage(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

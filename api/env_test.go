@@ -122,6 +122,10 @@ type env struct {
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
 
 func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
+	return newEnvPlan(t, cfg, maxArchive, host.Plan{})
+}
+
+func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan) *env {
 	t.Helper()
 	e := &env{
 		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
@@ -145,6 +149,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	deps := api.Deps{
 		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
 		Plugins:  &e.plugins,
+		Plans:    host.FixedPlan(plan),
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
 	if e.api, err = api.New(deps, cfg); err != nil {
@@ -238,7 +243,7 @@ func (e *env) finish(t testing.TB, id string, findings []host.Finding, artifacts
 }
 
 // checkZip takes what begins as a zip does.
-func checkZip(_ context.Context, r io.ReaderAt, _ int64) (intake.Summary, error) {
+func checkZip(_ context.Context, r io.ReaderAt, _, _ int64) (intake.Summary, error) {
 	head := make([]byte, 2)
 	if _, err := r.ReadAt(head, 0); err != nil || string(head) != "PK" {
 		return intake.Summary{}, intake.RefuseArchive("not_an_archive", "", "The first bytes are of no known format.", host.ErrInvalid)

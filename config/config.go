@@ -27,6 +27,7 @@ type Config struct {
 
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting."`
 	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
+	Plans   map[string]Plan   `koanf:"plan" doc:"A plan: what each tenant that has it may use (securetag tenant create NAME --plan PLAN). A tenant without one has the plan default. A block with the name of a built-in plan (default, free, premium, enterprise) overrides it setting by setting; any other starts from the values below."`
 }
 
 // Roles of a host.
@@ -79,7 +80,7 @@ type Limits struct {
 	RuleFindings int      `koanf:"rule_findings" doc:"Findings of one rule in one job, so that a noisy rule does not hide the others. What is over it is left out and counted, and the job is partial." min:"1" max:"10000000"`
 	Artifacts    ByteSize `koanf:"artifacts" doc:"Artifacts of one job together. One that does not fit is left out, and the job is partial." min:"1KiB" max:"64GiB"`
 
-	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update). 0: any number. The same on every host." min:"0" max:"1000000"`
+	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update) or of their plan. 0: any number. The same on every host." min:"0" max:"1000000"`
 }
 
 // Log is what is logged and how.
@@ -181,6 +182,7 @@ func Default() Config {
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
 		Plugins:   map[string]Plugin{"secrets": secrets},
+		Plans:     builtInPlans(),
 	}
 }
 

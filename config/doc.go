@@ -19,6 +19,6 @@
 // The file is HCL 2 with a few functions and without loops, so reading it
 // takes time and memory in proportion to its size, which is limited.
 //
-// Tenants' plans, quotas and reloading have their place here: blocks beside
-// limits, and a second Load whose result replaces the first only if it is good.
+// Reloading has its place here: a second Load whose result replaces the first only
+// if it is good.
 package config

@@ -20,6 +20,10 @@ type Task struct {
 	DisplayName string // what people call the target
 	WorkDir     string // absolute path of a private, writable, empty directory
 	Options     json.RawMessage
+	// Findings and Artifacts (in bytes, together) are how many are kept, if that
+	// is less than what the plugin may have; 0: it is not.
+	Findings  int
+	Artifacts int64
 	// Give moves the tree to dst, a path that is free and on the same file
 	// system, because the process started ahead of the job sees only what lies
 	// there; an error says that Root is where it was. gone removes it from dst,

@@ -15,6 +15,8 @@ type Job struct {
 	MaxAttempts int           // at least 1
 	Crashes     int           // attempts in which the plugin or its host died
 	Timeout     time.Duration // total, from the first start; waiting for a retry counts
+	Findings    int           // how many it may have, by its tenant's plan; 0: what the host that runs it allows
+	Artifacts   int64         // the same of its artifacts together, in bytes
 	Progress    Progress
 	Error       *JobError // the last attempt's; nil when none failed
 	Counts      Counts

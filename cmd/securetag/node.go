@@ -47,6 +47,7 @@ type node struct {
 	executor    *executor.Executor
 	confinement confinement // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
+	plans       *plans
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them
 	// reread reads the configuration again; nil: there is none to read. It is set
@@ -57,7 +58,7 @@ type node struct {
 // openNode opens everything and starts nothing. Close it also after an error of
 // run.
 func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, version string, log hclog.Logger) (_ *node, err error) {
-	n := &node{cfg: cfg, log: log}
+	n := &node{cfg: cfg, log: log, plans: newPlans(cfg, log.Named("plans"))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -146,7 +147,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	}
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
-		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: caps(n.cfg),
+		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: n.plans.caps,
 		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
 	}
 	var runner host.Executor = n.executor
@@ -165,7 +166,10 @@ func archiveLimits(cfg config.Config) workspace.Limits {
 }
 
 func checkArchive(limits workspace.Limits) intake.CheckFunc {
-	return func(ctx context.Context, r io.ReaderAt, size int64) (intake.Summary, error) {
+	return func(ctx context.Context, r io.ReaderAt, size, unpacked int64) (intake.Summary, error) {
+		limits := limits
+		limits.UnpackedBytes = least(limits.UnpackedBytes, unpacked)
+		limits.FileBytes = least(limits.FileBytes, unpacked)
 		s, err := workspace.Check(ctx, r, size, limits)
 		var refused *workspace.ArchiveError
 		if errors.As(err, &refused) {
@@ -210,7 +214,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Plugins: hostPlugins{n},
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs,
+		Blobs:   n.blobs, Plans: n.plans,
 	}
 	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {

@@ -74,6 +74,7 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 		Plugin: c.Job.Plugin, Tenant: c.Job.TenantID, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
 		Root: place.Root, URL: c.Scan.Input.URL, DisplayName: displayName(c.Scan),
 		WorkDir: place.WorkDir, Options: c.Scan.OptionsFor(c.Job.Plugin), Give: place.Give,
+		Findings: c.Job.Findings, Artifacts: c.Job.Artifacts,
 	}, s)
 }
 

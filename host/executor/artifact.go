@@ -33,9 +33,9 @@ func (s *scan) artifact(ctx context.Context, a *pluginv1.Artifact) error {
 		return nil
 	}
 	defer f.Close()
-	left := s.p.plugin.MaxArtifactsBytes - s.artifactBytes
+	left := s.maxArtifactsBytes() - s.artifactBytes
 	if size > left {
-		s.leaveOut(fmt.Sprintf("artifacts over %d bytes together", s.p.plugin.MaxArtifactsBytes), name)
+		s.leaveOut(fmt.Sprintf("artifacts over %d bytes together", s.maxArtifactsBytes()), name)
 		return nil
 	}
 	out.ScanID, out.JobID, out.Plugin = s.task.Scan, s.task.Job, s.p.plugin.Name

@@ -3,6 +3,7 @@ package executor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -386,4 +387,20 @@ func TestNoFilesLeak(t *testing.T) {
 	round()
 	// Files of connections are closed by goroutines that may be a moment late.
 	eventually(t, "no more open files than before", func() bool { return count() <= before })
+}
+
+// TestTaskMayHaveLess: what a tenant's plan leaves a job is less than what the
+// plugin may have, never more.
+func TestTaskMayHaveLess(t *testing.T) {
+	t.Parallel()
+	for own, want := range map[int]int{10: 10, 5000: 100} {
+		b, s := newBench(t, "flood-findings", plugin(func(p *executor.Plugin) { p.MaxFindings = 100 })), &sink{}
+		task := b.task(t, "")
+		task.Findings = own
+		rep, err := b.Run(t.Context(), task, s)
+		if err != nil || rep.State != host.StatePartial || !strings.Contains(rep.Reason, fmt.Sprintf("the first %d are kept", want)) || len(s.findings) != want {
+			t.Errorf("a job that may have %d: %d findings, %+v, %v", own, len(s.findings), rep, err)
+		}
+		b.wantNothingLeft(t)
+	}
 }

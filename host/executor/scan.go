@@ -133,10 +133,25 @@ func (s *scan) request() *pluginv1.ScanRequest {
 	return &pluginv1.ScanRequest{
 		RunId: s.id, Attempt: uint32(max(s.task.Attempt, 1)), Target: target, OptionsJson: options, WorkDir: s.task.WorkDir,
 		Limits: &pluginv1.Limits{
-			MaxFindings: uint64(s.p.plugin.MaxFindings), MaxSilence: durationpb.New(s.p.plugin.MaxSilence),
-			MaxArtifacts: uint64(s.p.plugin.MaxArtifacts), MaxArtifactsBytes: uint64(s.p.plugin.MaxArtifactsBytes),
+			MaxFindings: uint64(s.maxFindings()), MaxSilence: durationpb.New(s.p.plugin.MaxSilence),
+			MaxArtifacts: uint64(s.p.plugin.MaxArtifacts), MaxArtifactsBytes: uint64(s.maxArtifactsBytes()),
 		},
 	}
+}
+
+// maxFindings is how many findings are kept, by the plugin's limit and the task's.
+func (s *scan) maxFindings() int { return within(s.p.plugin.MaxFindings, s.task.Findings) }
+
+// maxArtifactsBytes is the same of the artifacts together.
+func (s *scan) maxArtifactsBytes() int64 {
+	return within(s.p.plugin.MaxArtifactsBytes, s.task.Artifacts)
+}
+
+func within[T int | int64](most, own T) T {
+	if own > 0 {
+		return min(most, own)
+	}
+	return most
 }
 
 // take handles one event; end says that the scan is over with that report.
@@ -205,8 +220,8 @@ func (s *scan) add(ctx context.Context, batch *pluginv1.Findings) error {
 	s.bytes += int64(proto.Size(batch))
 	for _, f := range batch.GetFindings() {
 		switch {
-		case s.found == limits.MaxFindings:
-			s.full = fmt.Sprintf("it found more than %d problems: the first %d are kept", limits.MaxFindings, limits.MaxFindings)
+		case s.found == s.maxFindings():
+			s.full = fmt.Sprintf("it found more than %d problems: the first %d are kept", s.found, s.found)
 		case s.bytes > limits.MaxFindingsBytes:
 			s.full = fmt.Sprintf("its findings are over %d bytes: the first %d findings are kept", limits.MaxFindingsBytes, s.found)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/host/storetest"
 )
@@ -27,7 +28,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		url := migrated.take(t)
 		s := open(t, postgres.Config{URL: url, MaxConns: 8})
-		return storetest.Harness{Store: s, Advance: func(d time.Duration) { age(t, url, d) }}
+		return storetest.Harness{
+			Store: s, Advance: func(d time.Duration) { age(t, url, d) },
+			Another: func() host.Store { return open(t, postgres.Config{URL: url, MaxConns: 2}) },
+		}
 	})
 }
 
@@ -49,7 +53,7 @@ func open(t *testing.T, cfg postgres.Config) *postgres.Store {
 // if d had passed: its clock is the server's and cannot be set.
 func age(t *testing.T, url string, d time.Duration) {
 	t.Helper()
-	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys"} {
+	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days"} {
 		execute(t, url, `
 do $$ declare list text; begin
 	select string_agg(format('%1$I = %1$I - interval ''`+d.String()+`''', attname), ', ') into list

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/sqlite"
 	"github.com/securetaghq/securetag/host/storetest"
 )
@@ -27,9 +28,11 @@ func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		var ahead atomic.Int64
-		s := open(t, sqlite.Config{Path: migratedFile(t),
-			Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
-		return storetest.Harness{Store: s, Advance: func(d time.Duration) { ahead.Add(int64(d)) }}
+		cfg := sqlite.Config{Path: migratedFile(t), Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}
+		return storetest.Harness{
+			Store: open(t, cfg), Advance: func(d time.Duration) { ahead.Add(int64(d)) },
+			Another: func() host.Store { return open(t, cfg) },
+		}
 	})
 }
 

@@ -22,6 +22,9 @@ type Harness struct {
 	// Advance makes the store believe that d has passed. Called while nothing
 	// else uses the store.
 	Advance func(d time.Duration)
+	// Another opens the same store once more, as another host would, and closes
+	// it at the end of the test.
+	Another func() host.Store
 }
 
 // Run runs the whole suite. open gives an empty store and closes it at the end
@@ -33,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"keys":           testKeys,
 			"keys end":       testKeysEnd,
 			"key isolation":  testKeyIsolation,
+			"terms":          testTerms,
 			"key last used":  testKeyLastUsed,
 			"hostile string": testHostileStrings,
 		},
@@ -105,6 +109,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"tenant cap":      testCapTenant,
 			"plugin and type": testCapPluginAndType,
 			"plugin is gone":  testCapGone,
+			"plan shares":     testPlanShares,
+			"plan weights":    testPlanWeights,
 			"lanes rest":      testLanesRest,
 			"lanes cancel":    testLanesCancel,
 		},
@@ -164,6 +170,16 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"shared blob":           testSharedBlob,
 			"origin":                testOrigin,
 			"sweepers side by side": testSweepersSideBySide,
+		},
+		"quotas": {
+			"refuses":       testQuotaRefuses,
+			"batch":         testQuotaBatch,
+			"releases":      testQuotaReleases,
+			"retention":     testQuotaRetention,
+			"room again":    testQuotaRoomAgain,
+			"tidy":          testQuotaTidy,
+			"of a job":      testJobLimits,
+			"several hosts": testQuotaHosts,
 		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
@@ -252,7 +268,7 @@ func everyPlugin() []string {
 
 func (s *suite) accept(scan host.Scan) host.Scan {
 	s.Helper()
-	out, err := s.Accept(s.ctx(), []host.Scan{scan})
+	out, err := s.Accept(s.ctx(), []host.Scan{scan}, nil)
 	s.check(err)
 	return out[0]
 }

@@ -11,7 +11,7 @@ import (
 
 // JobColumns are those of jobs j that Job takes.
 const JobColumns = `j.id, j.scan_id, j.tenant_id, j.plugin, j.state, j.attempt, j.max_attempts, j.crashes,
-	j.timeout_us, j.progress, j.error, j.created_at, j.run_at, j.started_at, j.deadline_at, j.finished_at,
+	j.timeout_us, j.max_findings, j.max_artifacts, j.progress, j.error, j.created_at, j.run_at, j.started_at, j.deadline_at, j.finished_at,
 	j.critical, j.high, j.medium, j.low, j.info, j.unknown`
 
 // Job is a row of JobColumns.
@@ -25,7 +25,7 @@ type Job struct {
 func (r *Job) Dest(at AtFunc) []any {
 	j := &r.job
 	return append([]any{&j.ID, &j.ScanID, &j.TenantID, &j.Plugin, &j.State, &j.Attempt, &j.MaxAttempts, &j.Crashes,
-		&r.timeout, &r.progress, &r.fault,
+		&r.timeout, &j.Findings, &j.Artifacts, &r.progress, &r.fault,
 		at(&j.CreatedAt), at(&j.RunAt), at(&j.StartedAt), at(&j.DeadlineAt), at(&j.FinishedAt)}, counts(&j.Counts)...)
 }
 

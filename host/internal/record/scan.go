@@ -105,7 +105,8 @@ func Accepted(in host.Scan) (host.Scan, error) {
 			return in, fmt.Errorf("job %.64q needs a UUID, a plugin, at least one attempt and a timeout: %w", string(j.ID), host.ErrInvalid)
 		}
 		out.Jobs = append(out.Jobs, host.Job{ID: j.ID, ScanID: in.ID, TenantID: in.TenantID, Plugin: Clean(j.Plugin),
-			State: host.StateQueued, MaxAttempts: j.MaxAttempts, Timeout: j.Timeout.Truncate(time.Microsecond)})
+			State: host.StateQueued, MaxAttempts: j.MaxAttempts, Timeout: j.Timeout.Truncate(time.Microsecond),
+			Findings: max(j.Findings, 0), Artifacts: max(j.Artifacts, 0)})
 	}
 	return out, nil
 }
