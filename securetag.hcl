@@ -85,8 +85,8 @@ worker {
   memory_dir = "/dev/shm"
 }
 
-# What one scan may cost, whoever asks for it, and a tenant at once. More of what
-# each tenant may use (plans and quotas) will stand beside this block.
+# What one scan may cost, whoever asks for it, and a tenant at once. A plan may
+# allow less.
 limits {
   archive_size  = "50MiB"  # as uploaded
   unpacked_size = "1GiB"   # everything in it
@@ -100,6 +100,78 @@ limits {
   # cap of its own: securetag tenant update NAME --concurrency N. 0: any number.
   # Tenants share what there is in any case, by their weights.
   tenant_concurrency = 0
+}
+
+# A plan is what a tenant may use: securetag tenant create NAME --plan free. 0 is
+# what limits and retention say, or no limit where they say nothing. A tenant
+# without a plan has this one, which is for a host of your own.
+plan "default" {
+  request_rate = "0" # such as "100/1m", uploads included
+  upload_rate  = "0" # requests that create scans
+
+  archive_size  = "0B" # as uploaded
+  unpacked_size = "0B" # everything in it
+
+  storage_quota   = "0B" # all archives that are kept; retention makes room
+  scans_per_day   = 0    # accepted from 00:00 to 24:00 UTC
+  queued_scans    = 0    # that wait for their first job to start
+  concurrent_jobs = 0    # over all hosts
+  weight          = 1    # of slots that several tenants want, in proportion
+  priority        = "normal" # of scans that name none, among the tenant's own
+
+  findings  = 0    # of one job
+  artifacts = "0B" # of one job, together
+  retention = "0s" # of scans, counted from their end
+}
+
+# A plan of your own starts from 100 requests and 5 uploads a minute. A tenant
+# whose plan is not here any more is held to this one until it is.
+plan "free" {
+  request_rate    = "100/1m"
+  upload_rate     = "5/1m"
+  archive_size    = "0B"
+  unpacked_size   = "0B"
+  storage_quota   = "100MiB"
+  scans_per_day   = 200
+  queued_scans    = 20
+  concurrent_jobs = 2
+  weight          = 1
+  priority        = "normal"
+  findings        = 0
+  artifacts       = "0B"
+  retention       = "0s"
+}
+
+plan "premium" {
+  request_rate    = "100/1m"
+  upload_rate     = "5/1m"
+  archive_size    = "0B"
+  unpacked_size   = "0B"
+  storage_quota   = "1GiB"
+  scans_per_day   = 2000
+  queued_scans    = 200
+  concurrent_jobs = 8
+  weight          = 2
+  priority        = "normal"
+  findings        = 0
+  artifacts       = "0B"
+  retention       = "0s"
+}
+
+plan "enterprise" {
+  request_rate    = "100/1m"
+  upload_rate     = "5/1m"
+  archive_size    = "0B"
+  unpacked_size   = "0B"
+  storage_quota   = "5GiB"
+  scans_per_day   = 0
+  queued_scans    = 2000
+  concurrent_jobs = 0
+  weight          = 4
+  priority        = "normal"
+  findings        = 0
+  artifacts       = "0B"
+  retention       = "0s"
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not

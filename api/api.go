@@ -39,7 +39,7 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter and Canceled are required.
+// Deps are what the API talks to; all but Meter, Canceled and Plans are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -52,6 +52,8 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// Plans says what each tenant may use; nil: everybody may use everything.
+	Plans host.Plans
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -128,6 +130,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	if deps.Meter == nil {
 		deps.Meter = host.NoMeter{}
+	}
+	if deps.Plans == nil {
+		deps.Plans = host.FixedPlan{}
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
 	doc := a.route()

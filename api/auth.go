@@ -21,7 +21,9 @@ func (a *API) identify(ctx context.Context, r *http.Request, op *huma.Operation,
 		return err
 	}
 	key, err := a.authenticate(ctx, r)
-	rec.tenant = key.TenantID
+	if err == nil {
+		rec.tenant, rec.plan = key.TenantID, a.deps.Plans.Plan(key.Terms)
+	}
 	return err
 }
 

@@ -24,6 +24,7 @@ type record struct {
 	id     string
 	route  string // the path template; "" when no route matched
 	tenant host.TenantID
+	plan   host.Plan // what the tenant may use; zero before it is known
 	// operator is who asks below /admin.
 	operator host.KeyID
 	code     string // of the problem, if it is one

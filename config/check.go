@@ -38,6 +38,9 @@ func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		c.plugin(name, cfg.Plugins[name])
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Plans)) {
+		c.plan(name, cfg.Plans[name])
+	}
 	return c.diags
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting."`
 	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
+	Plans   map[string]Plan   `koanf:"plan" doc:"A plan: what each tenant that has it may use (securetag tenant create NAME --plan PLAN). A tenant without one has the plan default. A block with the name of a built-in plan (default, free, premium, enterprise) overrides it setting by setting; any other starts from the values below."`
 }
 
 // Roles of a host.
@@ -179,6 +180,7 @@ func Default() Config {
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
 		Plugins:   map[string]Plugin{"secrets": secrets},
+		Plans:     builtInPlans(),
 	}
 }
 

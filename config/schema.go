@@ -19,6 +19,8 @@ const (
 	kindDuration
 	kindSize
 	kindRange
+	kindRate
+	kindNumber   // that need not be whole
 	kindList     // of strings
 	kindVars     // a map of strings
 	kindObject   // a block of anything, handed on as JSON
@@ -50,7 +52,7 @@ func newSchema() *node {
 	defaults := n.defaults()
 	n.leaves(func(c *node) {
 		switch c.kind { // the best example of a number is its default
-		case kindInt, kindDuration, kindSize, kindRange:
+		case kindInt, kindNumber, kindDuration, kindSize, kindRange, kindRate:
 			c.example = c.display(lookup(defaults, c.path))
 		}
 	})
@@ -62,6 +64,7 @@ func (n *node) defaults() map[string]any {
 	cfg := Default()
 	cfg.Scans = map[string]Scan{label: defaultScan()}
 	cfg.Plugins = map[string]Plugin{label: defaultPlugin(label)}
+	cfg.Plans = map[string]Plan{label: defaultPlan()}
 	return n.layer(reflect.ValueOf(cfg))
 }
 
@@ -107,6 +110,8 @@ func kindOf(t reflect.Type) kind {
 		return kindSize
 	case reflect.TypeFor[BackoffRange]():
 		return kindRange
+	case reflect.TypeFor[Rate]():
+		return kindRate
 	case reflect.TypeFor[json.RawMessage]():
 		return kindObject
 	case reflect.TypeFor[[]string]():
@@ -119,6 +124,8 @@ func kindOf(t reflect.Type) kind {
 		return kindString
 	case reflect.Int:
 		return kindInt
+	case reflect.Float64:
+		return kindNumber
 	case reflect.Bool:
 		return kindBool
 	case reflect.Struct:

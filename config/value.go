@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// A value in a layer is canonical: int, bool, []string and map[string]any of
+// A value in a layer is canonical: int, float64, bool, []string and map[string]any of
 // strings as they are, everything else as text that koanf decodes into the
-// field: "10m", "50MiB", "1s..1m", the JSON of a free-form block.
+// field: "10m", "50MiB", "1s..1m", "100/1m", the JSON of a free-form block.
 
 // canonical gives the value of a field of the struct.
 func (n *node) canonical(f reflect.Value) any {
@@ -29,6 +29,8 @@ func (n *node) canonical(f reflect.Value) any {
 		return v.String()
 	case BackoffRange:
 		return v.String()
+	case Rate:
+		return v.String()
 	case json.RawMessage:
 		return string(v)
 	case map[string]string:
@@ -37,7 +39,7 @@ func (n *node) canonical(f reflect.Value) any {
 			m[k] = s
 		}
 		return m
-	default: // string, int, bool, []string
+	default: // string, int, float64, bool, []string
 		return v
 	}
 }
@@ -57,6 +59,12 @@ func (n *node) fromText(s string) (any, error) {
 	switch n.kind {
 	case kindInt:
 		v, err := wholeNumber(s)
+		if err != nil {
+			return nil, err
+		}
+		return v, n.checkRange(s)
+	case kindNumber:
+		v, err := number(s)
 		if err != nil {
 			return nil, err
 		}
@@ -93,6 +101,10 @@ func (n *node) checkText(s string) error {
 		}
 		low, high := r.Min.String(), r.Max.String()
 		return errors.Join(n.checkRange(low), n.checkRange(high))
+	case kindRate:
+		if err := new(Rate).UnmarshalText([]byte(s)); err != nil {
+			return err
+		}
 	case kindString, kindSecret:
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return errControl
@@ -114,18 +126,18 @@ func (n *node) checkRange(s string) error {
 }
 
 // measure gives a checked text of a kind that has an order as a number.
-func (n *node) measure(s string) int64 {
+func (n *node) measure(s string) float64 {
 	switch n.kind {
-	case kindInt:
-		v, _ := wholeNumber(s)
-		return int64(v)
+	case kindInt, kindNumber:
+		v, _ := number(s)
+		return v
 	case kindDuration, kindRange:
 		v, _ := time.ParseDuration(s)
-		return int64(v)
+		return float64(v)
 	case kindSize:
 		var v ByteSize
 		_ = v.UnmarshalText([]byte(s))
-		return int64(v)
+		return float64(v)
 	default:
 		return 0
 	}
@@ -203,6 +215,10 @@ func (n *node) wants() string {
 	switch n.kind {
 	case kindInt:
 		what = "a whole number"
+	case kindNumber:
+		what = "a number"
+	case kindRate:
+		what = "a rate (a count, a slash and a time from 1s to 24h) or 0"
 	case kindBool:
 		return "true or false"
 	case kindDuration:

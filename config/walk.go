@@ -390,6 +390,7 @@ func newBlocks(defaults, file map[string]any, schema *node) {
 	start := map[string]func(string) any{
 		"scan":   func(string) any { return defaultScan() },
 		"plugin": func(name string) any { return defaultPlugin(name) },
+		"plan":   func(string) any { return defaultPlan() },
 	}
 	for kind, block := range start {
 		declared, _ := file[kind].(map[string]any)

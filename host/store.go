@@ -27,11 +27,15 @@ type Store interface {
 // TenantStore keeps tenants.
 type TenantStore interface {
 	// CreateTenant stores a tenant; ErrConflict when the name is taken,
-	// ErrInvalid for a share out of bounds.
+	// ErrInvalid for a share or terms out of bounds.
 	CreateTenant(ctx context.Context, t Tenant) error
 	// SetShare changes what a tenant gets, from the next Dispatch on.
 	// ErrNotFound when there is none such, ErrInvalid for a share out of bounds.
 	SetShare(ctx context.Context, t TenantID, s Share) error
+	// SetTerms changes what a tenant may use, from the next UseKey on.
+	// ErrNotFound when there is none such, ErrInvalid for what [Terms.Check]
+	// refuses.
+	SetTerms(ctx context.Context, t TenantID, terms Terms) error
 	// TenantByName returns ErrNotFound when there is none.
 	TenantByName(ctx context.Context, name string) (Tenant, error)
 	// Tenants lists all, by name.
@@ -42,7 +46,7 @@ type TenantStore interface {
 type KeyStore interface {
 	// CreateKey stores a key; ErrNotFound when its tenant does not exist.
 	CreateKey(ctx context.Context, k Key) error
-	// UseKey returns the key with this hash and notes that it was used.
+	// UseKey returns the key with this hash, with its tenant's terms, and notes that it was used.
 	// ErrNotFound when there is none, or it is revoked or expired.
 	UseKey(ctx context.Context, hash [32]byte) (Key, error)
 	// Keys lists a tenant's keys, oldest first, revoked ones included.

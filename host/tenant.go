@@ -8,6 +8,7 @@ type Tenant struct {
 	Name      string // unique, ^[a-z0-9][a-z0-9-]{0,62}$
 	CreatedAt time.Time
 	Share     Share
+	Terms     Terms
 }
 
 // Key is an API key. The secret itself is shown once, when the key is made,
@@ -23,4 +24,6 @@ type Key struct {
 	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero: not revoked
 	LastUsedAt time.Time // zero: never used; kept to the minute
+	// Terms are its tenant's. Only UseKey gives them.
+	Terms Terms
 }

@@ -47,6 +47,7 @@ type node struct {
 	executor    *executor.Executor
 	confinement confinement // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
+	plans       *plans
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them
 	// reread reads the configuration again; nil: there is none to read. It is set
@@ -57,7 +58,7 @@ type node struct {
 // openNode opens everything and starts nothing. Close it also after an error of
 // run.
 func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, version string, log hclog.Logger) (_ *node, err error) {
-	n := &node{cfg: cfg, log: log}
+	n := &node{cfg: cfg, log: log, plans: newPlans(cfg, log.Named("plans"))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -210,7 +211,7 @@ func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) 
 		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Plugins: hostPlugins{n},
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs,
+		Blobs:   n.blobs, Plans: n.plans,
 	}
 	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 )
 
@@ -50,9 +52,10 @@ func (f *shareFlags) apply(cmd *cobra.Command, s host.Share) (host.Share, error)
 	}
 }
 
-func (p *program) updateTenant(cmd *cobra.Command, s host.Store, name string, f shareFlags) error {
-	if !cmd.Flags().Changed("weight") && !cmd.Flags().Changed("concurrency") {
-		return usageError{errors.New("nothing to change: give --weight or --concurrency")}
+func (p *program) updateTenant(cmd *cobra.Command, s host.Store, cfg config.Config, name string, f tenantFlags) error {
+	shares := cmd.Flags().Changed("weight") || cmd.Flags().Changed("concurrency")
+	if !shares && !f.terms.given(cmd) {
+		return usageError{errors.New("nothing to change: give --plan, --set, --weight or --concurrency")}
 	}
 	t, err := s.TenantByName(cmd.Context(), name)
 	if errors.Is(err, host.ErrNotFound) {
@@ -61,15 +64,36 @@ func (p *program) updateTenant(cmd *cobra.Command, s host.Store, name string, f 
 	if err != nil {
 		return err
 	}
-	share, err := f.apply(cmd, t.Share)
+	share, err := f.share.apply(cmd, t.Share)
 	if err != nil {
 		return usageError{err}
 	}
-	if err := s.SetShare(cmd.Context(), t.ID, share); err != nil {
-		return err
+	terms, err := f.terms.apply(cmd, t.Terms, cfg)
+	if err != nil {
+		return usageError{err}
 	}
-	fmt.Fprintf(p.stdout, "Tenant %q has weight %v and concurrency %s.\n", name, share.Weight, concurrency(share))
+	if shares {
+		if err := s.SetShare(cmd.Context(), t.ID, share); err != nil {
+			return err
+		}
+	}
+	if f.terms.given(cmd) {
+		if err := s.SetTerms(cmd.Context(), t.ID, terms); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(p.stdout, "Tenant %q has plan %s, weight %v and concurrency %s.\n", name, planName(terms), share.Weight, concurrency(share))
 	return nil
+}
+
+// planName is a tenant's plan as people write it; a star says that not all of it
+// is the plan's.
+func planName(t host.Terms) string {
+	name := cmp.Or(t.Plan, config.DefaultPlan)
+	if t.Override != (host.Override{}) {
+		name += "*"
+	}
+	return name
 }
 
 func concurrency(s host.Share) string {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -10,22 +11,27 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `id, name, created_at, weight, concurrency`
+const tenantColumns = `t.id, t.name, t.created_at, t.weight, t.concurrency, ` + record.TermsColumns
 
 func scanTenant(r pgx.CollectableRow) (t host.Tenant, err error) {
-	return t, r.Scan(&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency)
+	var terms record.Terms
+	if err := r.Scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}, terms.Dest()...)...); err != nil {
+		return t, err
+	}
+	t.Terms, err = terms.Value()
+	return t, err
 }
 
 // CreateTenant implements host.TenantStore.
 func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	op := fmt.Sprintf("create tenant %q", t.Name)
 	share, err := record.Share(t.Share)
-	if err != nil {
+	if err = errors.Join(err, t.Terms.Check()); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, `insert into tenants (id, name, weight, concurrency) values ($1, $2, $3, $4)`,
-			string(t.ID), record.Clean(t.Name), share.Weight, share.Concurrency)
+		_, err := s.pool.Exec(ctx, `insert into tenants (id, name, weight, concurrency, plan, override) values ($1, $2, $3, $4, $5, $6)`,
+			string(t.ID), record.Clean(t.Name), share.Weight, share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
 		return err
 	})
 }
@@ -49,10 +55,29 @@ func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share)
 	})
 }
 
+// SetTerms implements host.TenantStore.
+func (s *Store) SetTerms(ctx context.Context, t host.TenantID, terms host.Terms) error {
+	op := fmt.Sprintf("set the terms of tenant %.64q", string(t))
+	if err := terms.Check(); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if !record.IsID(t) {
+		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	return s.do(ctx, op, func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, `update tenants set plan = $2, override = $3 where id = $1`,
+			string(t), record.Clean(terms.Plan), record.Override(terms.Override))
+		if err == nil && tag.RowsAffected() == 0 {
+			return host.ErrNotFound
+		}
+		return err
+	})
+}
+
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
 	err = s.do(ctx, fmt.Sprintf("find tenant %q", name), func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants where name = $1`, record.Clean(name))
+		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants t where name = $1`, record.Clean(name))
 		if err != nil {
 			return err
 		}
@@ -65,7 +90,7 @@ func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, e
 // Tenants implements host.TenantStore.
 func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	err = s.do(ctx, "list tenants", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants order by name collate "C"`)
+		rows, err := s.pool.Query(ctx, `select `+tenantColumns+` from tenants t order by name collate "C"`)
 		if err != nil {
 			return err
 		}
@@ -77,10 +102,11 @@ func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 
 const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at`
 
-func scanKey(r pgx.CollectableRow) (k host.Key, err error) {
+// scanKey reads keyColumns, and what stands behind them into more.
+func scanKey(r pgx.CollectableRow, more ...any) (k host.Key, err error) {
 	var hash []byte
-	err = r.Scan(&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
-		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt))
+	err = r.Scan(append([]any{&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt)}, more...)...)
 	copy(k.Hash[:], hash)
 	return k, err
 }
@@ -103,13 +129,13 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 // requests do not wait for a commit.
 const useKey = `
 with k as (
-    select * from api_keys
+    select a.*, t.plan, t.override from api_keys a join tenants t on t.id = a.tenant_id
     where hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())
 ), u as (
     update api_keys a set last_used_at = date_trunc('minute', now()) from k
     where a.id = k.id and a.last_used_at is distinct from date_trunc('minute', now())
 )
-select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('minute', now()) from k`
+select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('minute', now()), plan, override from k`
 
 // UseKey implements host.KeyStore.
 func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err error) {
@@ -118,7 +144,14 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err erro
 		if err != nil {
 			return err
 		}
-		k, err = pgx.CollectExactlyOneRow(rows, scanKey)
+		k, err = pgx.CollectExactlyOneRow(rows, func(r pgx.CollectableRow) (k host.Key, err error) {
+			var terms record.Terms
+			if k, err = scanKey(r, terms.Dest()...); err != nil {
+				return k, err
+			}
+			k.Terms, err = terms.Value()
+			return k, err
+		})
 		return err
 	})
 	return k, err
@@ -135,7 +168,7 @@ func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err 
 		if err != nil {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, scanKey)
+		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (host.Key, error) { return scanKey(r) })
 		return err
 	})
 	return all, err

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,10 +11,15 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `id, name, created_at, weight, concurrency`
+const tenantColumns = `t.id, t.name, t.created_at, t.weight, t.concurrency, ` + record.TermsColumns
 
-func tenantDest(t *host.Tenant) []any {
-	return []any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}
+func scanTenant(scan func(...any) error) (t host.Tenant, err error) {
+	var terms record.Terms
+	if err := scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}, terms.Dest()...)...); err != nil {
+		return t, err
+	}
+	t.Terms, err = terms.Value()
+	return t, err
 }
 
 // CreateTenant implements host.TenantStore.
@@ -23,11 +29,11 @@ func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 			return fmt.Errorf("id %.64q is not a UUID: %w", string(t.ID), host.ErrInvalid)
 		}
 		share, err := record.Share(t.Share)
-		if err != nil {
+		if err = errors.Join(err, t.Terms.Check()); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `insert into tenants (id, name, created_at, weight, concurrency) values (?, ?, ?, ?, ?)`,
-			string(t.ID), record.Clean(t.Name), tx.now, share.Weight, share.Concurrency)
+		_, err = tx.ExecContext(ctx, `insert into tenants (id, name, created_at, weight, concurrency, plan, override) values (?, ?, ?, ?, ?, ?, ?)`,
+			string(t.ID), record.Clean(t.Name), tx.now, share.Weight, share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
 		return err
 	})
 }
@@ -50,9 +56,20 @@ func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share)
 	})
 }
 
+// SetTerms implements host.TenantStore.
+func (s *Store) SetTerms(ctx context.Context, t host.TenantID, terms host.Terms) error {
+	return s.write(ctx, fmt.Sprintf("set the terms of tenant %.64q", string(t)), func(ctx context.Context, tx tx) error {
+		if err := terms.Check(); err != nil {
+			return err
+		}
+		return changed(tx.ExecContext(ctx, `update tenants set plan = ?, override = ? where id = ?`,
+			record.Clean(terms.Plan), record.Override(terms.Override), string(t)))
+	})
+}
+
 // TenantByName implements host.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, err error) {
-	err = s.readers.QueryRowContext(ctx, `select `+tenantColumns+` from tenants where name = ?`, record.Clean(name)).Scan(tenantDest(&t)...)
+	t, err = scanTenant(s.readers.QueryRowContext(ctx, `select `+tenantColumns+` from tenants t where name = ?`, record.Clean(name)).Scan)
 	if err != nil {
 		return host.Tenant{}, translate(ctx, fmt.Sprintf("find tenant %q", name), err)
 	}
@@ -62,23 +79,23 @@ func (s *Store) TenantByName(ctx context.Context, name string) (t host.Tenant, e
 // Tenants implements host.TenantStore.
 func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	err = rows(ctx, s.readers, func(r *sql.Rows) error {
-		var t host.Tenant
-		err := r.Scan(tenantDest(&t)...)
+		t, err := scanTenant(r.Scan)
 		all = append(all, t)
 		return err
-	}, `select `+tenantColumns+` from tenants order by name`)
+	}, `select `+tenantColumns+` from tenants t order by name`)
 	if err != nil {
 		return nil, translate(ctx, "list tenants", err)
 	}
 	return all, nil
 }
 
-const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at`
+const keyColumns = `a.id, a.tenant_id, a.name, a.prefix, a.hash, a.created_at, a.expires_at, a.revoked_at, a.last_used_at`
 
-func scanKey(scan func(...any) error) (k host.Key, err error) {
+// scanKey reads keyColumns, and what stands behind them into more.
+func scanKey(scan func(...any) error, more ...any) (k host.Key, err error) {
 	var hash []byte
-	err = scan(&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
-		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt))
+	err = scan(append([]any{&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt)}, more...)...)
 	copy(k.Hash[:], hash)
 	return k, err
 }
@@ -101,8 +118,13 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 func (s *Store) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
 	const op = "look up an API key"
 	now := s.cfg.Now()
-	k, err := scanKey(s.readers.QueryRowContext(ctx, `select `+keyColumns+` from api_keys
-		where hash = ? and revoked_at is null and (expires_at is null or expires_at > ?)`, hash[:], now.UnixMicro()).Scan)
+	var terms record.Terms
+	k, err := scanKey(s.readers.QueryRowContext(ctx, `select `+keyColumns+`, `+record.TermsColumns+`
+		from api_keys a join tenants t on t.id = a.tenant_id
+		where hash = ? and revoked_at is null and (expires_at is null or expires_at > ?)`, hash[:], now.UnixMicro()).Scan, terms.Dest()...)
+	if err == nil {
+		k.Terms, err = terms.Value()
+	}
 	if err != nil {
 		return host.Key{}, translate(ctx, op, err)
 	}
@@ -129,7 +151,7 @@ func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err 
 		k, err := scanKey(r.Scan)
 		all = append(all, k)
 		return err
-	}, `select `+keyColumns+` from api_keys where tenant_id = ? order by created_at, id`, string(t))
+	}, `select `+keyColumns+` from api_keys a where tenant_id = ? order by created_at, id`, string(t))
 	if err != nil {
 		return nil, translate(ctx, "list keys", err)
 	}

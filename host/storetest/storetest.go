@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"keys":           testKeys,
 			"keys end":       testKeysEnd,
 			"key isolation":  testKeyIsolation,
+			"terms":          testTerms,
 			"key last used":  testKeyLastUsed,
 			"hostile string": testHostileStrings,
 		},

@@ -17,3 +17,29 @@ func Share(s host.Share) (host.Share, error) {
 	}
 	return s, nil
 }
+
+// Override is what is different for a tenant, as it is stored: nil for nothing.
+func Override(o host.Override) *string {
+	if o == (host.Override{}) {
+		return nil
+	}
+	return new(Encode(o))
+}
+
+// Terms are a tenant's as they are read.
+type Terms struct {
+	plan     string
+	override *string
+}
+
+// TermsColumns are those of tenants t that Terms takes.
+const TermsColumns = `t.plan, t.override`
+
+// Dest is where to scan them.
+func (t *Terms) Dest() []any { return []any{&t.plan, &t.override} }
+
+// Value reads them.
+func (t *Terms) Value() (out host.Terms, err error) {
+	out.Plan = t.plan
+	return out, decode("override", t.override, &out.Override)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"cmp"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
+)
+
+// plans is host.Plans on the configuration that is in force.
+type plans struct {
+	log hclog.Logger
+	now atomic.Pointer[config.Config]
+}
+
+func newPlans(cfg config.Config, log hclog.Logger) *plans {
+	p := &plans{log: log}
+	p.set(cfg)
+	return p
+}
+
+// set makes cfg the configuration that is in force.
+func (p *plans) set(cfg config.Config) { p.now.Store(&cfg) }
+
+// Plan implements host.Plans.
+func (p *plans) Plan(t host.Terms) host.Plan {
+	cfg := p.now.Load()
+	name := cmp.Or(t.Plan, config.DefaultPlan)
+	if _, ok := cfg.Plans[name]; !ok {
+		p.log.Warn("a tenant has a plan that the configuration does not have, and is held to the smallest one", "plan", name, "held_to", config.SmallestPlan)
+		name = config.SmallestPlan
+	}
+	return within(t.Override.Apply(planOf(name, cfg.Plans[name])), *cfg)
+}
+
+// planOf is a plan as the configuration has it.
+func planOf(name string, p config.Plan) host.Plan {
+	return host.Plan{
+		Name: name, RequestRate: host.Rate(p.RequestRate), UploadRate: host.Rate(p.UploadRate),
+		ArchiveSize: int64(p.ArchiveSize), UnpackedSize: int64(p.UnpackedSize),
+		Quota:          host.Quota{Storage: int64(p.StorageQuota), ScansPerDay: int64(p.ScansPerDay), QueuedScans: int64(p.QueuedScans)},
+		ConcurrentJobs: p.ConcurrentJobs, Weight: p.Weight, Priority: host.Priority(p.Priority),
+		Findings: p.Findings, Artifacts: int64(p.Artifacts), Retention: p.Retention,
+	}
+}
+
+// within holds a plan to what holds for every tenant.
+func within(p host.Plan, cfg config.Config) host.Plan {
+	l := cfg.Limits
+	p.ArchiveSize = least(p.ArchiveSize, int64(l.ArchiveSize))
+	p.UnpackedSize = least(p.UnpackedSize, int64(l.UnpackedSize))
+	p.Findings = least(p.Findings, l.Findings)
+	p.Artifacts = least(p.Artifacts, int64(l.Artifacts))
+	p.Retention = least(p.Retention, cfg.Retention.Scans)
+	if p.ConcurrentJobs == 0 {
+		p.ConcurrentJobs = l.TenantConcurrency
+	}
+	return p
+}
+
+// least is the smaller of two limits, of which 0 is none.
+func least[T int | int64 | time.Duration](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
