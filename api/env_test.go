@@ -104,6 +104,7 @@ const maxArchive = 1 << 20
 // env is a host's API on a real listener.
 type env struct {
 	api   *api.API
+	deps  api.Deps
 	url   string
 	http  *http.Client // validates every answer against /openapi.json
 	store *faulty
@@ -121,7 +122,7 @@ type env struct {
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
 
-func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
+func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64, change ...func(*api.Deps)) *env {
 	t.Helper()
 	e := &env{
 		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
@@ -147,6 +148,10 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 		Plugins:  &e.plugins,
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
+	for _, f := range change {
+		f(&deps)
+	}
+	e.deps = deps
 	if e.api, err = api.New(deps, cfg); err != nil {
 		t.Fatal(err)
 	}

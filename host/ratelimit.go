@@ -43,10 +43,14 @@ func (a RateAsk) Check() error {
 	if a.Key == "" || len(a.Key) > MaxRateKey {
 		return fmt.Errorf("rate key %.50q: must have 1 to %d bytes: %w", a.Key, MaxRateKey, ErrInvalid)
 	}
-	if r := a.Rate; r.Count < 1 || r.Count > maxRateCount || r.Per <= 0 || r.Per > MaxRatePer {
+	if r := a.Rate; !r.countable() {
 		return fmt.Errorf("rate of %d in %v: must have a count of 1 to %d, in at most %v: %w", r.Count, r.Per, maxRateCount, MaxRatePer, ErrInvalid)
 	}
 	return nil
+}
+
+func (r Rate) countable() bool {
+	return r.Count > 0 && r.Count <= maxRateCount && r.Per > 0 && r.Per <= MaxRatePer
 }
 
 // RateAnswer says whether it was there, and how the bucket stands since.
