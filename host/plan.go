@@ -12,7 +12,7 @@ import (
 type Plan struct {
 	Name string
 
-	RequestRate Rate // of all its requests
+	RequestRate Rate // of its requests that read, and as many others but uploads
 	UploadRate  Rate // of its requests that create scans
 
 	ArchiveSize  int64 // of one archive, packed, in bytes
