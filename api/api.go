@@ -26,6 +26,8 @@ type Store interface {
 	UseKey(ctx context.Context, hash [32]byte) (host.Key, error)
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
+	// Usage is that of host.QuotaStore.
+	Usage(ctx context.Context, t host.TenantID) (host.Usage, error)
 	Ping(ctx context.Context) error
 }
 
@@ -149,6 +151,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
 	a.registerPlugins(doc)
+	a.registerUsage(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

@@ -122,7 +122,11 @@ type env struct {
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
 
-func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64, change ...func(*api.Deps)) *env {
+func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
+	return newEnvPlan(t, cfg, maxArchive, host.Plan{})
+}
+
+func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, change ...func(*api.Deps)) *env {
 	t.Helper()
 	e := &env{
 		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
@@ -146,6 +150,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64, change ...func(*a
 	deps := api.Deps{
 		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
 		Plugins:  &e.plugins,
+		Plans:    host.FixedPlan(plan),
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
 	for _, f := range change {
@@ -243,7 +248,7 @@ func (e *env) finish(t testing.TB, id string, findings []host.Finding, artifacts
 }
 
 // checkZip takes what begins as a zip does.
-func checkZip(_ context.Context, r io.ReaderAt, _ int64) (intake.Summary, error) {
+func checkZip(_ context.Context, r io.ReaderAt, _, _ int64) (intake.Summary, error) {
 	head := make([]byte, 2)
 	if _, err := r.ReadAt(head, 0); err != nil || string(head) != "PK" {
 		return intake.Summary{}, intake.RefuseArchive("not_an_archive", "", "The first bytes are of no known format.", host.ErrInvalid)

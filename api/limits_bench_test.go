@@ -34,7 +34,7 @@ func BenchmarkLimit(b *testing.B) {
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			e := newEnvMax(b, api.Config{}, maxArchive, func(d *api.Deps) {
+			e := newEnvPlan(b, api.Config{}, maxArchive, host.Plan{}, func(d *api.Deps) {
 				d.Log = hclog.NewNullLogger()
 				if server != nil {
 					d.Limiter, d.Plans = onRedis(b, server(b)), host.FixedPlan{RequestRate: host.Rate{Count: 1_000_000, Per: time.Second}}

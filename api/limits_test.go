@@ -33,8 +33,8 @@ func limited(t testing.TB, p host.Plan, l api.Limits, change ...func(*api.Deps))
 	if err != nil {
 		t.Fatal(err)
 	}
-	change = append([]func(*api.Deps){func(d *api.Deps) { d.Limiter, d.Plans = counted, host.FixedPlan(p) }}, change...)
-	e = newEnvMax(t, api.Config{Limits: l}, maxArchive, change...)
+	change = append([]func(*api.Deps){func(d *api.Deps) { d.Limiter = counted }}, change...)
+	e = newEnvPlan(t, api.Config{Limits: l}, maxArchive, p, change...)
 	return e, func(d time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()

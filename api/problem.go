@@ -90,6 +90,7 @@ func kinds() []struct {
 		{errMalformed, kindMalformed()},
 		{errMediaType, kind{415, "unsupported_media_type", "Unsupported media type", "The body has a content type that this route does not read."}},
 		{host.ErrUnauthorized, kind{401, "unauthorized", "Unauthorized", "A valid API key is required, as X-API-Key or as Authorization: Bearer."}},
+		{host.ErrOverQuota, kind{403, "quota_exceeded", "Over quota", "Your plan has no room for this."}},
 		{host.ErrNotFound, kindNotFound()},
 		{host.ErrTooLarge, kind{413, "too_large", "Too large", "The request is larger than this host takes."}},
 		{host.ErrInvalid, kindInvalid()},
@@ -138,6 +139,7 @@ func problemOf(err error, at pointerFunc) *problemError {
 	if errors.As(err, &refusal) && p.Status != http.StatusInternalServerError {
 		p.describe(refusal, at)
 	}
+	p.describeShortage(err)
 	switch p.Status {
 	case http.StatusUnauthorized:
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="securetag"`}}

@@ -104,7 +104,7 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 			return nil, err
 		}
 		req := intake.Request{
-			Tenant: recordOf(ctx).tenant, Type: name,
+			Tenant: recordOf(ctx).tenant, Plan: recordOf(ctx).plan, Type: name,
 			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
 		}
 		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)

@@ -81,12 +81,17 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 		if err := a.deps.Intake.Admit(name, host.InputArchive); err != nil {
 			return nil, problemOf(err, inForm)
 		}
-		f, err := a.readForm(ctx, in.r)
+		rec := recordOf(ctx)
+		bounds, err := a.deps.Intake.Room(ctx, rec.tenant, rec.plan, in.r.ContentLength-maxOverhead)
+		if err != nil {
+			return nil, problemOf(err, inForm)
+		}
+		f, err := a.readForm(ctx, in.r, bounds)
 		if err != nil {
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: recordOf(ctx).tenant, Type: name, Project: f.project, Priority: f.priority, Options: f.options}
+		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
 		if err != nil {
 			return nil, problemOf(err, inForm)
@@ -97,6 +102,7 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 
 // form is what an upload says.
 type form struct {
+	bounds   intake.Bounds
 	staged   *intake.Staged
 	project  string
 	priority host.Priority
@@ -106,10 +112,14 @@ type form struct {
 
 // readForm reads the parts in whatever order they come. The form is returned
 // with an error too, since it may hold a staged archive.
-func (a *API) readForm(ctx context.Context, r *http.Request) (*form, error) {
-	f := &form{seen: map[string]bool{}}
-	if r.ContentLength > a.deps.Intake.MaxArchive()+maxOverhead {
-		return f, intake.TooLarge(a.deps.Intake.MaxArchive())
+func (a *API) readForm(ctx context.Context, r *http.Request, b intake.Bounds) (*form, error) {
+	f := &form{bounds: b, seen: map[string]bool{}}
+	most := a.deps.Intake.MaxArchive()
+	if b.Archive > 0 {
+		most = min(most, b.Archive)
+	}
+	if r.ContentLength > most+maxOverhead {
+		return f, intake.TooLarge(most)
 	}
 	boundary, err := boundaryOf(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -168,7 +178,7 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		// and the reader looks ahead for the boundary.
 		src.allow(a.deps.Intake.MaxArchive() + 1)
 		left := src.left - a.deps.Intake.MaxArchive() - 1
-		f.staged, err = a.deps.Intake.Stage(ctx, part.FileName(), partReader{part})
+		f.staged, err = a.deps.Intake.StageWithin(ctx, f.bounds, part.FileName(), partReader{part})
 		src.left = min(src.left, left)
 		return err
 	case "project":
@@ -221,7 +231,7 @@ func (p partReader) Read(b []byte) (int, error) {
 
 // formError keeps what body and budget said, and calls the rest malformed.
 func formError(err error) error {
-	for _, known := range []error{errTooSlow, host.ErrTooLarge, context.Canceled} {
+	for _, known := range []error{errTooSlow, host.ErrTooLarge, host.ErrOverQuota, context.Canceled} {
 		if errors.Is(err, known) {
 			return err
 		}

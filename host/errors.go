@@ -14,6 +14,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the input is over a size limit.
 	ErrTooLarge = errors.New("too large")
+	// ErrOverQuota: the tenant would hold more than its plan allows.
+	ErrOverQuota = errors.New("over quota")
 	// ErrUnauthorized: the credentials are missing, unknown, expired or revoked.
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrNoPlugin: the scan type is declared, and no plugin is configured for it.

@@ -40,10 +40,11 @@ const MaxConcurrency = 1_000_000
 
 // Share is what a tenant gets of the slots that several want.
 type Share struct {
-	// Weight is its part in proportion to the others'. 0 means 1.
+	// Weight is its part in proportion to the others'. 0 is its plan's, and 1 if
+	// that has none.
 	Weight float64
-	// Concurrency is how many of its jobs are out or run at once: nil the
-	// default of [Caps], 0 any number.
+	// Concurrency is how many of its jobs are out or run at once: nil its plan's,
+	// or the default of [Caps] if that has none; 0 any number.
 	Concurrency *int
 }
 
@@ -56,10 +57,16 @@ func (s Share) Valid() bool {
 // Caps bound how many jobs are out or run at once, over all hosts. 0, or no
 // entry, is any number. Every host must be given the same.
 type Caps struct {
-	Tenant    int            // of a tenant that has no cap of its own
+	Tenant int // of a tenant that has no cap of its own nor of its plan
+	// Plans are the shares of tenants that have none of their own, by the plan's
+	// name: "" is of those without a plan, OtherPlan of those whose plan is not here.
+	Plans     map[string]Share
 	Plugins   map[string]int // by the plugin's name
 	ScanTypes map[string]int // by the scan type's name
 }
+
+// OtherPlan is no plan's name.
+const OtherPlan = "*"
 
 // DispatchQuery says what a Dispatch may hand out.
 type DispatchQuery struct {

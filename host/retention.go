@@ -24,6 +24,9 @@ type RetentionStore interface {
 	// UnusedBlobs gives those of the keys that no scan and no artifact needs, in
 	// their order.
 	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)
+	// TidyLedger brings the counters of the quotas up to date with what was given back, and
+	// keeps of the lines of their ledger that are older than kept what those of a day add up to.
+	TidyLedger(ctx context.Context, kept time.Duration) error
 	// Origin names the database: made with it, never changed, and the same in
 	// what is restored from its backups. At most 64 bytes.
 	Origin(ctx context.Context) (string, error)

@@ -42,6 +42,14 @@ func (s Scan) OptionsFor(plugin string) json.RawMessage {
 	return all[plugin]
 }
 
+// Storage is what the scan's archive takes of its tenant's storage, in bytes.
+func (s Scan) Storage() int64 {
+	if s.Input.Archive == nil {
+		return 0
+	}
+	return s.Input.Archive.Size
+}
+
 // Input is exactly one of an archive and a URL.
 type Input struct {
 	Archive *Archive

@@ -18,6 +18,7 @@ type Store interface {
 	RetentionStore
 	QueueStore
 	OperatorStore
+	QuotaStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
@@ -63,7 +64,11 @@ type ScanStore interface {
 	// transaction that survives a crash of the machine once it returns nil, and
 	// returns them in the same order. Times are set by the store. Each scan must
 	// have at least one job.
-	Accept(ctx context.Context, scans []Scan) ([]Scan, error)
+	//
+	// quotas are those of the scans' tenants; one that is not there has none.
+	// However many hosts accept at the same time, no tenant comes to hold more.
+	// [*OverQuota] when not all scans fit.
+	Accept(ctx context.Context, scans []Scan, quotas map[TenantID]Quota) ([]Scan, error)
 	// Scan returns a scan with its jobs.
 	Scan(ctx context.Context, t TenantID, id ScanID) (Scan, error)
 	// Scans lists, newest first, without jobs.

@@ -151,6 +151,13 @@ type Problem struct {
 	RequestID string         `json:"request_id,omitempty" doc:"Quote it when you ask the operator."`
 	Errors    []ProblemError `json:"errors,omitempty" doc:"Each thing that was wrong with the request."`
 	Violated  []string       `json:"violated-policies,omitempty" doc:"With 429: the policies in RateLimit-Policy that the request is over."`
+
+	// With quota_exceeded only.
+	Quota    string     `json:"quota,omitempty" doc:"The quota that has no room: storage_quota, scans_per_day, queued_scans."`
+	Used     *int64     `json:"used,omitempty" doc:"How much of it is used."`
+	Limit    *int64     `json:"limit,omitempty" doc:"How much there is."`
+	Needed   *int64     `json:"needed,omitempty" doc:"How much the request needs, at least."`
+	ResetsAt *time.Time `json:"resets_at,omitempty" doc:"When it begins at 0 again."`
 }
 
 // ProblemError is one thing that was wrong with a request.

@@ -132,7 +132,8 @@ func forOneScan(cfg config.Config, dir string) config.Config {
 	cfg.DataDir = dir
 	cfg.Database, cfg.Redis = config.Default().Database, config.Default().Redis
 	cfg.Server.Role, cfg.Server.Listen = config.RoleAll, "127.0.0.1:0"
-	cfg.Limits.ArchiveSize = 64 * config.GiB
+	cfg.Limits.ArchiveSize, cfg.Limits.UnpackedSize = 64*config.GiB, 256*config.GiB // see ownLimits
+	cfg.Plans = config.Default().Plans
 	cfg.Retention.Scans, cfg.Retention.Archives = 0, 0 // all of it goes when the scan has ended
 	cfg.Telemetry = config.Default().Telemetry
 	return unlimitedRates(cfg)

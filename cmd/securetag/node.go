@@ -147,7 +147,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	}
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
-		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: caps(n.cfg),
+		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: n.plans.caps,
 		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
 	}
 	var runner host.Executor = n.executor
@@ -166,7 +166,10 @@ func archiveLimits(cfg config.Config) workspace.Limits {
 }
 
 func checkArchive(limits workspace.Limits) intake.CheckFunc {
-	return func(ctx context.Context, r io.ReaderAt, size int64) (intake.Summary, error) {
+	return func(ctx context.Context, r io.ReaderAt, size, unpacked int64) (intake.Summary, error) {
+		limits := limits
+		limits.UnpackedBytes = least(limits.UnpackedBytes, unpacked)
+		limits.FileBytes = least(limits.FileBytes, unpacked)
 		s, err := workspace.Check(ctx, r, size, limits)
 		var refused *workspace.ArchiveError
 		if errors.As(err, &refused) {

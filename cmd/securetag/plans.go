@@ -37,6 +37,27 @@ func (p *plans) Plan(t host.Terms) host.Plan {
 	return within(t.Override.Apply(planOf(name, cfg.Plans[name])), *cfg)
 }
 
+// caps gives what may run at once. It is asked for each look at the queue.
+func (p *plans) caps() host.Caps {
+	cfg := p.now.Load()
+	c := host.Caps{Tenant: cfg.Limits.TenantConcurrency, Plugins: map[string]int{}, ScanTypes: map[string]int{}, Plans: map[string]host.Share{}}
+	for name, p := range cfg.Plugins {
+		c.Plugins[name] = p.Concurrency
+	}
+	for name, s := range cfg.Scans {
+		c.ScanTypes[name] = s.Concurrency
+	}
+	for name, p := range cfg.Plans {
+		s := host.Share{Weight: p.Weight}
+		if p.ConcurrentJobs > 0 {
+			s.Concurrency = new(p.ConcurrentJobs)
+		}
+		c.Plans[name] = s
+	}
+	c.Plans[""], c.Plans[host.OtherPlan] = c.Plans[config.DefaultPlan], c.Plans[config.SmallestPlan]
+	return c
+}
+
 // planOf is a plan as the configuration has it.
 func planOf(name string, p config.Plan) host.Plan {
 	return host.Plan{

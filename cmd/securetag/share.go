@@ -14,42 +14,40 @@ import (
 
 // shareFlags are the choices of a tenant's share.
 type shareFlags struct {
-	weight      float64
+	weight      string
 	concurrency string
 }
 
-// byDefault is the value of --concurrency that takes a cap of its own away.
+// byDefault is the value that takes a tenant's own away.
 const byDefault = "default"
 
 func (f *shareFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
-	fl.Float64Var(&f.weight, "weight", 1, fmt.Sprintf("its part of the slots that several tenants want, in proportion to theirs, %v to %v", host.MinWeight, host.MaxWeight))
-	fl.StringVar(&f.concurrency, "concurrency", byDefault, "how many of its jobs run at once over all hosts: a number, 0 for any, or "+byDefault+" for limits.tenant_concurrency")
+	fl.StringVar(&f.weight, "weight", byDefault, fmt.Sprintf("its part of the slots that several tenants want, in proportion to theirs: %v to %v, or %s for its plan's", host.MinWeight, host.MaxWeight, byDefault))
+	fl.StringVar(&f.concurrency, "concurrency", byDefault, "how many of its jobs run at once over all hosts: a number, 0 for any, or "+byDefault+" for its plan's")
 }
 
 // apply changes in s what a flag names.
 func (f *shareFlags) apply(cmd *cobra.Command, s host.Share) (host.Share, error) {
 	if cmd.Flags().Changed("weight") {
-		s.Weight = f.weight
+		s.Weight = 0
+		if f.weight != byDefault {
+			n, err := strconv.ParseFloat(f.weight, 64)
+			if s.Weight = n; err != nil || n == 0 || !(host.Share{Weight: n}).Valid() {
+				return s, fmt.Errorf("--weight %.40s: give a number from %v to %v, or %s", f.weight, host.MinWeight, host.MaxWeight, byDefault)
+			}
+		}
 	}
 	if cmd.Flags().Changed("concurrency") {
 		s.Concurrency = nil
 		if f.concurrency != byDefault {
 			n, err := strconv.Atoi(f.concurrency)
-			if err != nil {
-				n = -1
+			if s.Concurrency = &n; err != nil || !s.Valid() {
+				return s, fmt.Errorf("--concurrency %q: give a number from 0 (any) to %d, or %s", f.concurrency, host.MaxConcurrency, byDefault)
 			}
-			s.Concurrency = &n
 		}
 	}
-	switch weighed := s.Weight != 0; { // 0 would be the default
-	case weighed && s.Valid():
-		return s, nil
-	case weighed && (host.Share{Weight: s.Weight}).Valid():
-		return s, fmt.Errorf("--concurrency %q: give a number from 0 (any) to %d, or %s", f.concurrency, host.MaxConcurrency, byDefault)
-	default:
-		return s, fmt.Errorf("--weight %v: give a number from %v to %v", f.weight, host.MinWeight, host.MaxWeight)
-	}
+	return s, nil
 }
 
 func (p *program) updateTenant(cmd *cobra.Command, s host.Store, cfg config.Config, name string, f tenantFlags) error {
@@ -82,7 +80,7 @@ func (p *program) updateTenant(cmd *cobra.Command, s host.Store, cfg config.Conf
 			return err
 		}
 	}
-	fmt.Fprintf(p.stdout, "Tenant %q has plan %s, weight %v and concurrency %s.\n", name, planName(terms), share.Weight, concurrency(share))
+	fmt.Fprintf(p.stdout, "Tenant %q has plan %s, weight %s and concurrency %s.\n", name, planName(terms), weight(share), concurrency(share))
 	return nil
 }
 
@@ -94,6 +92,13 @@ func planName(t host.Terms) string {
 		name += "*"
 	}
 	return name
+}
+
+func weight(s host.Share) string {
+	if s.Weight == 0 {
+		return byDefault
+	}
+	return fmt.Sprint(s.Weight)
 }
 
 func concurrency(s host.Share) string {

@@ -82,7 +82,7 @@ func (p *program) createTenant(cmd *cobra.Command, s host.Store, cfg config.Conf
 	if !tenantName.MatchString(name) {
 		return usageError{fmt.Errorf("tenant name %q: use lower-case letters, digits and -, at most 63, beginning with a letter or digit", name)}
 	}
-	share, err := f.share.apply(cmd, host.Share{Weight: 1})
+	share, err := f.share.apply(cmd, host.Share{})
 	if err != nil {
 		return usageError{err}
 	}
@@ -109,7 +109,7 @@ func (p *program) listTenants(cmd *cobra.Command, s host.Store) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tCREATED\tPLAN\tWEIGHT\tCONCURRENCY")
 	for _, t := range tenants {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime), planName(t.Terms), t.Share.Weight, concurrency(t.Share))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime), planName(t.Terms), weight(t.Share), concurrency(t.Share))
 	}
 	return w.Flush()
 }

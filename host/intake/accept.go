@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,16 +13,17 @@ import (
 // Request is what a client asks for, beside the target itself.
 type Request struct {
 	Tenant  host.TenantID
+	Plan    host.Plan // what the tenant may use; zero: everything
 	Type    string
 	Project string // "" for none
-	// Priority orders the tenant's own scans; "" is normal.
+	// Priority orders the tenant's own scans; "" is the plan's.
 	Priority host.Priority
 	Options  json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
 // up: on an error its blob is removed. Errors: *Refusal for what the client
-// can mend, host.ErrUnavailable when the store does not answer.
+// can mend, *host.Shortage when its plan has no room for it, host.ErrUnavailable when the store does not answer.
 func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (host.Scan, error) {
 	defer s.Discard(ctx) // does nothing once the scan owns the blob
 	if s == nil || s.done {
@@ -34,7 +36,7 @@ func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (ho
 	archive := s.archive
 	scan.Input.Archive = &archive
 	s.done = true // should the store panic, nobody knows whether the scan exists
-	stored, mayExist, err := in.commit(ctx, scan)
+	stored, mayExist, err := in.commit(ctx, scan, req.Plan.Quota)
 	s.done = mayExist
 	return stored, err
 }
@@ -48,7 +50,7 @@ func (in *Intake) AcceptURL(ctx context.Context, req Request, target string) (ho
 	if scan.Input.URL, err = ParseURL(target); err != nil {
 		return host.Scan{}, err
 	}
-	stored, _, err := in.commit(ctx, scan)
+	stored, _, err := in.commit(ctx, scan, req.Plan.Quota)
 	return stored, err
 }
 
@@ -73,7 +75,7 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	}
 	scan := host.Scan{
 		ID: host.NewScanID(), TenantID: req.Tenant, Type: t.Name, Project: req.Project,
-		Priority: req.Priority, Options: options, State: host.StateQueued,
+		Priority: cmp.Or(req.Priority, req.Plan.Priority), Options: options, State: host.StateQueued,
 	}
 	for _, plugin := range t.Plugins {
 		scan.Jobs = append(scan.Jobs, host.Job{
@@ -88,11 +90,11 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 // certain that the store has no such scan. A client that hangs up now does not
 // stop it: the work is done but for one commit, and a cut commit would only
 // leave everybody unsure of it.
-func (in *Intake) commit(ctx context.Context, scan host.Scan) (stored host.Scan, mayExist bool, err error) {
+func (in *Intake) commit(ctx context.Context, scan host.Scan, quota host.Quota) (stored host.Scan, mayExist bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return host.Scan{}, false, fmt.Errorf("accept scan: %w", err)
 	}
-	stored, err = in.committer.accept(ctx, scan)
+	stored, err = in.committer.accept(ctx, scan, quota)
 	if err != nil {
 		return in.recall(ctx, scan, fmt.Errorf("accept scan %s: %w", scan.ID, err))
 	}

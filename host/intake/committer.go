@@ -3,6 +3,7 @@ package intake
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -40,19 +41,21 @@ type committer struct {
 
 // acceptance is one scan on its way.
 type acceptance struct {
-	scan host.Scan
-	err  error
-	turn chan bool // true: it is stored or refused; false: store what waits, this one first
+	scan  host.Scan
+	quota host.Quota
+	err   error
+	turn  chan bool // true: it is stored or refused; false: store what waits, this one first
 }
 
 // errBrokeOff is of a scan about which the store has said nothing.
 var errBrokeOff = fmt.Errorf("the transaction broke off: %w", host.ErrUnavailable)
 
-// accept stores one scan. Errors are those of host.ScanStore.Accept. It takes at
+// accept stores one scan. Errors are those of host.ScanStore.Accept, but
+// *host.Shortage when there is no room for it. It takes at
 // most twice the timeout, for the transaction that is under way and its own, and
 // once more for each maxCommit scans that wait before it.
-func (c *committer) accept(ctx context.Context, scan host.Scan) (host.Scan, error) {
-	a := &acceptance{scan: scan, err: errBrokeOff, turn: make(chan bool, 1)}
+func (c *committer) accept(ctx context.Context, scan host.Scan, quota host.Quota) (host.Scan, error) {
+	a := &acceptance{scan: scan, quota: quota, err: errBrokeOff, turn: make(chan bool, 1)}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, a)
 	leads := !c.working
@@ -94,18 +97,26 @@ func (c *committer) handOn(batch []*acceptance) {
 	}
 }
 
-// put stores a batch in one transaction; when that is refused, each scan in
-// its own, so that a bad one fails alone.
+// put stores a batch in one transaction, without those for which there is no
+// room; when it is refused for another reason, each scan in its own, so that a
+// bad one fails alone.
 func (c *committer) put(ctx context.Context, batch []*acceptance) {
-	scans := make([]host.Scan, len(batch))
+	if len(batch) == 0 {
+		return
+	}
+	scans, quotas := make([]host.Scan, len(batch)), map[host.TenantID]host.Quota{}
 	for i, a := range batch {
-		scans[i] = a.scan
+		scans[i], quotas[a.scan.TenantID] = a.scan, a.quota
 	}
 	packs := c.pack(ctx, scans)
-	stored, err := c.store.Accept(ctx, scans)
+	stored, err := c.store.Accept(ctx, scans, quotas)
 	if err != nil && !unsure(err) {
 		for _, key := range packs {
 			c.remove(ctx, key)
+		}
+		if rest := withoutRoom(batch, err); len(rest) < len(batch) {
+			c.put(ctx, rest)
+			return
 		}
 		if len(batch) > 1 && ctx.Err() == nil {
 			for _, a := range batch {
@@ -119,6 +130,23 @@ func (c *committer) put(ctx context.Context, batch []*acceptance) {
 			a.scan = stored[i]
 		}
 	}
+}
+
+// withoutRoom tells those of a batch for which there was no room, and gives the
+// others.
+func withoutRoom(batch []*acceptance, err error) (rest []*acceptance) {
+	var over *host.OverQuota
+	if !errors.As(err, &over) {
+		return batch
+	}
+	for _, a := range batch {
+		if short := over.Scans[a.scan.ID]; short != nil {
+			a.err = short
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	return rest
 }
 
 // pack moves the small archives of tenants that have several in the batch into a

@@ -33,9 +33,18 @@ type Summary struct {
 	Dropped       int // links, devices and .git entries left out
 }
 
-// CheckFunc reads a stored archive through. One that must not be unpacked it
-// refuses with what RefuseArchive makes; any other error is this host's own.
-type CheckFunc func(ctx context.Context, r io.ReaderAt, size int64) (Summary, error)
+// CheckFunc reads a stored archive through. unpacked is how many bytes it may
+// have, unpacked; 0 is what this host takes from anybody. One that must not be
+// unpacked it refuses with what RefuseArchive makes; any other error is this
+// host's own.
+type CheckFunc func(ctx context.Context, r io.ReaderAt, size, unpacked int64) (Summary, error)
+
+// Store is what intake needs of the store.
+type Store interface {
+	host.ScanStore
+	// Usage is that of host.QuotaStore.
+	Usage(ctx context.Context, t host.TenantID) (host.Usage, error)
+}
 
 // Config bounds what is taken in.
 type Config struct {
@@ -57,7 +66,8 @@ type Config struct {
 
 // Intake accepts scans. Safe for concurrent use.
 type Intake struct {
-	store     host.ScanStore
+	store     Store
+	room      room
 	committer *committer
 	blobs     host.BlobStore
 	check     CheckFunc
@@ -70,7 +80,7 @@ type Intake struct {
 
 // New validates the scan types and returns an Intake. wake is called after
 // each accepted scan; it must not block.
-func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []ScanType, wake func(), cfg Config, log hclog.Logger) (*Intake, error) {
+func New(store Store, blobs host.BlobStore, check CheckFunc, types []ScanType, wake func(), cfg Config, log hclog.Logger) (*Intake, error) {
 	if cfg.MaxArchive == 0 {
 		cfg.MaxArchive = 50 << 20
 	}
@@ -95,7 +105,7 @@ func New(store host.ScanStore, blobs host.BlobStore, check CheckFunc, types []Sc
 		own[i].Plugins = slices.Clone(own[i].Plugins)
 	}
 	in := &Intake{
-		store: store, blobs: blobs, check: check, types: own, wake: wake,
+		store: store, room: room{lookup: store.Usage}, blobs: blobs, check: check, types: own, wake: wake,
 		cfg: cfg, log: log, checks: make(chan struct{}, cfg.MaxChecks),
 	}
 	in.committer = &committer{store: store, blobs: blobs, remove: in.remove, packed: cfg.Packed, timeout: cfg.AcceptTimeout, log: log}

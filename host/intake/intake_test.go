@@ -24,13 +24,13 @@ import (
 
 // store keeps one scan; accept and scan stand in for a store in trouble.
 type store struct {
-	host.ScanStore // the methods intake does not use
-	accept         func(host.Scan) error
-	scan           func(host.ScanID) (host.Scan, error)
-	accepted       host.Scan
+	intake.Store // the methods intake does not use
+	accept       func(host.Scan) error
+	scan         func(host.ScanID) (host.Scan, error)
+	accepted     host.Scan
 }
 
-func (s *store) Accept(_ context.Context, scans []host.Scan) ([]host.Scan, error) {
+func (s *store) Accept(_ context.Context, scans []host.Scan, _ map[host.TenantID]host.Quota) ([]host.Scan, error) {
 	for _, scan := range scans {
 		if s.accept != nil {
 			if err := s.accept(scan); err != nil {
@@ -57,7 +57,7 @@ type fixture struct {
 	woken atomic.Int32
 }
 
-func checkZip(_ context.Context, r io.ReaderAt, _ int64) (intake.Summary, error) {
+func checkZip(_ context.Context, r io.ReaderAt, _, _ int64) (intake.Summary, error) {
 	head := make([]byte, 2)
 	if _, err := r.ReadAt(head, 0); err != nil || string(head) != "PK" {
 		return intake.Summary{}, intake.RefuseArchive("not_an_archive", "", "The first bytes are of no known format.", host.ErrInvalid)
@@ -219,7 +219,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // from below does not tell the client that its scan was not found.
 func TestCheckFailure(t *testing.T) {
 	t.Parallel()
-	f := newIntake(t, func(context.Context, io.ReaderAt, int64) (intake.Summary, error) {
+	f := newIntake(t, func(context.Context, io.ReaderAt, int64, int64) (intake.Summary, error) {
 		return intake.Summary{}, host.ErrNotFound
 	})
 	_, err := f.Stage(t.Context(), "", strings.NewReader("PK"))
@@ -241,7 +241,7 @@ func TestChecksAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer blobs.Close()
-	in, err := intake.New(f.store, blobs, func(context.Context, io.ReaderAt, int64) (intake.Summary, error) {
+	in, err := intake.New(f.store, blobs, func(context.Context, io.ReaderAt, int64, int64) (intake.Summary, error) {
 		entered <- struct{}{}
 		<-leave
 		return intake.Summary{}, nil

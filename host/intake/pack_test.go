@@ -20,7 +20,7 @@ import (
 
 // slowStore takes scans when it is told to.
 type slowStore struct {
-	host.ScanStore
+	intake.Store
 	turn   chan struct{}
 	refuse func(host.Scan) error
 
@@ -28,7 +28,7 @@ type slowStore struct {
 	batches [][]host.Scan
 }
 
-func (s *slowStore) Accept(_ context.Context, scans []host.Scan) ([]host.Scan, error) {
+func (s *slowStore) Accept(_ context.Context, scans []host.Scan, _ map[host.TenantID]host.Quota) ([]host.Scan, error) {
 	<-s.turn
 	for _, scan := range scans {
 		if s.refuse != nil {
@@ -89,7 +89,7 @@ type packing struct {
 func newPacking(t *testing.T) *packing {
 	t.Helper()
 	p := &packing{store: &slowStore{turn: make(chan struct{})}, blobs: &memoryBlobs{blobs: map[host.BlobKey][]byte{}}}
-	check := func(context.Context, io.ReaderAt, int64) (intake.Summary, error) {
+	check := func(context.Context, io.ReaderAt, int64, int64) (intake.Summary, error) {
 		return intake.Summary{Format: "zip"}, nil
 	}
 	types := []intake.ScanType{{Name: "codeaudit", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Hour, Attempts: 3}}

@@ -51,16 +51,27 @@ func (s *Staged) Discard(ctx context.Context) {
 // wrapped. On any error nothing stays stored. filename is what the client calls
 // the archive and only ever shown.
 func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Staged, error) {
+	return in.StageWithin(ctx, Bounds{}, filename, r)
+}
+
+// StageWithin is Stage for an archive that may be no more than b says. It fails
+// with a *host.Shortage as soon as r is longer than the room that is left.
+func (in *Intake) StageWithin(ctx context.Context, b Bounds, filename string, r io.Reader) (*Staged, error) {
+	left, over := b.left(in.cfg.MaxArchive)
 	s := &Staged{in: in, archive: host.Archive{Filename: cleanFilename(filename)}}
-	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: in.cfg.MaxArchive, limit: in.cfg.MaxArchive})
+	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: left, over: over})
 	if err != nil {
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
 			return nil, refusal
 		}
+		var short *host.Shortage
+		if errors.As(err, &short) {
+			return nil, short
+		}
 		return nil, fmt.Errorf("stage archive: %w", err)
 	}
-	if err := in.inspect(ctx, &s.archive); err != nil {
+	if err := in.inspect(ctx, &s.archive, b.Unpacked); err != nil {
 		s.Discard(ctx)
 		return nil, err
 	}
@@ -119,7 +130,7 @@ func readHead(r io.Reader, limit int64) (head []byte, whole bool, err error) {
 }
 
 // inspect fills in what the check finds out.
-func (in *Intake) inspect(ctx context.Context, a *host.Archive) error {
+func (in *Intake) inspect(ctx context.Context, a *host.Archive, unpacked int64) error {
 	if a.Size == 0 {
 		return refuse(host.ErrInvalid, "archive_empty", "file", "The archive has no bytes at all.")
 	}
@@ -138,7 +149,7 @@ func (in *Intake) inspect(ctx context.Context, a *host.Archive) error {
 		defer blob.Close()
 		stored = blob
 	}
-	sum, err := in.check(ctx, stored, a.Size)
+	sum, err := in.check(ctx, stored, a.Size, unpacked)
 	if err != nil {
 		return archiveRefusal(err)
 	}
@@ -159,8 +170,9 @@ func (in *Intake) remove(ctx context.Context, key host.BlobKey) {
 // limitReader refuses the first byte over the limit, and unlike
 // io.LimitReader tells it from the end.
 type limitReader struct {
-	r           io.Reader
-	left, limit int64
+	r    io.Reader
+	left int64
+	over func() error // what refuses it
 }
 
 func (l *limitReader) Read(p []byte) (int, error) {
@@ -169,7 +181,7 @@ func (l *limitReader) Read(p []byte) (int, error) {
 	}
 	n, err := l.r.Read(p)
 	if int64(n) > l.left {
-		return int(l.left), TooLarge(l.limit)
+		return int(l.left), l.over()
 	}
 	l.left -= int64(n)
 	return n, err

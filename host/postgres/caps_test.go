@@ -90,7 +90,7 @@ func fill(t *testing.T, stores []*postgres.Store, tenants, scans int) {
 			for _, p := range []string{"p", "q"} {
 				scan.Jobs = append(scan.Jobs, host.Job{ID: host.NewJobID(), Plugin: p, MaxAttempts: 100, Timeout: time.Hour})
 			}
-			if _, err := stores[i%len(stores)].Accept(t.Context(), []host.Scan{scan}); err != nil {
+			if _, err := stores[i%len(stores)].Accept(t.Context(), []host.Scan{scan}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -28,8 +28,9 @@ select set_config('synchronous_commit', 'off', true), set_config('enable_nestloo
 // dispatch takes the window, owner and length in microseconds of the leases of
 // what it claims, the horizon in microseconds, the plugins, whether everything is
 // to be rung again, the tenants' default cap, names and caps of plugins and of
-// scan types, and how many jobs to claim. It returns how it went (see handedOut)
-// beside each job that it marked as handed out, or claimed; once if there is none.
+// scan types, how many jobs to claim, and names, weights and caps of plans. It
+// returns how it went (see handedOut) beside each job that it marked as handed
+// out, or claimed; once if there is none.
 //
 // No part of it reads the backlog. It reads whole what is out or runs, which
 // slots and window bound, and lanes and turns, a few rows a tenant; of jobs it
@@ -79,15 +80,19 @@ with busy as materialized (
       and scan_type <> all (array(select name from type_room where n <= 0))
 ), moment as materialized (
     select coalesce(max(began), 0) as turn from turns
+), plan_share as materialized (
+    select * from unnest($13::text[], $14::float8[], $15::int[]) as p (name, weight, cap)
 ), tenant as materialized (
-    select l.tenant_id, l.live, t.weight, l.since, case when l.since <= u.served_at then u.served_at end as served_at,
+    select l.tenant_id, l.live, coalesce(t.weight, p.weight, o.weight, 1) as weight, l.since, case when l.since <= u.served_at then u.served_at end as served_at,
            greatest(coalesce(u.ends, 0), (select turn from moment)) as starts,
-           coalesce(nullif(coalesce(t.concurrency, $7::int), 0), 2147483647) - coalesce(b.n, 0) as free
+           coalesce(nullif(coalesce(t.concurrency, p.cap, o.cap, $7::int), 0), 2147483647) - coalesce(b.n, 0) as free
     from (select tenant_id, min(since) as since, bool_or(empty_at is null) as live from lane group by tenant_id) l
     join tenants t on t.id = l.tenant_id
+    left join plan_share p on p.name = t.plan
+    left join plan_share o on o.name = case when p.name is null then '*' end
     left join turns u on u.tenant_id = l.tenant_id
     left join (select tenant_id, count(*) as n from busy group by tenant_id) b on b.tenant_id = l.tenant_id
-    where coalesce(nullif(coalesce(t.concurrency, $7::int), 0), 2147483647) > coalesce(b.n, 0)
+    where coalesce(nullif(coalesce(t.concurrency, p.cap, o.cap, $7::int), 0), 2147483647) > coalesce(b.n, 0)
 ), chosen as materialized (
     (select * from tenant where live order by starts, served_at nulls first, since desc, tenant_id limit (select n from room))
     union all
@@ -148,6 +153,10 @@ with busy as materialized (
     where j.id = any(array(select id from locked where mine)) returning j.*
 ), started as (
     update scans s ` + setStarted + ` and s.id = any(array(select scan_id from claimed))
+), begun as (
+    insert into quota_ledger (tenant_id, reason, queued)
+    select tenant_id, 'start', -count(*) from scan
+    where id = any(array(select scan_id from claimed)) and started_at is null group by tenant_id
 ), charged as (
     insert into turns as u (tenant_id, began, ends, served_at)
     select p.tenant_id, max(p.begins), max(p.begins + 1 / p.weight), now() from picked p group by p.tenant_id
@@ -274,6 +283,7 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispat
 func (s *Store) handOut(ctx context.Context, q host.DispatchQuery) (h handedOut, err error) {
 	plugins, pluginCaps := caps(q.Caps.Plugins)
 	types, typeCaps := caps(q.Caps.ScanTypes)
+	shares := sharesOf(q.Caps.Plans)
 	err = s.batch(ctx, "dispatch", func(b *pgx.Batch) {
 		h = handedOut{}
 		b.Queue(dispatchLock)
@@ -281,7 +291,7 @@ func (s *Store) handOut(ctx context.Context, q host.DispatchQuery) (h handedOut,
 		b.Queue(wakeLanes)
 		b.Queue(dispatch, max(q.Window, 0), record.Clean(q.Claim.Owner), record.Micros(q.Claim.TTL), record.Micros(q.Horizon),
 			record.CleanAll(q.Plugins), q.Again, max(q.Caps.Tenant, 0), plugins, pluginCaps, types, typeCaps,
-			max(q.Claim.Most, 0)).Query(h.read)
+			max(q.Claim.Most, 0), shares.name, shares.weight, shares.cap).Query(h.read)
 		b.Queue(anyOverdue).QueryRow(func(row pgx.Row) error { return row.Scan(&h.overdue) })
 	})
 	return h, err
@@ -325,6 +335,24 @@ func caps(of map[string]int) (names []string, most []int32) {
 		}
 	}
 	return names, most
+}
+
+// shareRows are the shares of plans as arrays.
+type shareRows struct {
+	name   []string
+	weight []*float64
+	cap    []*int32
+}
+
+func sharesOf(plans map[string]host.Share) (r shareRows) {
+	for name, s := range plans {
+		var most *int32
+		if s.Concurrency != nil {
+			most = new(int32(min(max(*s.Concurrency, 0), 1<<30)))
+		}
+		r.name, r.weight, r.cap = append(r.name, record.Clean(name)), append(r.weight, record.Weight(s)), append(r.cap, most)
+	}
+	return r
 }
 
 // Undispatch implements host.JobStore. The jobs' lanes come back by a trigger.

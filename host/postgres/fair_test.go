@@ -29,7 +29,7 @@ func newcomer(t *testing.T, s *postgres.Store) host.JobID {
 func acceptOne(t *testing.T, s *postgres.Store, id host.TenantID) host.Scan {
 	t.Helper()
 	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: id, Type: "web", Input: host.Input{URL: "u"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}}})
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,10 @@ with picked as (
     returning j.*
 ), started as (
     update scans s ` + setStarted + ` and s.id in (select scan_id from claimed)
+), begun as (
+    insert into quota_ledger (tenant_id, reason, queued)
+    select tenant_id, 'start', -count(*) from scans
+    where id = any(array(select scan_id from claimed)) and started_at is null group by tenant_id
 )
 select ` + claimColumns + `
 from claimed j join scans s on s.id = j.scan_id order by j.id`

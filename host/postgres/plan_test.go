@@ -75,11 +75,11 @@ func searchPlans(t *testing.T, conn *pgx.Conn) {
 		"overdue":  {postgres.PickOverdue, []any{500}, []string{"jobs_overdue"}},
 		"release":  {postgres.Releasable, []any{"o"}, []string{"jobs_busy"}},
 		"mend":     {postgres.MendLanes, []any{noTenant, "", "", 0, 500}, []string{"jobs_lane"}},
-		"dispatch": {"execute dispatch (200, 'o', 1, 1000000, '{p}', false, 0, '{}', '{}', '{}', '{}', 50)", nil, []string{"jobs_lane", "jobs_busy", "jobs_pkey", "jobs_overdue"}},
+		"dispatch": {"execute dispatch (200, 'o', 1, 1000000, '{p}', false, 0, '{}', '{}', '{}', '{}', 50, '{}', '{}', '{}')", nil, []string{"jobs_lane", "jobs_busy", "jobs_pkey", "jobs_overdue"}},
 	} {
 		if name == "dispatch" {
 			for _, s := range []string{
-				"prepare dispatch (bigint, text, bigint, bigint, text[], bool, int, text[], int[], text[], int[], int) as " + postgres.DispatchStatement,
+				"prepare dispatch (bigint, text, bigint, bigint, text[], bool, int, text[], int[], text[], int[], int, text[], float8[], int[]) as " + postgres.DispatchStatement,
 				strings.ReplaceAll(postgres.DispatchSettings, ", true)", ", false)"), // beyond this statement
 			} {
 				if _, err := conn.Exec(t.Context(), s); err != nil {

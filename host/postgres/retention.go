@@ -60,8 +60,11 @@ func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (ou
 				}
 			}
 			r, err := tx.Exec(ctx, dropScans, old.IDs)
+			if err != nil {
+				return err
+			}
 			out.Scans, out.Archives = int(r.RowsAffected()), old.Blobs()
-			return err
+			return freeStorage(ctx, tx, old)
 		})
 	})
 	if err != nil {
@@ -103,14 +106,28 @@ func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) 
 				return err
 			}
 			out = host.Dropped{Scans: len(old.IDs), Archives: old.Blobs(), More: len(old.IDs) == limit}
-			_, err = tx.Exec(ctx, dropArchives, old.IDs)
-			return err
+			if _, err = tx.Exec(ctx, dropArchives, old.IDs); err != nil {
+				return err
+			}
+			return freeStorage(ctx, tx, old)
 		})
 	})
 	if err != nil {
 		return host.Dropped{}, err
 	}
 	return out, nil
+}
+
+// freeStorage notes that the archives of scans, which are locked, are kept no
+// more.
+func freeStorage(ctx context.Context, tx pgx.Tx, old record.Old) error {
+	tenants, bytes := old.Freed()
+	if len(tenants) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `insert into quota_ledger (tenant_id, reason, storage)
+		select t, 'retention', -b from unnest($1::text[]::uuid[], $2::bigint[]) as f (t, b)`, tenants, bytes)
+	return err
 }
 
 // unusedBlobs takes keys and gives those that nothing needs, in their order. The

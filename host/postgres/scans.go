@@ -20,20 +20,23 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 	return r.Value()
 }
 
-// accept takes, as arrays, the scans' columns ($1-$10) and those of their jobs
-// ($11-$19). It returns the time.
+// accept takes, as arrays, the scans' columns ($1-$10), those of their jobs
+// ($11-$19) and what takeRoom takes. It returns the time, and whether there was
+// no room.
 const accept = `
-with s as (
+with ` + takeRoom + `, s as (
     insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, archive_data, url, options)
     select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[],
                          $8::bytea[], $9::text[], $10::text[])
+    where not exists (select from over)
 ), j as (
     insert into jobs (id, tenant_id, scan_id, scan_type, priority, ordinal, plugin, max_attempts, timeout_us)
     select * from unnest($11::text[]::uuid[], $12::text[]::uuid[], $13::text[]::uuid[], $14::text[], $15::smallint[], $16::int[],
                          $17::text[], $18::int[], $19::bigint[])
+    where not exists (select from over)
     returning tenant_id, plugin, scan_type, priority
 ), ` + keepLanes + `
-select now()`
+select now(), exists (select from over)`
 
 // scanRows are scans and their jobs as arrays.
 type scanRows struct {
@@ -68,7 +71,7 @@ func (r *scanRows) add(s host.Scan) {
 }
 
 // Accept implements host.ScanStore.
-func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, error) {
+func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.TenantID]host.Quota) ([]host.Scan, error) {
 	if len(scans) == 0 {
 		return nil, nil
 	}
@@ -80,17 +83,31 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 	for _, scan := range out {
 		r.add(scan)
 	}
+	need := needsOf(out, quotas)
 	var now time.Time
-	err = s.do(ctx, op, func(ctx context.Context) error {
+	var full bool
+	put := func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
 			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.kind, r.jobs.priority, r.jobs.ordinal, r.jobs.plugin,
-			r.jobs.attempts, r.jobs.timeout).Scan(at(&now))
-	})
-	if err != nil {
-		return nil, err
+			r.jobs.attempts, r.jobs.timeout, need.tenant, need.storage, need.scans, need.maxStorage, need.maxQueued, need.maxDays).Scan(at(&now), &full)
 	}
-	record.Stamp(out, now)
-	return out, nil
+	for range acceptTries {
+		if err := s.do(ctx, op, put); err != nil {
+			return nil, err
+		}
+		if !full {
+			record.Stamp(out, now)
+			return out, nil
+		}
+		// Much may have been given back that the counters do not have yet.
+		if err := s.shortages(ctx, op, out, quotas); err != nil {
+			if errors.Is(err, host.ErrOverQuota) {
+				err = fmt.Errorf("%s: %w", op, err)
+			}
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%s: others took the room, again and again: %w", op, host.ErrUnavailable)
 }
 
 // scanWithJobs takes tenant and scan: one statement, so that a scan never
@@ -170,6 +187,12 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 	return all, err
 }
 
+// leaveQueue takes tenant and scan, which is locked. Of one that has not started
+// every job is queued, so it ends now.
+const leaveQueue = `
+insert into quota_ledger (tenant_id, reason, queued)
+select tenant_id, 'cancel', -1 from scans where tenant_id = $1 and id = $2 and started_at is null and finished_at is null`
+
 // Cancel implements host.ScanStore.
 func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (scan host.Scan, err error) {
 	op := fmt.Sprintf("cancel scan %.64q", string(id))
@@ -179,6 +202,7 @@ func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (sc
 	tenant, one := string(t), string(id)
 	err = s.batch(ctx, op, func(b *pgx.Batch) {
 		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2 for no key update`, tenant, one)
+		b.Queue(leaveQueue, tenant, one)
 		b.Queue(`update scans set cancel_requested_at = coalesce(cancel_requested_at, now())
 			where tenant_id = $1 and id = $2 and state in ('queued', 'running')`, tenant, one)
 		b.Queue(`update jobs set state = 'canceled', finished_at = now(), dispatched_at = null

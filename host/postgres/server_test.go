@@ -34,7 +34,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 			return err
 		},
 		"Expire": func() error { _, err := s.Expire(t.Context(), 1); return err },
-		"Accept": func() error { _, err := s.Accept(t.Context(), []host.Scan{scan}); return err },
+		"Accept": func() error { _, err := s.Accept(t.Context(), []host.Scan{scan}, nil); return err },
 	}
 	for name, call := range calls {
 		err := call()
@@ -148,7 +148,7 @@ func accept(t *testing.T, s *postgres.Store) host.Scan {
 		t.Fatal(err)
 	}
 	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `t.id, t.name, t.created_at, t.weight, t.concurrency, ` + record.TermsColumns
+const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, ` + record.TermsColumns
 
 func scanTenant(r pgx.CollectableRow) (t host.Tenant, err error) {
 	var terms record.Terms
@@ -31,7 +31,7 @@ func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, `insert into tenants (id, name, weight, concurrency, plan, override) values ($1, $2, $3, $4, $5, $6)`,
-			string(t.ID), record.Clean(t.Name), share.Weight, share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
+			string(t.ID), record.Clean(t.Name), record.Weight(share), share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
 		return err
 	})
 }
@@ -47,7 +47,7 @@ func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share)
 		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `update tenants set weight = $2, concurrency = $3 where id = $1`, string(t), share.Weight, share.Concurrency)
+		tag, err := s.pool.Exec(ctx, `update tenants set weight = $2, concurrency = $3 where id = $1`, string(t), record.Weight(share), share.Concurrency)
 		if err == nil && tag.RowsAffected() == 0 {
 			return host.ErrNotFound
 		}

@@ -77,7 +77,7 @@ func TestCrashBetweenRowsAndBlobs(t *testing.T) {
 		}
 		scans, err := old.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "codeaudit",
 			Input: host.Input{Archive: &host.Archive{Blob: key, Size: 7}},
-			Jobs:  []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
+			Jobs:  []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

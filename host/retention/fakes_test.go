@@ -59,6 +59,8 @@ func (s *fakeStore) UnusedBlobs(_ context.Context, keys []host.BlobKey) ([]host.
 	return slices.DeleteFunc(slices.Clone(keys), func(k host.BlobKey) bool { return s.used[k] }), nil
 }
 
+func (s *fakeStore) TidyLedger(context.Context, time.Duration) error { return nil }
+
 func (s *fakeStore) Origin(context.Context) (string, error) {
 	if s.Err != nil {
 		return "", s.Err

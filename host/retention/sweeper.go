@@ -93,7 +93,24 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	var loops errgroup.Group
 	loops.Go(func() error { s.retain(ctx); return nil })
 	loops.Go(func() error { s.clean(ctx); return nil })
+	loops.Go(func() error { s.tidy(ctx); return nil })
 	return loops.Wait()
+}
+
+// keptLines is how long the ledger of the quotas keeps each change by itself.
+const keptLines = time.Hour
+
+// tidy keeps the quotas' counters near to the truth, so that who must know it
+// has little to add up, and their ledger short.
+func (s *Sweeper) tidy(ctx context.Context) {
+	trouble := trouble{log: s.log, what: "tidy the quota ledger"}
+	for sleep(ctx, jitter(s.cfg.Every)) {
+		err := s.store.TidyLedger(ctx, keptLines)
+		if ctx.Err() != nil {
+			return
+		}
+		trouble.report(err)
+	}
 }
 
 // retain removes what is old, turn by turn.

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -119,18 +120,24 @@ func (d *dispatch) readLanes(ctx context.Context) error {
 	var last *turn
 	err := rows(ctx, d, func(r *sql.Rows) error {
 		l, t := &lane{}, &turn{}
+		var weight sql.NullFloat64
 		var limit sql.NullInt64
+		var plan string
 		var ends float64
 		var served int64
-		if err := r.Scan(&l.tenant, &l.plugin, &l.scanType, &l.priority, &t.since, &t.weight, &limit, &ends, &served); err != nil {
+		if err := r.Scan(&l.tenant, &l.plugin, &l.scanType, &l.priority, &t.since, &weight, &limit, &plan, &ends, &served); err != nil {
 			return err
 		}
 		if last == nil || last.tenant != l.tenant {
-			t.tenant, t.begins, t.served = l.tenant, max(ends, moment), served
-			t.free = left(d.q.Caps.Tenant, d.tenant[l.tenant])
+			most, own := d.share(plan)
 			if limit.Valid {
-				t.free = left(int(limit.Int64), d.tenant[l.tenant])
+				most = int(limit.Int64)
 			}
+			if weight.Valid {
+				own = weight.Float64
+			}
+			t.tenant, t.begins, t.served, t.weight = l.tenant, max(ends, moment), served, own
+			t.free = left(most, d.tenant[l.tenant])
 			last = t
 			if t.free > 0 {
 				d.turns = append(d.turns, t)
@@ -145,7 +152,7 @@ func (d *dispatch) readLanes(ctx context.Context) error {
 			d.out.Capped = true
 		}
 		return nil
-	}, `select l.tenant_id, l.plugin, l.scan_type, l.priority, l.since, t.weight, t.concurrency,
+	}, `select l.tenant_id, l.plugin, l.scan_type, l.priority, l.since, t.weight, t.concurrency, t.plan,
 		coalesce(u.ends, 0), coalesce(u.served_at, -1)
 		from lanes l join tenants t on t.id = l.tenant_id left join turns u on u.tenant_id = l.tenant_id
 		where l.wake_at = 0 and l.plugin in (select value from json_each(?)) and `+typeUnpaused+`
@@ -156,6 +163,19 @@ func (d *dispatch) readLanes(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// share is the cap and the weight of tenants of a plan that have none of their own.
+func (d *dispatch) share(plan string) (most int, weight float64) {
+	s, ok := d.q.Caps.Plans[plan]
+	if !ok {
+		s = d.q.Caps.Plans[host.OtherPlan]
+	}
+	most = d.q.Caps.Tenant
+	if s.Concurrency != nil {
+		most = *s.Concurrency
+	}
+	return most, cmp.Or(s.Weight, 1)
 }
 
 // left is what a cap of most, 0 being none, leaves beside n.

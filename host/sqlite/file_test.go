@@ -43,7 +43,7 @@ func accept(ctx context.Context, s *sqlite.Store) (host.Scan, error) {
 		return host.Scan{}, err
 	}
 	scans, err := s.Accept(ctx, []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "web", Input: host.Input{URL: "https://x/"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}})
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
 	if err != nil {
 		return host.Scan{}, err
 	}

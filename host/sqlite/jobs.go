@@ -80,7 +80,11 @@ func (tx tx) claim(ctx context.Context, owner string, jobs []host.JobID, ttl tim
 	if len(taken) == 0 {
 		return nil, nil
 	}
-	_, err := tx.ExecContext(ctx, `update scans set state = 'running', started_at = coalesce(started_at, ?1)
+	err := tx.leaveQueue(ctx, "start", `id in (select scan_id from jobs where id in (select value from json_each(?)))`, list(taken))
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.ExecContext(ctx, `update scans set state = 'running', started_at = coalesce(started_at, ?1)
 		where id in (select scan_id from jobs where id in (select value from json_each(?2)))
 		  and (state <> 'running' or started_at is null)`, tx.now, list(taken))
 	if err != nil {

@@ -54,8 +54,10 @@ func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (ou
 			}
 			out.Findings += gone
 		}
-		_, err = tx.ExecContext(ctx, `delete from scans where id in (select value from json_each(?))`, list(old.IDs))
-		return err
+		if _, err = tx.ExecContext(ctx, `delete from scans where id in (select value from json_each(?))`, list(old.IDs)); err != nil {
+			return err
+		}
+		return tx.freeStorage(ctx, old)
 	})
 	if err != nil {
 		return host.Dropped{}, err
@@ -93,8 +95,10 @@ func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) 
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `delete from archives where scan_id in (select value from json_each(?))`, list(old.IDs))
-		return err
+		if _, err = tx.ExecContext(ctx, `delete from archives where scan_id in (select value from json_each(?))`, list(old.IDs)); err != nil {
+			return err
+		}
+		return tx.freeStorage(ctx, old)
 	})
 	if err != nil {
 		return host.Dropped{}, err

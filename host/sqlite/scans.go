@@ -12,7 +12,7 @@ import (
 )
 
 // Accept implements host.ScanStore.
-func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, error) {
+func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.TenantID]host.Quota) ([]host.Scan, error) {
 	if len(scans) == 0 {
 		return nil, nil
 	}
@@ -21,6 +21,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan) ([]host.Scan, err
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
+		if err := tx.takeRoom(ctx, out, quotas); err != nil {
+			return err
+		}
 		for _, scan := range out {
 			if err := tx.accept(ctx, scan); err != nil {
 				return err
@@ -134,6 +137,10 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 // Cancel implements host.ScanStore.
 func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (scan host.Scan, err error) {
 	err = s.write(ctx, fmt.Sprintf("cancel scan %.64q", string(id)), func(ctx context.Context, tx tx) error {
+		// Of a scan that has not started every job is queued, so it ends now.
+		if err := tx.leaveQueue(ctx, "cancel", `tenant_id = ? and id = ?`, string(t), string(id)); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `update scans set cancel_requested_at = coalesce(cancel_requested_at, ?)
 			where tenant_id = ? and id = ? and state in ('queued', 'running')`, tx.now, string(t), string(id))
 		if err != nil {

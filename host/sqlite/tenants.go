@@ -11,7 +11,7 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `t.id, t.name, t.created_at, t.weight, t.concurrency, ` + record.TermsColumns
+const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, ` + record.TermsColumns
 
 func scanTenant(scan func(...any) error) (t host.Tenant, err error) {
 	var terms record.Terms
@@ -33,7 +33,7 @@ func (s *Store) CreateTenant(ctx context.Context, t host.Tenant) error {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `insert into tenants (id, name, created_at, weight, concurrency, plan, override) values (?, ?, ?, ?, ?, ?, ?)`,
-			string(t.ID), record.Clean(t.Name), tx.now, share.Weight, share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
+			string(t.ID), record.Clean(t.Name), tx.now, record.Weight(share), share.Concurrency, record.Clean(t.Terms.Plan), record.Override(t.Terms.Override))
 		return err
 	})
 }
@@ -45,7 +45,7 @@ func (s *Store) SetShare(ctx context.Context, t host.TenantID, share host.Share)
 		if err != nil {
 			return err
 		}
-		r, err := tx.ExecContext(ctx, `update tenants set weight = ?, concurrency = ? where id = ?`, share.Weight, share.Concurrency, string(t))
+		r, err := tx.ExecContext(ctx, `update tenants set weight = ?, concurrency = ? where id = ?`, record.Weight(share), share.Concurrency, string(t))
 		if err != nil {
 			return err
 		}

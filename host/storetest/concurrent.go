@@ -300,7 +300,7 @@ func (s *suite) calls(ctx context.Context, scan host.Scan, l host.Lease) map[str
 		"UseKey":       func() error { _, err := s.UseKey(ctx, [32]byte{}); return err },
 		"Keys":         func() error { _, err := s.Keys(ctx, scan.TenantID); return err },
 		"RevokeKey":    func() error { return s.RevokeKey(ctx, scan.TenantID, host.NewKeyID()) },
-		"Accept":       func() error { _, err := s.Accept(ctx, []host.Scan{newScan(scan.TenantID, "p")}); return err },
+		"Accept":       func() error { _, err := s.Accept(ctx, []host.Scan{newScan(scan.TenantID, "p")}, nil); return err },
 		"Scan":         func() error { _, err := s.Scan(ctx, scan.TenantID, scan.ID); return err },
 		"Scans":        func() error { _, err := s.Scans(ctx, scan.TenantID, host.ScanQuery{}); return err },
 		"Cancel":       func() error { _, err := s.Cancel(ctx, scan.TenantID, scan.ID); return err },

@@ -94,7 +94,7 @@ func testShares(s *suite) {
 	two := 2
 	id := s.shared(host.Share{Weight: 2.5, Concurrency: &two})
 	plain := s.tenant()
-	want := map[host.TenantID]host.Share{id: {Weight: 2.5, Concurrency: &two}, plain: {Weight: 1}}
+	want := map[host.TenantID]host.Share{id: {Weight: 2.5, Concurrency: &two}, plain: {}}
 	compareShares := func() {
 		s.Helper()
 		all, err := s.Tenants(s.ctx())
@@ -111,7 +111,7 @@ func testShares(s *suite) {
 	none := 0
 	s.check(s.SetShare(s.ctx(), plain, host.Share{Weight: 0.01, Concurrency: &none}))
 	s.check(s.SetShare(s.ctx(), id, host.Share{}))
-	want[plain], want[id] = host.Share{Weight: 0.01, Concurrency: &none}, host.Share{Weight: 1}
+	want[plain], want[id] = host.Share{Weight: 0.01, Concurrency: &none}, host.Share{}
 	compareShares()
 	negative := -1
 	for _, bad := range []host.Share{{Weight: -1}, {Weight: 0.001}, {Weight: 101}, {Concurrency: &negative}} {
@@ -233,7 +233,7 @@ func testFairPriorities(s *suite) {
 	}
 	bad := newScan(t, "a")
 	bad.Priority = "urgent"
-	if _, err := s.Accept(s.ctx(), []host.Scan{bad}); !errors.Is(err, host.ErrInvalid) {
+	if _, err := s.Accept(s.ctx(), []host.Scan{bad}, nil); !errors.Is(err, host.ErrInvalid) {
 		s.Errorf("accept with priority %q: %v, want invalid", bad.Priority, err)
 	}
 	// Urgent work is urgent among its tenant's own.

@@ -113,7 +113,7 @@ func (m *machine) accept(t *rapid.T) {
 		sc.jobs = append(sc.jobs, &modelJob{id: scan.Jobs[i].ID, scan: sc, plugin: scan.Jobs[i].Plugin, state: host.StateQueued,
 			attempts: scan.Jobs[i].MaxAttempts, runAt: m.now, deadline: never, out: never})
 	}
-	sc.scan = must(m.Accept(m.ctx(), []host.Scan{scan}))(t)[0]
+	sc.scan = must(m.Accept(m.ctx(), []host.Scan{scan}, nil))(t)[0]
 	m.scans, m.jobs = append(m.scans, sc), append(m.jobs, sc.jobs...)
 }
 
@@ -388,4 +388,5 @@ func (m *machine) compare(t *rapid.T) {
 		}
 	}
 	m.compareQueue(t)
+	m.compareQuotas(t)
 }

@@ -55,7 +55,7 @@ func testAcceptMany(s *suite) {
 	archive.Input = host.Input{Archive: &host.Archive{Blob: "archives/x", Format: "zip", Size: 3}}
 	archive.Options, archive.Project = json.RawMessage(`{"a":{}}`), "shop"
 	in := []host.Scan{newScan(one, "p"), archive, newScan(two, plugins(5)...), newScan(one, "b", "a")}
-	out, err := s.Accept(s.ctx(), in)
+	out, err := s.Accept(s.ctx(), in, nil)
 	s.check(err)
 	if len(out) != len(in) {
 		s.Fatalf("%d scans came back of %d", len(out), len(in))
@@ -81,7 +81,7 @@ func testArchiveData(s *suite) {
 	small, large := newScan(t, "a", "b"), newScan(t, "p")
 	small.Input = host.Input{Archive: &host.Archive{Data: data, Format: "zip", Size: int64(len(data))}}
 	large.Input = host.Input{Archive: &host.Archive{Blob: "archives/x", Format: "zip", Size: 1 << 20}}
-	out, err := s.Accept(s.ctx(), []host.Scan{small, large})
+	out, err := s.Accept(s.ctx(), []host.Scan{small, large}, nil)
 	s.check(err)
 	if got := small.Input.Archive.Data; !bytes.Equal(got, data) {
 		s.Error("accepting changed the caller's archive")
@@ -129,12 +129,12 @@ func testAcceptRefuses(s *suite) {
 		tt.change(&scan)
 		// What is accepted together with it is refused with it.
 		for _, scans := range [][]host.Scan{{scan}, {newScan(t, "p"), scan}, {scan, newScan(t, "p")}} {
-			if _, err := s.Accept(s.ctx(), scans); !errors.Is(err, tt.want) {
+			if _, err := s.Accept(s.ctx(), scans, nil); !errors.Is(err, tt.want) {
 				s.Errorf("%s, one of %d: %v, want %v", name, len(scans), err, tt.want)
 			}
 		}
 	}
-	if none, err := s.Accept(s.ctx(), nil); len(none) != 0 || err != nil {
+	if none, err := s.Accept(s.ctx(), nil, nil); len(none) != 0 || err != nil {
 		s.Errorf("accepting nothing: %v, %v", none, err)
 	}
 	// Nothing of them stayed: neither scans nor jobs.

@@ -105,6 +105,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"tenant cap":      testCapTenant,
 			"plugin and type": testCapPluginAndType,
 			"plugin is gone":  testCapGone,
+			"plan shares":     testPlanShares,
+			"plan weights":    testPlanWeights,
 			"lanes rest":      testLanesRest,
 			"lanes cancel":    testLanesCancel,
 		},
@@ -164,6 +166,14 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"shared blob":           testSharedBlob,
 			"origin":                testOrigin,
 			"sweepers side by side": testSweepersSideBySide,
+		},
+		"quotas": {
+			"refuses":       testQuotaRefuses,
+			"batch":         testQuotaBatch,
+			"releases":      testQuotaReleases,
+			"room again":    testQuotaRoomAgain,
+			"tidy":          testQuotaTidy,
+			"several hosts": testQuotaHosts,
 		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
@@ -252,7 +262,7 @@ func everyPlugin() []string {
 
 func (s *suite) accept(scan host.Scan) host.Scan {
 	s.Helper()
-	out, err := s.Accept(s.ctx(), []host.Scan{scan})
+	out, err := s.Accept(s.ctx(), []host.Scan{scan}, nil)
 	s.check(err)
 	return out[0]
 }

@@ -6,16 +6,21 @@ import (
 	"github.com/securetaghq/securetag/host"
 )
 
-// Share is a tenant's share as it is stored.
+// Share is a tenant's share, checked.
 func Share(s host.Share) (host.Share, error) {
 	if !s.Valid() {
 		return s, fmt.Errorf("weight %v must be from %v to %v, and concurrency from 0 to %d: %w",
 			s.Weight, host.MinWeight, host.MaxWeight, host.MaxConcurrency, host.ErrInvalid)
 	}
-	if s.Weight == 0 {
-		s.Weight = 1
-	}
 	return s, nil
+}
+
+// Weight is a tenant's weight in its column; nil is null: its plan's.
+func Weight(s host.Share) *float64 {
+	if s.Weight == 0 {
+		return nil
+	}
+	return &s.Weight
 }
 
 // Override is what is different for a tenant, as it is stored: nil for nothing.
