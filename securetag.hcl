@@ -41,6 +41,21 @@ server {
   # After SIGTERM, running jobs get this long to end. Those that do not are
   # given back, and another host starts them again.
   shutdown_grace = "25s"
+
+  # Requests from one address, or one /64 of IPv6, that carry no key which this
+  # host has seen to be good: guesses, and whoever has no key. "0": any number.
+  # The rates of tenants are in their plans, below.
+  address_rate = "600/1m"
+
+  # How many hosts take requests. While Redis does not answer, each counts by
+  # itself and lets through its part of every rate.
+  api_hosts = 1
+
+  # The proxies in front of this host, which say where a request comes from, in
+  # X-Forwarded-For or in Forwarded. Nobody else is believed.
+  # trusted_proxies = ["10.0.0.0/8"]
+  trusted_proxies = []
+  proxy_header    = "X-Forwarded-For"
 }
 
 database {
@@ -106,7 +121,7 @@ limits {
 # what limits says, or no limit where it says nothing. A tenant without a plan has
 # this one, which is for a host of your own.
 plan "default" {
-  request_rate = "0" # such as "100/1m", uploads included
+  request_rate = "0" # that read, and as many others; such as "100/1m"
   upload_rate  = "0" # requests that create scans
 
   archive_size  = "0B" # as uploaded

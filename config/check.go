@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
 	c := &checker{cfg: cfg, w: w, o: o, opts: opts}
 	c.paths()
 	c.server()
+	c.proxies()
 	c.database()
 	c.redis()
 	c.worker()
@@ -111,6 +113,42 @@ func (c *checker) role() {
 		c.bad("server.role", "Role without company", "server.role is %q, so other hosts do the rest, and this one shares nothing with them: set %s, or role %q for one host that does everything.",
 			role, strings.Join(missing, " and "), RoleAll)
 	}
+}
+
+// proxies checks the addresses of proxies.
+func (c *checker) proxies() {
+	const path = "server.trusted_proxies"
+	if !c.ok(path) {
+		return
+	}
+	for i, s := range c.cfg.Server.TrustedProxies {
+		p, err := ParseNetwork(s)
+		switch {
+		case err != nil:
+			c.badElement(path, i, "Invalid network", "%s must hold addresses and networks, such as %q or %q: %v.", path, "10.0.0.7", "10.0.0.0/8", err)
+		case p.Bits() == 0:
+			c.badElement(path, i, "Everybody trusted", "%s has %q in it, which is every address: any client could then say that it is another. Name the addresses of your proxies.", path, s)
+		}
+	}
+}
+
+// ParseNetwork reads an element of server.trusted_proxies: an address, or a
+// network that begins at its first address.
+func ParseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%.64q is neither", s)
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%q is a network of IPv4, which must be written as one", s)
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("%q has an address within it: the network is %q", s, p.Masked())
+	}
+	return p, nil
 }
 
 // checkAddress checks host:port. A listener may leave the host out and take

@@ -43,6 +43,11 @@ type Server struct {
 	Listen         string        `koanf:"listen" doc:"Address and port to listen on. An empty host means every address, port 0 any free port." example:"0.0.0.0:8080"`
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
+
+	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans."`
+	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
+	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]"`
+	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded"`
 }
 
 // Database is the store.
@@ -170,8 +175,11 @@ func Default() Config {
 	secrets.Sandbox = "best_effort"
 	web.Input = "url"
 	return Config{
-		DataDir:  "./securetag-data",
-		Server:   Server{Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second},
+		DataDir: "./securetag-data",
+		Server: Server{
+			Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second,
+			AddressRate: Rate{600, time.Minute}, APIHosts: 1, TrustedProxies: []string{}, ProxyHeader: "X-Forwarded-For",
+		},
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
 		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},

@@ -14,7 +14,7 @@ import (
 // Plan is what a tenant may use. 0 of a limit means what limits says
 // for everybody, or no limit where it says nothing.
 type Plan struct {
-	RequestRate    Rate     `koanf:"request_rate" doc:"Requests of the tenant, uploads included. 0: any number."`
+	RequestRate    Rate     `koanf:"request_rate" doc:"Requests of the tenant that read, and as many others that change something. Those that create scans are in upload_rate. 0: any number."`
 	UploadRate     Rate     `koanf:"upload_rate" doc:"Requests of the tenant that create scans. 0: any number."`
 	ArchiveSize    ByteSize `koanf:"archive_size" doc:"Size of an uploaded archive. 0: limits.archive_size, which it cannot exceed." min:"0B" max:"64GiB"`
 	UnpackedSize   ByteSize `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked. 0: limits.unpacked_size, which it cannot exceed." min:"0B" max:"1TiB"`

@@ -136,7 +136,7 @@ func forOneScan(cfg config.Config, dir string) config.Config {
 	cfg.Plans = config.Default().Plans
 	cfg.Retention.Scans, cfg.Retention.Archives = 0, 0 // all of it goes when the scan has ended
 	cfg.Telemetry = config.Default().Telemetry
-	return cfg
+	return unlimitedRates(cfg)
 }
 
 // ownLimits guard a user against accidents, not against strangers.

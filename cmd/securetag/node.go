@@ -109,7 +109,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if err != nil {
 		return nil, err
 	}
-	return n, n.openAPI(in, q.bells, version)
+	return n, n.openAPI(in, q, version)
 }
 
 // openPlugins opens what running jobs takes.
@@ -205,18 +205,23 @@ func (n *node) lockEmbedded() error {
 	return nil
 }
 
-func (n *node) openAPI(in *intake.Intake, bells host.Doorbells, version string) error {
+func (n *node) openAPI(in *intake.Intake, q queue, version string) error {
 	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
 	deps := api.Deps{
-		Store: n.store, Queue: bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Store: n.store, Queue: q.bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Plugins: hostPlugins{n},
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs, Plans: n.plans,
 	}
-	n.api, err = api.New(deps, api.Config{Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout})
+	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
+		return err
+	}
+	n.api, err = api.New(deps, api.Config{
+		Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout, Limits: apiLimits(n.cfg),
+	})
 	if err != nil {
 		return err
 	}
@@ -243,6 +248,7 @@ type queue struct {
 	bells   *redisstream.Doorbells
 	events  *redisstream.Events
 	cancels *redisstream.Cancels
+	rates   *redisstream.Rates
 }
 
 // eventReaders is how many clients of this host may wait for events at once.
@@ -284,7 +290,10 @@ func (n *node) openQueue() (q queue, err error) {
 	if q.events, err = redisstream.NewEvents(client, readers, events); err != nil {
 		return q, err
 	}
-	q.cancels, err = redisstream.NewCancels(client, redisstream.CancelsConfig{Prefix: r.KeyPrefix})
+	if q.cancels, err = redisstream.NewCancels(client, redisstream.CancelsConfig{Prefix: r.KeyPrefix}); err != nil {
+		return q, err
+	}
+	q.rates, err = redisstream.NewRates(client, redisstream.RatesConfig{Prefix: r.KeyPrefix})
 	return q, err
 }
 

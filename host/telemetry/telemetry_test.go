@@ -171,6 +171,18 @@ func TestRequestsAndSweeps(t *testing.T) {
 	}
 }
 
+func TestRates(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t, telemetry.Config{})
+	want(t, m, map[string]string{`securetag_rate_limits_alone`: "0"})
+	m.RateLimited("upload")
+	m.RateLimited("upload")
+	m.LimitsAlone(true)
+	want(t, m, map[string]string{`securetag_rate_limited_total{policy="upload"}`: "2", `securetag_rate_limits_alone`: "1"})
+	m.LimitsAlone(false)
+	want(t, m, map[string]string{`securetag_rate_limits_alone`: "0"})
+}
+
 // TestUp: a server is asked once in a while, whoever scrapes, and one that
 // hangs holds nobody up.
 func TestUp(t *testing.T) {

@@ -111,7 +111,7 @@ func claim(b *testing.B, s host.Store) host.Claim {
 	}
 	scan := host.Scan{ID: host.NewScanID(), TenantID: tenant, Type: "web", Input: host.Input{URL: "https://example.com/"},
 		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "many", MaxAttempts: 1, Timeout: time.Hour}}}
-	if _, err := s.Accept(b.Context(), []host.Scan{scan}); err != nil {
+	if _, err := s.Accept(b.Context(), []host.Scan{scan}, nil); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := s.Dispatch(b.Context(), host.DispatchQuery{Plugins: []string{"many"}, Window: 10, Horizon: time.Hour}); err != nil {

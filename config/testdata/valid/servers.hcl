@@ -6,6 +6,11 @@ server {
   role           = "worker"
   listen         = ":${8000 + 80}"
   shutdown_grace = "1m"
+
+  address_rate    = "10/1s"
+  api_hosts       = 3
+  trusted_proxies = ["10.0.0.0/8", "fd00::1"]
+  proxy_header    = "Forwarded"
 }
 
 database {
