@@ -41,7 +41,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled and Plans are required.
+// Deps are what the API talks to; all but Meter, Canceled, Plans and Limiter are
+// required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -56,6 +57,8 @@ type Deps struct {
 	Canceled func(host.Scan)
 	// Plans says what each tenant may use; nil: everybody may use everything.
 	Plans host.Plans
+	// Limiter counts requests; nil: nobody is limited.
+	Limiter host.RateLimiter
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -76,6 +79,8 @@ type Config struct {
 	// everything gets the answer. Default 16 MiB, 5 s.
 	DrainBytes int64
 	DrainTime  time.Duration
+	// Limits are those to begin with; SetLimits changes them.
+	Limits Limits
 }
 
 func (c *Config) fill() error {
@@ -111,15 +116,17 @@ func (c *Config) fill() error {
 
 // API serves HTTP.
 type API struct {
-	deps     Deps
-	cfg      Config
-	log      hclog.Logger
-	tokens   tokens
-	keys     *keyring
-	router   *mux.Router
-	openAPI  []byte
-	ready    readiness
-	draining atomic.Bool
+	deps      Deps
+	cfg       Config
+	log       hclog.Logger
+	tokens    tokens
+	keys      *keyring
+	operators hashes // keys of operators
+	limits    atomic.Pointer[Limits]
+	router    *mux.Router
+	openAPI   []byte
+	ready     readiness
+	draining  atomic.Bool
 }
 
 // New builds the routes and the OpenAPI document. It starts nothing.
@@ -137,6 +144,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 		deps.Plans = host.FixedPlan{}
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
@@ -156,11 +164,12 @@ func NewHealth(deps Deps, cfg Config) (*API, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	deps.Intake = nil
+	deps.Intake, deps.Limiter = nil, nil
 	if deps.Meter == nil {
 		deps.Meter = host.NoMeter{}
 	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log}
+	a.SetLimits(cfg.Limits)
 	a.route()
 	return a, nil
 }
@@ -194,7 +203,8 @@ func (a *API) refuseWhileDraining() error {
 
 // protect is huma's middleware: it notes the route for the access log, bounds
 // the time of everything but uploads, and asks for the key where the operation
-// says so.
+// says so, and whether it has requests left. What asks for none is /healthz and
+// /readyz, which nothing limits.
 func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
 	rec := recordOf(ctx.Context())
@@ -206,7 +216,8 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	}
 	if len(op.Security) > 0 {
 		r, w := humamux.Unwrap(ctx)
-		if err := a.identify(ctx.Context(), r, op, rec); err != nil {
+		r = r.WithContext(ctx.Context())
+		if err := a.admit(w, r, op); err != nil {
 			a.writeProblem(w, r, err)
 			return
 		}
@@ -218,6 +229,10 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 const streamed = "streamed"
 
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	if err := a.limitAddress(w, r); err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	if err := a.unknownType(r); err != nil {
 		a.writeProblem(w, r, err)
 		return
@@ -247,6 +262,10 @@ func (a *API) unknownType(r *http.Request) error {
 }
 
 func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	if err := a.limitAddress(w, r); err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	if err := a.unknownType(r); err != nil {
 		a.writeProblem(w, r, err)
 		return

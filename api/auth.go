@@ -36,6 +36,7 @@ func (a *API) authenticateOperator(ctx context.Context, r *http.Request) (host.O
 		return host.OperatorKey{}, noOperator()
 	}
 	key, err := a.deps.Store.UseOperatorKey(ctx, hash)
+	a.operators.note(hash, err == nil)
 	if errors.Is(err, host.ErrNotFound) {
 		return host.OperatorKey{}, noOperator()
 	}

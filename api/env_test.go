@@ -104,6 +104,7 @@ const maxArchive = 1 << 20
 // env is a host's API on a real listener.
 type env struct {
 	api   *api.API
+	deps  api.Deps
 	url   string
 	http  *http.Client // validates every answer against /openapi.json
 	store *faulty
@@ -121,11 +122,11 @@ type env struct {
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
 
-func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
-	return newEnvPlan(t, cfg, maxArchive, host.Plan{})
+func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64, change ...func(*api.Deps)) *env {
+	return newEnvPlan(t, cfg, maxArchive, host.Plan{}, change...)
 }
 
-func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan) *env {
+func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, change ...func(*api.Deps)) *env {
 	t.Helper()
 	e := &env{
 		store: &faulty{Store: newStore(t)}, queue: &queue{}, log: &lockedBuffer{}, meter: answers{heard: make(chan answer, 1000)},
@@ -152,6 +153,10 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan) 
 		Plans:    host.FixedPlan(plan),
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
+	for _, f := range change {
+		f(&deps)
+	}
+	e.deps = deps
 	if e.api, err = api.New(deps, cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,15 @@ func (k *keyring) use(ctx context.Context, hash [32]byte) (host.Key, error) {
 	}
 }
 
+// knows reports whether the key with this hash was good the last time, however
+// long ago that is.
+func (k *keyring) knows(hash [32]byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.known[hash]
+	return ok
+}
+
 // note keeps or forgets a key whose look-up began at the given time.
 func (k *keyring) note(hash [32]byte, key host.Key, err error, began time.Time) {
 	k.mu.Lock()

@@ -85,6 +85,10 @@ func (a *API) publish(doc huma.API) error {
 
 func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
 	recordOf(r.Context()).route = "/openapi.json"
+	if err := a.limitAddress(w, r); err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/openapi+json")
 	_, _ = w.Write(a.openAPI) // a client that went away needs no answer
 }

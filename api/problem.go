@@ -73,6 +73,10 @@ func kindUnavailable() kind {
 	return kind{503, "unavailable", "Temporarily unavailable", "A server that this host needs does not answer. Try again."}
 }
 
+func kindRateLimited() kind {
+	return kind{429, "rate_limited", "Too many requests", "There were too many requests. Try again later."}
+}
+
 // kinds is the one table from error to problem; the first match counts.
 func kinds() []struct {
 	err error

@@ -39,6 +39,7 @@ func (a *API) registerScans(doc huma.API) {
 			Description:   "Accepts a scan of type " + name + ". Poll the scan at Location until its state is final.",
 			Tags:          []string{"scans"},
 			DefaultStatus: http.StatusAccepted, Security: security(),
+			Metadata:        map[string]any{creates: true},
 			BodyReadTimeout: -1, // body.go has its own
 		}, a.startURL(name))
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"runtime/debug"
 	"strconv"
@@ -27,8 +28,9 @@ type record struct {
 	plan   host.Plan // what the tenant may use; zero before it is known
 	// operator is who asks below /admin.
 	operator host.KeyID
-	code     string // of the problem, if it is one
-	cause    error  // of a 5xx
+	client   netip.Addr // where it comes from, as far as that can be trusted
+	code     string     // of the problem, if it is one
+	cause    error      // of a 5xx
 }
 
 func (r *record) note(p *problemError) {
@@ -49,7 +51,7 @@ func recordOf(ctx context.Context) *record {
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	rec := &record{id: requestID(r.Header.Get("X-Request-Id"))}
+	rec := &record{id: requestID(r.Header.Get("X-Request-Id")), client: a.limits.Load().Proxies.clientOf(r)}
 	b := newBody(w, r, a.cfg)
 	out := &response{ResponseWriter: w, body: b}
 	h := w.Header()
@@ -113,6 +115,7 @@ func (a *API) logRequest(r *http.Request, w *response, rec *record, took time.Du
 	args := []any{
 		"request", rec.id, "method", r.Method, "route", rec.route, "status", w.status,
 		"ms", took.Milliseconds(), "in", w.body.count, "out", w.written, "remote", r.RemoteAddr,
+		"client", rec.client,
 	}
 	if rec.tenant != "" {
 		args = append(args, "tenant", rec.tenant)

@@ -46,7 +46,7 @@ func (a *API) registerUploads(doc huma.API) {
 				"Poll the scan at Location until its state is final.",
 			Tags:          []string{"scans"},
 			DefaultStatus: http.StatusAccepted, Security: security(),
-			Metadata: map[string]any{streamed: true},
+			Metadata: map[string]any{streamed: true, creates: true},
 		}, a.upload(name))
 		// Set only now: with a body in the operation huma would read it whole.
 		doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive())

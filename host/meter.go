@@ -20,6 +20,11 @@ type Meter interface {
 	Answered(route string, status int, took time.Duration)
 	// Swept: one turn of retention or of the sweep for orphans.
 	Swept(s Swept)
+	// RateLimited: a request was refused because of this policy's rate.
+	RateLimited(policy string)
+	// LimitsAlone: this host counts rates by itself from now on, because Redis
+	// does not answer, or with the others again.
+	LimitsAlone(alone bool)
 }
 
 // JobEnd is how an attempt ended.
@@ -63,3 +68,5 @@ func (NoMeter) DoorbellsRung(int)                   {}
 func (NoMeter) DoorbellsHeard(int)                  {}
 func (NoMeter) Answered(string, int, time.Duration) {}
 func (NoMeter) Swept(Swept)                         {}
+func (NoMeter) RateLimited(string)                  {}
+func (NoMeter) LimitsAlone(bool)                    {}

@@ -121,8 +121,8 @@ func (t Terms) Check() error {
 		return fmt.Errorf("%.40q is no priority: %w", string(*o.Priority), ErrInvalid)
 	}
 	for _, r := range []*Rate{o.RequestRate, o.UploadRate} {
-		if r != nil && (r.Count < 0 || r.Per < 0 || r.Count > 0 && r.Per < time.Second) {
-			return fmt.Errorf("a rate has a count from 0 and a time of at least 1s: %w", ErrInvalid)
+		if r != nil && r.Count != 0 && (!r.countable() || r.Per < time.Second) {
+			return fmt.Errorf("a rate has a count of 0 to %d and a time of 1s to %v: %w", maxRateCount, MaxRatePer, ErrInvalid)
 		}
 	}
 	return nil

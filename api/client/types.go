@@ -150,6 +150,7 @@ type Problem struct {
 	Code      string         `json:"code" doc:"Stable word for programs."`
 	RequestID string         `json:"request_id,omitempty" doc:"Quote it when you ask the operator."`
 	Errors    []ProblemError `json:"errors,omitempty" doc:"Each thing that was wrong with the request."`
+	Violated  []string       `json:"violated-policies,omitempty" doc:"With 429: the policies in RateLimit-Policy that the request is over."`
 
 	// With quota_exceeded only.
 	Quota    string     `json:"quota,omitempty" doc:"The quota that has no room: storage_quota, scans_per_day, queued_scans."`

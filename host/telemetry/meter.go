@@ -44,6 +44,8 @@ type Meter struct {
 	requests *prometheus.CounterVec
 	answers  *prometheus.HistogramVec
 	sweeps   sweepMeter
+	limited  *prometheus.CounterVec
+	alone    prometheus.Gauge
 }
 
 var _ host.Meter = (*Meter)(nil)
@@ -88,6 +90,8 @@ func New(cfg Config) (*Meter, error) {
 	m.answers = f.histograms("securetag_http_request_seconds", "Time from a request's first byte to the end of its answer.", requestBuckets, "route")
 	m.plugins = f.plugins(cfg.Plugins)
 	m.sweeps = f.sweeps()
+	m.limited = f.counters("securetag_rate_limited_total", "Requests that were refused because of a rate, by its policy.", "policy")
+	m.alone = f.gauge("securetag_rate_limits_alone", "1 while this host counts rates by itself, because Redis does not answer.")
 	if cfg.PluginStatus != nil {
 		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
 	}
@@ -184,6 +188,17 @@ func (m *Meter) Answered(route string, status int, took time.Duration) {
 	}
 	m.requests.WithLabelValues(route, class(status)).Inc()
 	m.answers.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// RateLimited implements host.Meter.
+func (m *Meter) RateLimited(policy string) { m.limited.WithLabelValues(policy).Inc() }
+
+// LimitsAlone implements host.Meter.
+func (m *Meter) LimitsAlone(alone bool) {
+	m.alone.Set(0)
+	if alone {
+		m.alone.Set(1)
+	}
 }
 
 // class is the class of an HTTP status.

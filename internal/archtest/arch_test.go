@@ -35,6 +35,7 @@ var rules = []rule{
 	{"host/intake", []string{"host"}, "intake talks to ports"},
 	{"host/control", []string{"host"}, "operators' control talks to ports"},
 	{"host/dispatch", []string{"host"}, "dispatch talks to ports"},
+	{"host/ratelimit", []string{"host"}, "rates are counted through a port, and without its server as well"},
 	{"host/telemetry", []string{"host"}, "counting knows what is counted and not who counts"},
 	{"host/retention", []string{"host"}, "retention talks to ports"},
 	{"host/postgres", []string{"host", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
