@@ -59,6 +59,12 @@ func (s *fakeStore) UnusedBlobs(_ context.Context, keys []host.BlobKey) ([]host.
 	return slices.DeleteFunc(slices.Clone(keys), func(k host.BlobKey) bool { return s.used[k] }), nil
 }
 
+func (s *fakeStore) DropTenant(context.Context, int) (host.Dropped, error) {
+	return host.Dropped{}, nil
+}
+
+func (s *fakeStore) DropAudit(context.Context, int) (int, error) { return 0, nil }
+
 func (s *fakeStore) TidyLedger(context.Context, time.Duration) error { return nil }
 
 func (s *fakeStore) Origin(context.Context) (string, error) {

@@ -22,6 +22,9 @@ type Harness struct {
 	// Advance makes the store believe that d has passed. Called while nothing
 	// else uses the store.
 	Advance func(d time.Duration)
+	// Rows counts a tenant's rows in every table that the schema gives a
+	// tenant_id; tables without any are left out.
+	Rows func(t *testing.T, tenant host.TenantID) map[string]int
 }
 
 // Run runs the whole suite. open gives an empty store and closes it at the end
@@ -114,6 +117,15 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"window":       testPauseWindow,
 			"claim":        testPauseClaim,
 			"leaves alone": testPauseLeaves,
+		},
+		"access": {
+			"scopes":            testScopes,
+			"rotate":            testRotateKey,
+			"suspend":           testSuspend,
+			"delete":            testDeleteTenant,
+			"delete in batches": testDeleteTenantBatches,
+			"audit":             testAudit,
+			"audit is kept":     testAuditKept,
 		},
 		"operators": {
 			"keys":     testOperatorKeys,
