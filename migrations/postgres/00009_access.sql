@@ -36,7 +36,7 @@ begin
     if tg_op = 'DELETE' and old.at < now() - interval '365 days' then
         return old;
     end if;
-    raise exception 'the audit log is append-only' using errcode = 'restrict_violation';
+    raise exception 'the audit log is append-only: constraint audit_keep' using errcode = 'restrict_violation';
 end $$;
 -- +goose StatementEnd
 create trigger audit_keep before update or delete on audit for each row execute function keep_audit();
