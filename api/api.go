@@ -22,8 +22,9 @@ import (
 // Store is what the API needs of the store beside intake.
 type Store interface {
 	host.ScanStore
-	// UseKey is that of host.KeyStore.
-	UseKey(ctx context.Context, hash [32]byte) (host.Key, error)
+	host.TenantStore
+	host.KeyStore
+	host.AuditStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -125,6 +126,7 @@ type API struct {
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
+	refused   refusals
 	ready     readiness
 	draining  atomic.Bool
 }
@@ -150,6 +152,8 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
+	a.registerTenants(doc)
+	a.registerAudit(doc)
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
 	if err := a.publish(doc); err != nil {
@@ -223,6 +227,9 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 		}
 	}
 	next(ctx)
+	if audited(op) {
+		a.audit(ctx.Context(), op, rec)
+	}
 }
 
 // streamed marks an operation that reads its body by itself.

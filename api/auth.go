@@ -17,14 +17,16 @@ import (
 func (a *API) identify(ctx context.Context, r *http.Request, op *huma.Operation, rec *record) error {
 	if op.Metadata[forOperators] != nil {
 		key, err := a.authenticateOperator(ctx, r)
-		rec.operator = key.ID
+		rec.operator, rec.operatorName = key.ID, key.Name
 		return err
 	}
 	key, err := a.authenticate(ctx, r)
-	if err == nil {
-		rec.tenant, rec.plan = key.TenantID, a.deps.Plans.Plan(key.Terms)
+	if err != nil {
+		return err
 	}
-	return err
+	rec.tenant, rec.key, rec.plan = key.TenantID, key.ID, a.deps.Plans.Plan(key.Terms)
+	rec.denied = allow(key, op)
+	return nil
 }
 
 // authenticateOperator finds the operator's key that a request carries. A

@@ -122,8 +122,8 @@ type env struct {
 
 func newEnv(t testing.TB, cfg api.Config) *env { return newEnvMax(t, cfg, maxArchive) }
 
-func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
-	return newEnvPlan(t, cfg, maxArchive, host.Plan{})
+func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64, change ...func(*api.Deps)) *env {
+	return newEnvPlan(t, cfg, maxArchive, host.Plan{}, change...)
 }
 
 func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, change ...func(*api.Deps)) *env {
@@ -177,7 +177,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 			t.Fatal(err)
 		}
 		secret, key := apikey.New()
-		key.TenantID, key.Name = tenant.ID, "test"
+		key.TenantID, key.Name, key.Scopes = tenant.ID, "test", host.AllScopes()
 		e.keys[name], e.tenants[name] = secret, tenant.ID
 		if err := e.store.CreateKey(t.Context(), key); err != nil {
 			t.Fatal(err)

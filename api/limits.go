@@ -52,7 +52,7 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, op *huma.Operation) 
 		}
 	}
 	if err := a.identify(r.Context(), r, op, rec); err != nil {
-		return err
+		return a.refuse(w, r, op, rec, err)
 	}
 	if rec.operator != "" {
 		return nil
@@ -64,7 +64,10 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, op *huma.Operation) 
 	case op.Method == http.MethodGet:
 		policy = policyRead
 	}
-	return a.limit(w, r, policy, string(rec.tenant), rate)
+	if err := a.limit(w, r, policy, string(rec.tenant), rate); err != nil {
+		return err
+	}
+	return rec.denied
 }
 
 // familiar reports whether this host has seen the request's key to be good, now
@@ -112,7 +115,7 @@ func (a *API) limit(w http.ResponseWriter, r *http.Request, policy, of string, r
 	}
 	a.deps.Meter.RateLimited(policy)
 	whom := "tenant"
-	if policy == policyAddress {
+	if policy == policyAddress || policy == policyRefused {
 		whom = "address"
 	}
 	p := &problemError{

@@ -53,7 +53,7 @@ func (a *API) publish(doc huma.API) error {
 	registry := spec.Components.Schemas
 	problem := registry.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
 	for _, item := range spec.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
 			if op != nil {
 				documentProblems(op, problem)
 			}

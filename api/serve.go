@@ -27,10 +27,14 @@ type record struct {
 	tenant host.TenantID
 	plan   host.Plan // what the tenant may use; zero before it is known
 	// operator is who asks below /admin.
-	operator host.KeyID
-	client   netip.Addr // where it comes from, as far as that can be trusted
-	code     string     // of the problem, if it is one
-	cause    error      // of a 5xx
+	operator     host.KeyID
+	operatorName string
+	key          host.KeyID // the tenant's
+	denied       error      // what the key may not do, good as it is
+	target       string     // what it is about, for the audit log
+	client       netip.Addr // where it comes from, as far as that can be trusted
+	code         string     // of the problem, if it is one
+	cause        error      // of a 5xx
 }
 
 func (r *record) note(p *problemError) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// OperatorKey opens /admin: the queue of all tenants. It belongs to no tenant,
+// OperatorKey opens /admin: the queue, the tenants and their keys. It belongs to no tenant,
 // and a tenant's key is never one. It is kept as [Key] is.
 type OperatorKey struct {
 	ID         KeyID

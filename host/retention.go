@@ -21,6 +21,15 @@ type RetentionStore interface {
 	// longer ago than age are gone, the oldest first. The scans stay, with
 	// Archive.RemovedAt set. The caller removes the blobs that it names.
 	DropArchives(ctx context.Context, age time.Duration, limit int) (Dropped, error)
+	// DropTenant removes a part of a tenant that is being deleted: it cancels at
+	// most limit of its scans that go on, then removes scans as DropScans does,
+	// whatever their age, and when none is left the tenant with all that is its.
+	// More is false when there is nothing to do at present: running jobs end
+	// when their hosts hear of it. The caller removes the blobs that it names.
+	DropTenant(ctx context.Context, limit int) (Dropped, error)
+	// DropAudit removes lines of the audit log older than AuditKept, at most
+	// limit, and returns how many.
+	DropAudit(ctx context.Context, limit int) (int, error)
 	// UnusedBlobs gives those of the keys that no scan and no artifact needs, in
 	// their order.
 	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)
@@ -39,5 +48,6 @@ type Dropped struct {
 	Archives []Archive // whose blobs are to be removed; Blob and Size are set
 	// Artifacts are the blobs of artifacts that are to be removed.
 	Artifacts []Artifact // Blob and Size are set
+	Tenants   int        // removed, with everything
 	More      bool       // the call ended at a limit: there may be more
 }

@@ -18,6 +18,7 @@ type Store interface {
 	RetentionStore
 	QueueStore
 	OperatorStore
+	AuditStore
 	QuotaStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
@@ -37,6 +38,16 @@ type TenantStore interface {
 	// ErrNotFound when there is none such, ErrInvalid for what [Terms.Check]
 	// refuses.
 	SetTerms(ctx context.Context, t TenantID, terms Terms) error
+	// Suspend refuses a tenant's keys and starts none of its jobs; what runs goes
+	// on. Again, it changes only the reason. ErrNotFound when there is none such.
+	Suspend(ctx context.Context, t TenantID, reason string) error
+	// Unsuspend takes that back; idempotent. ErrNotFound when there is none such,
+	// ErrConflict when it is being deleted.
+	Unsuspend(ctx context.Context, t TenantID) error
+	// DeleteTenant suspends a tenant for good and revokes its keys. Its data goes
+	// bit by bit, by DropTenant, and its name is free when all is gone.
+	// Idempotent. ErrNotFound when there is none such.
+	DeleteTenant(ctx context.Context, t TenantID) error
 	// TenantByName returns ErrNotFound when there is none.
 	TenantByName(ctx context.Context, name string) (Tenant, error)
 	// Tenants lists all, by name.
@@ -47,6 +58,11 @@ type TenantStore interface {
 type KeyStore interface {
 	// CreateKey stores a key; ErrNotFound when its tenant does not exist.
 	CreateKey(ctx context.Context, k Key) error
+	// RotateKey stores next, for the tenant, with the scopes of the key old (and
+	// its name, if it has none), and lets old end overlap from now, unless it
+	// ends earlier: both or neither. ErrNotFound when the tenant has no such key,
+	// ErrConflict when that is revoked or expired. It returns next as stored.
+	RotateKey(ctx context.Context, t TenantID, old KeyID, overlap time.Duration, next Key) (Key, error)
 	// UseKey returns the key with this hash, with its tenant's terms, and notes that it was used.
 	// ErrNotFound when there is none, or it is revoked or expired.
 	UseKey(ctx context.Context, hash [32]byte) (Key, error)

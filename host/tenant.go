@@ -9,6 +9,17 @@ type Tenant struct {
 	CreatedAt time.Time
 	Share     Share
 	Terms     Terms
+	// Suspended is why and since when none of its jobs start and its keys are
+	// refused.
+	Suspended Suspension
+	DeletedAt time.Time // since when its data is being removed; zero: it stays
+}
+
+// Suspension is why and since when a tenant is suspended; At is zero when it is
+// not.
+type Suspension struct {
+	At     time.Time
+	Reason string // for people, one line of at most 200 bytes
 }
 
 // Key is an API key. The secret itself is shown once, when the key is made,
@@ -24,6 +35,9 @@ type Key struct {
 	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero: not revoked
 	LastUsedAt time.Time // zero: never used; kept to the minute
-	// Terms are its tenant's. Only UseKey gives them.
-	Terms Terms
+	Scopes     Scopes    // none: the default ones
+	// Terms are its tenant's, and Suspended whether that is. Only UseKey gives
+	// them.
+	Terms     Terms
+	Suspended bool
 }

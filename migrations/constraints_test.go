@@ -15,7 +15,8 @@ insert into tenants (id, name, created_at) values (<1>, 'one', <now>), (<2>, 'tw
 insert into api_keys (id, tenant_id, name, prefix, hash, created_at) values (<7>, <1>, 'k', 'p', <hash>, <now>);
 insert into scans (id, tenant_id, type, url, created_at) values (<3>, <1>, 'web', 'u', <now>), (<4>, <2>, 'web', 'u', <now>);
 insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
-values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1, <now>, <now>)`
+values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1, <now>, <now>);
+insert into audit (id, at, actor, name, action) values (<8>, <young>, 'a', 'n', 'young'), (<9>, <old>, 'a', 'n', 'old')`
 
 const finding = `insert into findings (id, tenant_id, scan_id, job_id, lease_epoch, severity, rule_id, fingerprint, title, message, detail, created_at)`
 
@@ -42,24 +43,25 @@ func running(otherwise string) string {
 // legal and illegal are single statements on the base rows.
 var (
 	legal = map[string]string{
-		"running":            running(``),
-		"succeeded":          `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 2 where id = <5>`,
-		"failed":             `update jobs set state = 'failed', finished_at = <now>, error = '{}' where id = <5>`,
-		"canceled":           `update jobs set state = 'canceled', finished_at = <now> where id = <5>`,
-		"dispatched":         `update jobs set dispatched_at = <now> where id = <5>`,
-		"released":           `update jobs set lease_epoch = 4, started_at = <now>, deadline_at = <now> where id = <5>`,
-		"finished scan":      `update scans set state = 'partial', finished_at = <now> where id = <3>`,
-		"scan of an archive": `update scans set url = null, archive = '{}' where id = <3>`,
-		"scan with a blob":   `update scans set url = null, archive = '{}', archive_blob = 'b' where id = <3>`,
-		"archive removed":    `update scans set url = null, archive = '{}', archive_removed_at = <now> where id = <3>`,
-		"finding":            finding + ` values (<9>, <1>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
-		"artifact":           artifact + ` values (<9>, <1>, <3>, <5>, 'n', 'a/b', 0, '', 'k', <now>)`,
-		"dead letter":        `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
-		"attempt":            attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
-		"pause of a plugin":  `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
-		"pause of all":       `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
-		"operator's key":     operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
-		"no scan, no jobs":   `delete from scans where id = <3>`,
+		"old audit line removed": `delete from audit where action = 'old'`,
+		"running":                running(``),
+		"succeeded":              `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 2 where id = <5>`,
+		"failed":                 `update jobs set state = 'failed', finished_at = <now>, error = '{}' where id = <5>`,
+		"canceled":               `update jobs set state = 'canceled', finished_at = <now> where id = <5>`,
+		"dispatched":             `update jobs set dispatched_at = <now> where id = <5>`,
+		"released":               `update jobs set lease_epoch = 4, started_at = <now>, deadline_at = <now> where id = <5>`,
+		"finished scan":          `update scans set state = 'partial', finished_at = <now> where id = <3>`,
+		"scan of an archive":     `update scans set url = null, archive = '{}' where id = <3>`,
+		"scan with a blob":       `update scans set url = null, archive = '{}', archive_blob = 'b' where id = <3>`,
+		"archive removed":        `update scans set url = null, archive = '{}', archive_removed_at = <now> where id = <3>`,
+		"finding":                finding + ` values (<9>, <1>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
+		"artifact":               artifact + ` values (<9>, <1>, <3>, <5>, 'n', 'a/b', 0, '', 'k', <now>)`,
+		"dead letter":            `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
+		"attempt":                attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"pause of a plugin":      `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
+		"pause of all":           `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
+		"operator's key":         operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
+		"no scan, no jobs":       `delete from scans where id = <3>`,
 	}
 	illegal = map[string]string{
 		"tenant's name taken":        `update tenants set name = 'two' where id = <1>`,
@@ -110,6 +112,12 @@ var (
 		"failed with a result":       `update jobs set state = 'failed', finished_at = <now>, error = '{}', result_epoch = 0 where id = <5>`,
 		"result of another epoch":    `update jobs set state = 'succeeded', finished_at = <now>, lease_epoch = 2, result_epoch = 1 where id = <5>`,
 		"dead letter, not failed":    `update jobs set dead_at = <now> where id = <5>`,
+		"audit line changed":         `update audit set outcome = 'never'`,
+		"audit line counted again":   `update audit set times = times + 1`,
+		"young audit line removed":   `delete from audit where action = 'young'`,
+		"whole audit log removed":    `delete from audit`,
+		"deleted, not suspended":     `update tenants set deleted_at = <now>, suspended_at = null where id = <1>`,
+		"key without scopes":         `update api_keys set scopes = ''`,
 		"attempt of no job":          attempt + ` values (<3>, <1>, <8>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"attempt of another tenant":  attempt + ` values (<3>, <2>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"attempt that delivered":     attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'succeeded', false, false)`,
@@ -170,11 +178,13 @@ func TestConstraints(t *testing.T) {
 
 // fill writes the ids, times and hashes of a statement.
 func (d dialect) fill(statement string) string {
+	young, old := "4000000000000000", "0" // the trigger's clock is the real one
 	hash, short := "x'"+strings.Repeat("ab", 32)+"'", "x'ab'"
 	if d.driver == "pgx" {
+		young, old = "now() - interval '364 days'", "now() - interval '366 days'"
 		hash, short = `'\x`+strings.Repeat("ab", 32)+`'::bytea`, `'\xab'::bytea`
 	}
-	pairs := []string{"<now>", d.now, "<hash>", hash, "<short>", short}
+	pairs := []string{"<now>", d.now, "<young>", young, "<old>", old, "<hash>", hash, "<short>", short}
 	for _, n := range "123456789" {
 		pairs = append(pairs, "<"+string(n)+">", "'00000000-0000-7000-8000-00000000000"+string(n)+"'")
 	}

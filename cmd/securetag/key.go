@@ -15,22 +15,24 @@ import (
 )
 
 func (p *program) keyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "key", Short: "Make, list and revoke API keys", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "key", Short: "Make, list, rotate and revoke API keys", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var (
 		tenant, name string
+		scopes       []string
 		expires      time.Duration
 	)
 	create := &cobra.Command{
 		Use: "create --tenant NAME", Short: "Make a key and print it, once", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error {
-				return p.createKey(cmd.Context(), s, t, name, expires)
+				return p.createKey(cmd.Context(), s, t, name, scopes, expires)
 			})
 		},
 	}
 	create.Flags().StringVar(&name, "name", "", "what to call the key, to recognise it in the list")
 	create.Flags().DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default: until revoked)")
+	create.Flags().StringSliceVar(&scopes, "scopes", nil, "what the key may do, of "+host.Scopes(host.AllScopes()).String()+" (default: all but admin)")
 	list := &cobra.Command{
 		Use: "list --tenant NAME", Short: "List a tenant's keys", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,7 +45,7 @@ func (p *program) keyCommand() *cobra.Command {
 			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.revokeKey(cmd.Context(), s, t, a[0]) })
 		},
 	}
-	for _, c := range []*cobra.Command{create, list, revoke} {
+	for _, c := range []*cobra.Command{create, list, p.keyRotateCommand(&tenant), revoke} {
 		c.Flags().StringVar(&tenant, "tenant", "", "the tenant's name (required)")
 		cmd.AddCommand(c)
 	}
@@ -69,12 +71,16 @@ func (p *program) onTenant(cmd *cobra.Command, name string, f func(host.Store, h
 
 const maxKeyName = 100
 
-func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, name string, expires time.Duration) error {
+func (p *program) createKey(ctx context.Context, s host.Store, t host.Tenant, name string, words []string, expires time.Duration) error {
 	if err := checkKey(name, expires); err != nil {
 		return err
 	}
+	scopes, err := host.ParseScopes(words)
+	if err != nil {
+		return usageError{fmt.Errorf("--scopes: %w", err)}
+	}
 	secret, key := apikey.New()
-	key.TenantID, key.Name = t.ID, name
+	key.TenantID, key.Name, key.Scopes = t.ID, name, scopes
 	if expires > 0 {
 		key.ExpiresAt = time.Now().Add(expires).UTC()
 	}
@@ -103,9 +109,9 @@ func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) err
 		return err
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
+	fmt.Fprintln(w, "ID\tKEY\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), report.Plain(k.Scopes.String()), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
 	}
 	return w.Flush()
 }

@@ -391,6 +391,9 @@ func (n *node) run(ctx context.Context) error {
 		group.Go(func() error { return n.executor.Serve(plugins) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
+	if n.takesRequests() {
+		group.Go(func() error { return n.api.Run(ctx) })
+	}
 	group.Go(func() error {
 		defer stopPlugins()
 		return n.dispatcher.Run(ctx)

@@ -16,8 +16,8 @@ import (
 
 func (p *program) operatorCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "operator", Short: "Make, list and revoke operators' keys", Args: args(cobra.NoArgs),
-		Long: `An operator's key opens /admin of the API: the queue of all tenants. It belongs to
-no tenant and opens none of their scans. The command line needs none: it works
+		Long: `An operator's key opens /admin of the API: the queue, the tenants and their keys. It
+belongs to no tenant and opens none of their scans. The command line needs none: it works
 on the configured database.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var (

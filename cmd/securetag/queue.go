@@ -35,7 +35,7 @@ func (p *program) onQueue(cmd *cobra.Command, f func(config.Config, control.Queu
 	if err != nil {
 		return err
 	}
-	return withStore(cmd.Context(), loaded.Config, func(s host.Store) error {
+	return p.withAudited(cmd, loaded.Config, func(s host.Store) error {
 		return f(loaded.Config, control.Queue{Store: s})
 	})
 }

@@ -43,7 +43,7 @@ Hosts that are running keep to it from the next request and job on.`,
 			return p.onStore(cmd, func(s host.Store) error { return p.listTenants(cmd, s) })
 		},
 	}
-	cmd.AddCommand(create, update, list)
+	cmd.AddCommand(create, update, list, p.tenantSuspendCommand(), p.tenantResumeCommand(), p.tenantDeleteCommand())
 	return cmd
 }
 
@@ -64,7 +64,7 @@ func (p *program) onTenants(cmd *cobra.Command, f func(host.Store, config.Config
 	if err != nil {
 		return err
 	}
-	return withStore(cmd.Context(), loaded.Config, func(s host.Store) error { return f(s, loaded.Config) })
+	return p.withAudited(cmd, loaded.Config, func(s host.Store) error { return f(s, loaded.Config) })
 }
 
 // onStore loads the configuration and runs f on its store.
@@ -73,7 +73,7 @@ func (p *program) onStore(cmd *cobra.Command, f func(host.Store) error) error {
 	if err != nil {
 		return err
 	}
-	return withStore(cmd.Context(), loaded.Config, f)
+	return p.withAudited(cmd, loaded.Config, f)
 }
 
 var tenantName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
@@ -107,9 +107,9 @@ func (p *program) listTenants(cmd *cobra.Command, s host.Store) error {
 		return err
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tCREATED\tPLAN\tWEIGHT\tCONCURRENCY")
+	fmt.Fprintln(w, "NAME\tID\tCREATED\tPLAN\tWEIGHT\tCONCURRENCY\tSTATE")
 	for _, t := range tenants {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime), planName(t.Terms), weight(t.Share), concurrency(t.Share))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Name, t.ID, t.CreatedAt.Format(time.DateTime), planName(t.Terms), weight(t.Share), concurrency(t.Share), standing(t))
 	}
 	return w.Flush()
 }

@@ -14,8 +14,10 @@ import (
 // nothing else does. The subqueries look at nothing outside, so each is read
 // once a statement.
 const (
-	// typeUnpaused is of a job that may be dispatched as far as its scan type goes.
-	typeUnpaused = `scan_type <> all (array(select name from pauses where kind = 'scan_type'))`
+	// typeUnpaused is of a job that may be dispatched as far as its scan type
+	// and its tenant go.
+	typeUnpaused = `scan_type <> all (array(select name from pauses where kind = 'scan_type'))
+      and tenant_id <> all (array(select t.id from tenants t where t.suspended_at is not null))`
 	// unpaused is of a job that may be dispatched.
 	unpaused = `not exists (select from pauses where kind = 'all')
       and plugin <> all (array(select name from pauses where kind = 'plugin')) and ` + typeUnpaused

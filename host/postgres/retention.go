@@ -36,11 +36,16 @@ const dropScans = `delete from scans where id = any($1::text[]::uuid[])`
 
 // DropScans implements host.RetentionStore. Whatever changes a job holds its
 // scan's lock, or a lease, which no job of a final scan has.
-func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
-	err = s.do(ctx, "remove old scans", func(ctx context.Context) error {
+func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (host.Dropped, error) {
+	return s.dropPicked(ctx, "remove old scans", pickOldScans, record.Micros(age), limit)
+}
+
+// dropPicked removes the scans that a pick gives, which takes what and a limit.
+func (s *Store) dropPicked(ctx context.Context, op, pick string, what any, limit int) (out host.Dropped, err error) {
+	err = s.do(ctx, op, func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			old, err := pickOld(ctx, tx, pickOldScans, age, limit)
+			old, err := pickOld(ctx, tx, pick, what, limit)
 			if err != nil || len(old.IDs) == 0 {
 				return err
 			}
@@ -74,8 +79,8 @@ func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (ou
 }
 
 // pickOld runs one of the picks.
-func pickOld(ctx context.Context, tx pgx.Tx, pick string, age time.Duration, limit int) (old record.Old, err error) {
-	rows, err := tx.Query(ctx, pick, record.Micros(age), max(limit, 0))
+func pickOld(ctx context.Context, tx pgx.Tx, pick string, what any, limit int) (old record.Old, err error) {
+	rows, err := tx.Query(ctx, pick, what, max(limit, 0))
 	if err != nil {
 		return old, err
 	}
@@ -101,7 +106,7 @@ func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) 
 	err = s.do(ctx, "remove old archives", func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			old, err := pickOld(ctx, tx, pickOldArchives, age, limit)
+			old, err := pickOld(ctx, tx, pickOldArchives, record.Micros(age), limit)
 			if err != nil || len(old.IDs) == 0 {
 				return err
 			}

@@ -11,11 +11,12 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, ` + record.TermsColumns
+const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, t.suspended_at, t.suspended_reason, t.deleted_at, ` + record.TermsColumns
 
 func scanTenant(r pgx.CollectableRow) (t host.Tenant, err error) {
 	var terms record.Terms
-	if err := r.Scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}, terms.Dest()...)...); err != nil {
+	if err := r.Scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency,
+		at(&t.Suspended.At), &t.Suspended.Reason, at(&t.DeletedAt)}, terms.Dest()...)...); err != nil {
 		return t, err
 	}
 	t.Terms, err = terms.Value()
@@ -100,14 +101,16 @@ func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	return all, err
 }
 
-const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at`
+const keyColumns = `id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, last_used_at, scopes`
 
 // scanKey reads keyColumns, and what stands behind them into more.
 func scanKey(r pgx.CollectableRow, more ...any) (k host.Key, err error) {
 	var hash []byte
+	var scopes string
 	err = r.Scan(append([]any{&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
-		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt)}, more...)...)
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt), &scopes}, more...)...)
 	copy(k.Hash[:], hash)
+	k.Scopes = record.ReadScopes(scopes)
 	return k, err
 }
 
@@ -119,8 +122,8 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 	}
 	return s.do(ctx, op, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx,
-			`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at) values ($1, $2, $3, $4, $5, $6)`,
-			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt))
+			`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at, scopes) values ($1, $2, $3, $4, $5, $6, $7)`,
+			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt), record.Scopes(k.Scopes))
 		return err
 	})
 }
@@ -129,13 +132,13 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 // requests do not wait for a commit.
 const useKey = `
 with k as (
-    select a.*, t.plan, t.override from api_keys a join tenants t on t.id = a.tenant_id
+    select a.*, t.plan, t.override, t.suspended_at is not null as suspended from api_keys a join tenants t on t.id = a.tenant_id
     where hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())
 ), u as (
     update api_keys a set last_used_at = date_trunc('minute', now()) from k
     where a.id = k.id and a.last_used_at is distinct from date_trunc('minute', now())
 )
-select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('minute', now()), plan, override from k`
+select id, tenant_id, name, prefix, hash, created_at, expires_at, revoked_at, date_trunc('minute', now()), scopes, plan, override, suspended from k`
 
 // UseKey implements host.KeyStore.
 func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err error) {
@@ -146,9 +149,11 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err erro
 		}
 		k, err = pgx.CollectExactlyOneRow(rows, func(r pgx.CollectableRow) (k host.Key, err error) {
 			var terms record.Terms
-			if k, err = scanKey(r, terms.Dest()...); err != nil {
+			var suspended bool
+			if k, err = scanKey(r, append(terms.Dest(), &suspended)...); err != nil {
 				return k, err
 			}
+			k.Suspended = suspended
 			k.Terms, err = terms.Value()
 			return k, err
 		})

@@ -20,6 +20,7 @@ type fakeStore struct {
 
 	mu    sync.Mutex
 	old   []host.Archive // of scans that may go, oldest first
+	gone  []host.Archive // of scans of a tenant that is being deleted
 	used  map[host.BlobKey]bool
 	ages  []time.Duration
 	calls []time.Time
@@ -58,6 +59,26 @@ func (s *fakeStore) UnusedBlobs(_ context.Context, keys []host.BlobKey) ([]host.
 	}
 	return slices.DeleteFunc(slices.Clone(keys), func(k host.BlobKey) bool { return s.used[k] }), nil
 }
+
+// DropTenant removes the scans in gone, and then the tenant.
+func (s *fakeStore) DropTenant(_ context.Context, limit int) (host.Dropped, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Err != nil || len(s.gone) == 0 {
+		return host.Dropped{}, s.Err
+	}
+	n := min(limit, len(s.gone))
+	out := host.Dropped{Scans: n, Archives: s.gone[:n], More: true}
+	for _, a := range out.Archives {
+		delete(s.used, a.Blob)
+	}
+	if s.gone = s.gone[n:]; len(s.gone) == 0 {
+		out.Tenants = 1
+	}
+	return out, nil
+}
+
+func (s *fakeStore) DropAudit(context.Context, int) (int, error) { return 0, nil }
 
 func (s *fakeStore) TidyLedger(context.Context, time.Duration) error { return nil }
 

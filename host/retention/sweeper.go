@@ -93,6 +93,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	var loops errgroup.Group
 	loops.Go(func() error { s.retain(ctx); return nil })
 	loops.Go(func() error { s.clean(ctx); return nil })
+	loops.Go(func() error { s.forget(ctx); return nil })
 	loops.Go(func() error { s.tidy(ctx); return nil })
 	return loops.Wait()
 }

@@ -67,6 +67,30 @@ func (b *bench) run(t *testing.T, cfg retention.Config, d time.Duration) {
 	}
 }
 
+// TestRemovesTenants: also where nothing else is ever removed, and after a while
+// in which the store did not answer.
+func TestRemovesTenants(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.old(25)
+		b.store.gone, b.store.old = b.store.old, nil
+		b.store.Err = host.ErrUnavailable
+		b.run(t, retention.Config{Batch: 10, Pause: time.Second, Every: time.Minute}, 100*time.Second)
+		if got := b.blobs.keys(); len(got) != 25 {
+			t.Errorf("%d blobs left while nothing could be removed", len(got))
+		}
+		b.store.Err = nil
+		b.run(t, retention.Config{Batch: 10, Pause: time.Second, Every: time.Minute}, 100*time.Second)
+		if got := b.blobs.keys(); len(got) != 0 || len(b.store.gone) != 0 {
+			t.Errorf("blobs left: %v", got)
+		}
+		if logs := b.logs.String(); !strings.Contains(logs, "removed tenants with all that was theirs") {
+			t.Errorf("it does not say so: %s", logs)
+		}
+	})
+}
+
 func TestRemovesInBatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -101,7 +101,7 @@ func (d *dispatch) readLost(ctx context.Context) error {
 		return err
 	}, `select id, plugin from jobs
 		where (state = 'running' or (state = 'queued' and dispatched_at is not null)) and dispatched_at <= ?
-		  and plugin in (select value from json_each(?)) and `+typeUnpaused+`
+		  and plugin in (select value from json_each(?)) and `+typeUnpaused+` and `+tenantOpen+`
 		order by dispatched_at, id limit ?`, d.edge, list(d.plugins), d.room+1)
 	if len(d.out.Bells) > d.room {
 		d.out.Bells, d.out.More = d.out.Bells[:d.room], true
@@ -160,7 +160,7 @@ func (d *dispatch) readLanes(ctx context.Context) error {
 	}, `select l.tenant_id, l.plugin, l.scan_type, l.priority, l.since, t.weight, t.concurrency, t.plan,
 		coalesce(u.ends, 0), coalesce(u.served_at, -1)
 		from lanes l join tenants t on t.id = l.tenant_id left join turns u on u.tenant_id = l.tenant_id
-		where l.wake_at = 0 and l.plugin in (select value from json_each(?)) and `+typeUnpaused+`
+		where l.wake_at = 0 and l.plugin in (select value from json_each(?)) and `+typeUnpaused+` and t.suspended_at is null
 		order by l.tenant_id`, list(d.plugins))
 	for _, t := range d.turns {
 		if t.since > t.served {
@@ -247,7 +247,7 @@ func (d *dispatch) after(ctx context.Context) error {
 	var next sql.NullInt64
 	var full bool
 	err := d.QueryRowContext(ctx, `
-select exists (select 1 from lanes where wake_at = 0 and plugin in (select value from json_each(?3)) and `+typeUnpaused+`),
+select exists (select 1 from lanes where wake_at = 0 and plugin in (select value from json_each(?3)) and `+typeUnpaused+` and `+tenantOpen+`),
     (select min(t) from (
         select min(wake_at) - ?1 as t from lanes where wake_at > 0
         union all

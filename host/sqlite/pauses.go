@@ -16,7 +16,9 @@ const (
 	typeUnpaused = `scan_type not in (select name from pauses where kind = 'scan_type')`
 	// unpaused is of a job that may be dispatched.
 	unpaused = `not exists (select 1 from pauses where kind = 'all')
-  and plugin not in (select name from pauses where kind = 'plugin') and ` + typeUnpaused
+  and plugin not in (select name from pauses where kind = 'plugin') and ` + typeUnpaused + ` and ` + tenantOpen
+	// tenantOpen is of a job whose tenant is not suspended.
+	tenantOpen = `tenant_id not in (select t.id from tenants t where t.suspended_at is not null)`
 )
 
 // unpausedPlugins gives those of the plugins that may be dispatched: a paused

@@ -22,22 +22,27 @@ where s.created_at < ?1 and s.finished_at < ?1 and s.archive is not null and s.a
   and not exists (select 1 from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
 order by s.created_at limit ?2`
 
-func (tx tx) pickOld(ctx context.Context, pick string, age time.Duration, limit int) (old record.Old, err error) {
+func (tx tx) pickOld(ctx context.Context, pick string, what any, limit int) (old record.Old, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {
 		var row record.OldRow
 		if err := r.Scan(row.Dest()...); err != nil {
 			return err
 		}
 		return old.Add(row)
-	}, pick, tx.now-record.Micros(age), max(limit, 0))
+	}, pick, what, max(limit, 0))
 	return old, err
 }
 
 // DropScans implements host.RetentionStore.
-func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
-	err = s.write(ctx, "remove old scans", func(ctx context.Context, tx tx) error {
+func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (host.Dropped, error) {
+	return s.dropPicked(ctx, "remove old scans", pickOldScans, func(tx tx) any { return tx.now - record.Micros(age) }, limit)
+}
+
+// dropPicked removes the scans that a pick gives, which takes what and a limit.
+func (s *Store) dropPicked(ctx context.Context, op, pick string, what func(tx) any, limit int) (out host.Dropped, err error) {
+	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
-		old, err := tx.pickOld(ctx, pickOldScans, age, limit)
+		old, err := tx.pickOld(ctx, pick, what(tx), limit)
 		if err != nil || len(old.IDs) == 0 {
 			return err
 		}
@@ -85,7 +90,7 @@ func (tx tx) dropFindings(ctx context.Context, scan string) (gone int, err error
 func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
 	err = s.write(ctx, "remove old archives", func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
-		old, err := tx.pickOld(ctx, pickOldArchives, age, limit)
+		old, err := tx.pickOld(ctx, pickOldArchives, tx.now-record.Micros(age), limit)
 		if err != nil || len(old.IDs) == 0 {
 			return err
 		}

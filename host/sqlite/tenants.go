@@ -11,11 +11,12 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, ` + record.TermsColumns
+const tenantColumns = `t.id, t.name, t.created_at, coalesce(t.weight, 0), t.concurrency, t.suspended_at, t.suspended_reason, t.deleted_at, ` + record.TermsColumns
 
 func scanTenant(scan func(...any) error) (t host.Tenant, err error) {
 	var terms record.Terms
-	if err := scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency}, terms.Dest()...)...); err != nil {
+	if err := scan(append([]any{&t.ID, &t.Name, at(&t.CreatedAt), &t.Share.Weight, &t.Share.Concurrency,
+		at(&t.Suspended.At), &t.Suspended.Reason, at(&t.DeletedAt)}, terms.Dest()...)...); err != nil {
 		return t, err
 	}
 	t.Terms, err = terms.Value()
@@ -89,14 +90,16 @@ func (s *Store) Tenants(ctx context.Context) (all []host.Tenant, err error) {
 	return all, nil
 }
 
-const keyColumns = `a.id, a.tenant_id, a.name, a.prefix, a.hash, a.created_at, a.expires_at, a.revoked_at, a.last_used_at`
+const keyColumns = `a.id, a.tenant_id, a.name, a.prefix, a.hash, a.created_at, a.expires_at, a.revoked_at, a.last_used_at, a.scopes`
 
 // scanKey reads keyColumns, and what stands behind them into more.
 func scanKey(scan func(...any) error, more ...any) (k host.Key, err error) {
 	var hash []byte
+	var scopes string
 	err = scan(append([]any{&k.ID, &k.TenantID, &k.Name, &k.Prefix, &hash,
-		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt)}, more...)...)
+		at(&k.CreatedAt), at(&k.ExpiresAt), at(&k.RevokedAt), at(&k.LastUsedAt), &scopes}, more...)...)
 	copy(k.Hash[:], hash)
+	k.Scopes = record.ReadScopes(scopes)
 	return k, err
 }
 
@@ -107,8 +110,8 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 			return fmt.Errorf("the id is not a UUID: %w", host.ErrInvalid)
 		}
 		_, err := tx.ExecContext(ctx,
-			`insert into api_keys (id, tenant_id, name, prefix, hash, created_at, expires_at) values (?, ?, ?, ?, ?, ?, ?)`,
-			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], tx.now, orNull(k.ExpiresAt))
+			`insert into api_keys (id, tenant_id, name, prefix, hash, created_at, expires_at, scopes) values (?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], tx.now, orNull(k.ExpiresAt), record.Scopes(k.Scopes))
 		return err
 	})
 }
@@ -119,10 +122,12 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
 	const op = "look up an API key"
 	now := s.cfg.Now()
 	var terms record.Terms
-	k, err := scanKey(s.readers.QueryRowContext(ctx, `select `+keyColumns+`, `+record.TermsColumns+`
+	var suspended bool
+	k, err := scanKey(s.readers.QueryRowContext(ctx, `select `+keyColumns+`, `+record.TermsColumns+`, t.suspended_at is not null
 		from api_keys a join tenants t on t.id = a.tenant_id
-		where hash = ? and revoked_at is null and (expires_at is null or expires_at > ?)`, hash[:], now.UnixMicro()).Scan, terms.Dest()...)
+		where hash = ? and revoked_at is null and (expires_at is null or expires_at > ?)`, hash[:], now.UnixMicro()).Scan, append(terms.Dest(), &suspended)...)
 	if err == nil {
+		k.Suspended = suspended
 		k.Terms, err = terms.Value()
 	}
 	if err != nil {

@@ -25,6 +25,9 @@ type Harness struct {
 	// Another opens the same store once more, as another host would, and closes
 	// it at the end of the test.
 	Another func() host.Store
+	// Rows counts a tenant's rows in every table that the schema gives a
+	// tenant_id; tables without any are left out.
+	Rows func(t *testing.T, tenant host.TenantID) map[string]int
 }
 
 // Run runs the whole suite. open gives an empty store and closes it at the end
@@ -120,6 +123,15 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"window":       testPauseWindow,
 			"claim":        testPauseClaim,
 			"leaves alone": testPauseLeaves,
+		},
+		"access": {
+			"scopes":            testScopes,
+			"rotate":            testRotateKey,
+			"suspend":           testSuspend,
+			"delete":            testDeleteTenant,
+			"delete in batches": testDeleteTenantBatches,
+			"audit":             testAudit,
+			"audit is kept":     testAuditKept,
 		},
 		"operators": {
 			"keys":     testOperatorKeys,

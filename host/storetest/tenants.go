@@ -54,7 +54,7 @@ func testTenants(s *suite) {
 }
 
 func newKey(t host.TenantID, b byte) host.Key {
-	return host.Key{ID: host.NewKeyID(), TenantID: t, Name: "ci", Prefix: "st_abc", Hash: [32]byte{b, 31: b}}
+	return host.Key{ID: host.NewKeyID(), TenantID: t, Name: "ci", Prefix: "st_abc", Scopes: host.DefaultScopes(), Hash: [32]byte{b, 31: b}}
 }
 
 func testKeys(s *suite) {

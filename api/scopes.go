@@ -1,0 +1,44 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// scopeOf is the one table of what a tenant's key needs for an operation; "" for
+// one that is not in it, which no key may do.
+func scopeOf(op *huma.Operation) host.Scope {
+	if op.Metadata[creates] != nil {
+		return host.ScopeScanWrite
+	}
+	switch op.OperationID {
+	case "cancel-scan":
+		return host.ScopeScanWrite
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "list-plugins", "get-usage":
+		return host.ScopeScanRead
+	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key":
+		return host.ScopeAdmin
+	}
+	return ""
+}
+
+// allow says whether a key that is good may do an operation.
+func allow(key host.Key, op *huma.Operation) error {
+	if key.Suspended {
+		return &problemError{Problem: kind{403, "tenant_suspended", "Tenant suspended", ""}.problem(
+			"This tenant is suspended: its keys open nothing and none of its queued jobs start. Ask the operator.")}
+	}
+	need := scopeOf(op)
+	if need != "" && key.Scopes.Has(need) {
+		return nil
+	}
+	return &problemError{
+		Problem: kind{403, "insufficient_scope", "Insufficient scope", ""}.problem(
+			fmt.Sprintf("This needs a key with the scope %s; this key has %s.", need, key.Scopes)),
+		header: http.Header{"Www-Authenticate": {fmt.Sprintf(`Bearer realm="securetag", error="insufficient_scope", scope="%s"`, need)}},
+	}
+}

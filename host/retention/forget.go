@@ -1,0 +1,51 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/securetaghq/securetag/host"
+)
+
+// forget removes tenants that are being deleted, and what is old in the audit
+// log, turn by turn. What says how far it is are the rows that are left, so any
+// host goes on where another one stopped.
+func (s *Sweeper) forget(ctx context.Context) {
+	trouble := trouble{log: s.log, what: "remove all of the tenants that are being deleted, and of the audit log what is old"}
+	for sleep(ctx, jitter(s.cfg.Every)) {
+		done, err := s.dropTenants(ctx)
+		err = errors.Join(err, s.dropAudit(ctx))
+		if ctx.Err() != nil {
+			return // cut short, and done next time
+		}
+		trouble.report(err)
+		if done.Scans+done.Blobs > 0 {
+			s.log.Info("removed what belonged to deleted tenants", "scans", done.Scans, "findings", done.Findings,
+				"blobs", done.Blobs, "bytes", done.Bytes)
+		}
+	}
+}
+
+// dropTenants removes what there is to remove of them now.
+func (s *Sweeper) dropTenants(ctx context.Context) (done host.Swept, err error) {
+	drop := func(ctx context.Context, _ time.Duration, limit int) (host.Dropped, error) {
+		out, err := s.store.DropTenant(ctx, limit)
+		if out.Tenants > 0 {
+			s.log.Info("removed tenants with all that was theirs", "tenants", out.Tenants)
+		}
+		return out, err
+	}
+	err = s.drop(ctx, drop, 0, &done, &done.Scans)
+	return done, err
+}
+
+func (s *Sweeper) dropAudit(ctx context.Context) error {
+	const batch = 1000
+	for {
+		n, err := s.store.DropAudit(ctx, batch)
+		if err != nil || n < batch || !sleep(ctx, s.cfg.Pause) {
+			return err
+		}
+	}
+}
