@@ -32,7 +32,7 @@ const takeRoom = `want as materialized (
 ), counted as (
     update usage set storage = usage.storage + w.storage, queued = usage.queued + w.scans,
         scans = case when ` + sameDay + ` then usage.scans else 0 end + w.scans,
-        day = case when ` + sameDay + ` then day else ` + today + ` end
+        day = case when ` + sameDay + ` then day else greatest(` + today + `, day + interval '24 hours') end
     from want w where usage.tenant_id = w.tenant_id and not exists (select from over)
 ), noted as (
     insert into quota_ledger (tenant_id, reason, storage, queued, scans, counted)
@@ -40,7 +40,8 @@ const takeRoom = `want as materialized (
 )`
 
 // A day is told by its length too, so that a row that says when one began need
-// not be changed when it ends.
+// not be changed when it ends. The next begins no sooner, whatever the clock does:
+// each line of the ledger is of one day.
 const (
 	sameDay = `day > now() - interval '24 hours'`
 	today   = `date_trunc('day', now() at time zone 'utc') at time zone 'utc'`
