@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
@@ -174,8 +175,8 @@ func problem(at hcl.Range, summary, detail string, args ...any) hcl.Diagnostics 
 	return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at}}
 }
 
-// sortDiagnostics puts them in the order of the file, those without a place in
-// it last.
+// sortDiagnostics puts them in the order of the files, those without a place in
+// one last.
 func sortDiagnostics(diags hcl.Diagnostics) {
 	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int {
 		switch {
@@ -186,7 +187,7 @@ func sortDiagnostics(diags hcl.Diagnostics) {
 		case b.Subject == nil:
 			return -1
 		default:
-			return a.Subject.Start.Byte - b.Subject.Start.Byte
+			return cmp.Or(strings.Compare(a.Subject.Filename, b.Subject.Filename), a.Subject.Start.Byte-b.Subject.Start.Byte)
 		}
 	})
 }

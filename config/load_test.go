@@ -390,7 +390,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"missing.hcl": "no such file", "dir.hcl": "not a regular file", "big.hcl": "over the limit of 1MiB", "/dev/zero": "not a regular file",
+		"missing.hcl": "no such file", "dir.hcl": "no file *.hcl", "big.hcl": "over the limit of 1MiB", "/dev/zero": "not a regular file",
 	} {
 		_, err := load(t, config.Options{Dir: dir, Path: path})
 		var e *config.Error
