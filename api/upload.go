@@ -108,8 +108,8 @@ type form struct {
 // with an error too, since it may hold a staged archive.
 func (a *API) readForm(ctx context.Context, r *http.Request) (*form, error) {
 	f := &form{seen: map[string]bool{}}
-	if r.ContentLength > a.deps.Intake.MaxArchive()+maxOverhead {
-		return f, intake.TooLarge(a.deps.Intake.MaxArchive())
+	if limit := a.deps.Intake.MaxArchive(); r.ContentLength > limit+maxOverhead {
+		return f, intake.TooLarge(limit)
 	}
 	boundary, err := boundaryOf(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -166,8 +166,9 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 	case "file":
 		// One byte more than allowed must get through to be refused by name,
 		// and the reader looks ahead for the boundary.
-		src.allow(a.deps.Intake.MaxArchive() + 1)
-		left := src.left - a.deps.Intake.MaxArchive() - 1
+		room := a.deps.Intake.MaxArchive() + 1
+		src.allow(room)
+		left := src.left - room
 		f.staged, err = a.deps.Intake.Stage(ctx, part.FileName(), partReader{part})
 		src.left = min(src.left, left)
 		return err

@@ -52,7 +52,8 @@ func (s *Staged) Discard(ctx context.Context) {
 // the archive and only ever shown.
 func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Staged, error) {
 	s := &Staged{in: in, archive: host.Archive{Filename: cleanFilename(filename)}}
-	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: in.cfg.MaxArchive, limit: in.cfg.MaxArchive})
+	limit := in.MaxArchive()
+	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: limit, limit: limit})
 	if err != nil {
 		var refusal *Refusal
 		if errors.As(err, &refusal) {
