@@ -47,6 +47,27 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Mistake is one of an Error, without its line.
+type Mistake struct {
+	Place string // "securetag.hcl:12"; "" when it is in no file
+	Text  string
+}
+
+// Mistakes lists all.
+func (e *Error) Mistakes() []Mistake {
+	out := make([]Mistake, len(e.Diagnostics))
+	for i, d := range e.Diagnostics {
+		out[i].Text = clean(d.Summary)
+		if d.Detail != "" {
+			out[i].Text += ": " + clean(d.Detail)
+		}
+		if d.Subject != nil {
+			out[i].Place = fmt.Sprintf("%s:%d", d.Subject.Filename, d.Subject.Start.Line)
+		}
+	}
+	return out
+}
+
 // Write prints every mistake in the style of HashiCorp's tools, with the line
 // and a caret. Text is wrapped at width; 0 means not at all.
 func (e *Error) Write(w io.Writer, color bool, width int) error {

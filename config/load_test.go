@@ -74,10 +74,32 @@ func golden(t *testing.T, path, got string) {
 func inputs(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.hcl"))
-	if err != nil || len(files) == 0 {
+	dirs, derr := filepath.Glob(filepath.Join("testdata", dir, "*.d"))
+	if err = errors.Join(err, derr); err != nil || len(files) == 0 {
 		t.Fatalf("no inputs in testdata/%s: %v", dir, err)
 	}
-	return files
+	return append(files, dirs...)
+}
+
+// goldenOf is the file that an input is compared with.
+func goldenOf(path string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(path, ".hcl"), ".d") + ".golden"
+}
+
+// environOf is environ with what comment lines "# env NAME=value" of a file add.
+func environOf(t *testing.T, path string) []string {
+	t.Helper()
+	out := environ()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return out // a directory
+	}
+	for line := range strings.Lines(string(text)) {
+		if kv, ok := strings.CutPrefix(line, "# env "); ok {
+			out = append(out, strings.TrimSpace(kv))
+		}
+	}
+	return out
 }
 
 // environ is what the golden cases may use.
@@ -109,7 +131,7 @@ func TestValid(t *testing.T) {
 					t.Errorf("the secret %q is shown", secret)
 				}
 			}
-			golden(t, strings.TrimSuffix(path, ".hcl")+".golden", got)
+			golden(t, goldenOf(path), got)
 		})
 	}
 }
@@ -123,14 +145,14 @@ func TestInvalid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = load(t, config.Options{Path: filepath.Base(path), Dir: dir, Environ: environ()})
+			_, err = load(t, config.Options{Path: filepath.Base(path), Dir: dir, Environ: environOf(t, path)})
 			got := strings.ReplaceAll(report(t, err), dir, "/srv")
 			for _, secret := range []string{"s3cret", "hunter2"} {
 				if strings.Contains(got, secret) || strings.Contains(err.Error(), secret) {
 					t.Errorf("the secret %q is shown", secret)
 				}
 			}
-			golden(t, strings.TrimSuffix(path, ".hcl")+".golden", got)
+			golden(t, goldenOf(path), got)
 		})
 	}
 }

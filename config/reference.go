@@ -196,3 +196,12 @@ func (n *node) noSuch(at *node, path, taken string, rest []string) error {
 	}
 	return fmt.Errorf("%s: %s there is %s", text, where, strings.Join(append(at.names(false), at.names(true)...), ", "))
 }
+
+// SchemaDocument is the machine-readable schema.
+type SchemaDocument struct {
+	Format   int         `json:"format"`   // grows when a reader must know
+	Settings []Reference `json:"settings"` // and blocks, in the order of docs/configuration.md
+}
+
+// Schema gives what docs/configuration.md is made of, for programs.
+func Schema() SchemaDocument { return SchemaDocument{Format: 1, Settings: References()} }

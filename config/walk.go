@@ -281,6 +281,12 @@ func (w *walker) value(expr hclsyntax.Expression) (cty.Value, bool) {
 	v, diags := expr.Value(w.eval)
 	for _, d := range diags {
 		d.EvalContext = nil // it would only add noise: there are no variables
+		switch d.Summary {
+		case "Call to unknown function":
+			d.Detail += " The functions are " + strings.Join(slices.Sorted(maps.Keys(w.eval.Functions)), ", ") + "."
+		case "Variables not allowed":
+			d.Detail = "There are no variables. Text is written in quotes, and env(\"NAME\") is an environment variable."
+		}
 	}
 	w.diags = append(w.diags, diags...)
 	if diags.HasErrors() || !v.IsWhollyKnown() {
