@@ -115,8 +115,8 @@ func TestAdminWantsAnOperator(t *testing.T) {
 			}
 		}
 	}
-	if seen != 12 {
-		t.Errorf("%d operations below /admin, want 12", seen)
+	if seen != 15 {
+		t.Errorf("%d operations below /admin, want 15", seen)
 	}
 	stats, err := ann.QueueStats(t.Context())
 	if err != nil || stats.Total.DeadLetters != 1 || len(stats.Pauses) != 0 {

@@ -39,7 +39,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter and Canceled are required.
+// Deps are what the API talks to; all but Meter, Canceled and Configuration are
+// required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -52,6 +53,8 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// Configuration is shown and reloaded; nil: it stays as it is.
+	Configuration host.Configuration
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -136,6 +139,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerArtifacts(doc)
 	a.registerAdmin(doc)
 	a.registerPlugins(doc)
+	a.registerConfig(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

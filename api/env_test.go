@@ -115,6 +115,7 @@ type env struct {
 	// tenants are those of the keys.
 	tenants map[string]host.TenantID
 	plugins plugins
+	config  configuration
 	// canceled are the scans whose cancel was passed on.
 	canceled chan host.Scan
 }
@@ -144,7 +145,7 @@ func newEnvMax(t testing.TB, cfg api.Config, maxArchive int64) *env {
 	}
 	deps := api.Deps{
 		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
-		Plugins:  &e.plugins,
+		Plugins: &e.plugins, Configuration: &e.config,
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
 	if e.api, err = api.New(deps, cfg); err != nil {

@@ -68,11 +68,8 @@ type reloadOutput struct{ Body client.Reload }
 func (a *API) reloadPlugins(ctx context.Context, _ *struct{}) (*reloadOutput, error) {
 	r, err := a.deps.Plugins.Reload(ctx)
 	if err != nil {
-		p := problemOf(err, nil)
-		switch {
-		case errors.Is(err, host.ErrInvalid):
-			p.Detail = "The configuration is wrong, and nothing was changed: " + err.Error()
-		case errors.Is(err, host.ErrNoPlugin):
+		p := configProblem(err)
+		if errors.Is(err, host.ErrNoPlugin) {
 			p.Detail = "This host starts no plugins: ask one whose server.role is all or worker, or restart it."
 		}
 		return nil, p

@@ -44,6 +44,7 @@ type Meter struct {
 	requests *prometheus.CounterVec
 	answers  *prometheus.HistogramVec
 	sweeps   sweepMeter
+	reloads  reloadMeter
 }
 
 var _ host.Meter = (*Meter)(nil)
@@ -88,6 +89,7 @@ func New(cfg Config) (*Meter, error) {
 	m.answers = f.histograms("securetag_http_request_seconds", "Time from a request's first byte to the end of its answer.", requestBuckets, "route")
 	m.plugins = f.plugins(cfg.Plugins)
 	m.sweeps = f.sweeps()
+	m.reloads = f.reloads()
 	if cfg.PluginStatus != nil {
 		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
 	}
