@@ -6,7 +6,7 @@ import (
 )
 
 // caps gives what the configuration lets run at once.
-func caps(cfg config.Config) func() host.Caps {
+func caps(cfg config.Config) host.Caps {
 	c := host.Caps{Tenant: cfg.Limits.TenantConcurrency, Plugins: map[string]int{}, ScanTypes: map[string]int{}}
 	for name, p := range cfg.Plugins {
 		c.Plugins[name] = p.Concurrency
@@ -14,5 +14,5 @@ func caps(cfg config.Config) func() host.Caps {
 	for name, s := range cfg.Scans {
 		c.ScanTypes[name] = s.Concurrency
 	}
-	return func() host.Caps { return c }
+	return c
 }
