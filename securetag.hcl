@@ -18,6 +18,7 @@
 #   url = trimspace(file("/run/secrets/database_url"))
 #
 # Check it with: securetag config check
+# A host reads it again on SIGHUP; docs/configuration.md says what needs a restart.
 # Reference:     docs/configuration.md
 
 # Database, uploaded archives and workspaces. Relative to this file.

@@ -115,8 +115,8 @@ func TestAdminWantsAnOperator(t *testing.T) {
 			}
 		}
 	}
-	if seen != 24 {
-		t.Errorf("%d operations below /admin, want 24", seen)
+	if seen != 27 {
+		t.Errorf("%d operations below /admin, want 27", seen)
 	}
 	stats, err := ann.QueueStats(t.Context())
 	if err != nil || stats.Total.DeadLetters != 1 || len(stats.Pauses) != 0 {

@@ -42,7 +42,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Plans and Limiter are
+// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter and
+// Configuration are
 // required.
 type Deps struct {
 	Store   Store
@@ -60,6 +61,8 @@ type Deps struct {
 	Plans host.Plans
 	// Limiter counts requests; nil: nobody is limited.
 	Limiter host.RateLimiter
+	// Configuration is shown and reloaded; nil: it stays as it is.
+	Configuration host.Configuration
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -156,6 +159,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerAudit(doc)
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
+	a.registerConfig(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

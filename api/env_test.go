@@ -116,6 +116,7 @@ type env struct {
 	// tenants are those of the keys.
 	tenants map[string]host.TenantID
 	plugins plugins
+	config  configuration
 	// canceled are the scans whose cancel was passed on.
 	canceled chan host.Scan
 }
@@ -149,7 +150,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 	}
 	deps := api.Deps{
 		Store: e.store, Queue: e.queue, Intake: in, Log: log, Meter: e.meter, Control: control.Queue{Store: e.store, Blobs: blobs}, Blobs: blobs,
-		Plugins:  &e.plugins,
+		Plugins: &e.plugins, Configuration: &e.config,
 		Plans:    host.FixedPlan(plan),
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}

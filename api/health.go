@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ func (a *API) registerHealth(doc huma.API) {
 	huma.Register(doc, huma.Operation{
 		OperationID: "ready", Method: http.MethodGet, Path: "/readyz",
 		Summary:     "Whether the host can accept scans",
-		Description: "Degraded: scans are accepted, and wait until the queue is back.",
+		Description: "Degraded: scans are accepted, and wait until the queue is back. A configuration that is degraded could not be reloaded; the one before it is in force, and the host is none the less ready.",
 		Tags:        []string{"health"},
 		Responses: map[string]*huma.Response{
 			"503": {Description: "Not ready", Content: map[string]*huma.MediaType{
@@ -54,6 +55,10 @@ func (a *API) readyz(ctx context.Context, _ *struct{}) (*readyOutput, error) {
 	out := &readyOutput{Status: http.StatusOK, Body: a.checkReadiness(ctx)}
 	if a.draining.Load() {
 		out.Body.Status = client.Unavailable
+	}
+	if a.deps.Configuration != nil {
+		out.Body.Checks = maps.Clone(out.Body.Checks) // the others are kept for who asks next
+		out.Body.Checks["configuration"] = configCheck(a.deps.Configuration.State())
 	}
 	if out.Body.Status == client.Unavailable {
 		out.Status = http.StatusServiceUnavailable

@@ -72,10 +72,8 @@ type reloadOutput struct{ Body client.Reload }
 func (a *API) reloadPlugins(ctx context.Context, in *reloadInput) (*reloadOutput, error) {
 	r, err := a.deps.Plugins.Reload(ctx, in.Plugin)
 	if err != nil {
-		p := problemOf(err, nil)
+		p := configProblem(err)
 		switch {
-		case errors.Is(err, host.ErrInvalid):
-			p.Detail = "The configuration is wrong, and nothing was changed: " + err.Error()
 		case errors.Is(err, host.ErrNotFound):
 			p.Detail = "There is no such plugin on this host, nor in its configuration."
 		case errors.Is(err, host.ErrNoPlugin):

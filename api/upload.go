@@ -176,8 +176,9 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 	case "file":
 		// One byte more than allowed must get through to be refused by name,
 		// and the reader looks ahead for the boundary.
-		src.allow(a.deps.Intake.MaxArchive() + 1)
-		left := src.left - a.deps.Intake.MaxArchive() - 1
+		room := a.deps.Intake.MaxArchive() + 1
+		src.allow(room)
+		left := src.left - room
 		f.staged, err = a.deps.Intake.StageWithin(ctx, f.bounds, part.FileName(), partReader{part})
 		src.left = min(src.left, left)
 		return err

@@ -247,7 +247,14 @@ func (c *checker) telemetry() {
 	}
 }
 
+// reservedScan is no name for a scan type: POST /scans/{type} and
+// /{type}/upload would meet.
+const reservedScan = "scans"
+
 func (c *checker) scan(name string, s Scan) {
+	if at, ok := c.w.blocks["scan."+name]; ok && name == reservedScan {
+		c.diags = append(c.diags, problem(at, "Reserved name", "A scan type cannot be called %q: its routes would be those of the API itself.", name)...)
+	}
 	path := "scan." + name + ".plugins"
 	if !c.ok(path) {
 		return

@@ -10,24 +10,25 @@ import (
 //
 // Tags: koanf is the name in the file; doc the meaning, a sentence for people;
 // example a value for messages where the default is none; min, max and oneof
-// what is allowed. A map of structs is a block with a label. A field with the doc "-" is no setting.
+// what is allowed; reload whether a running host takes a change, see reload.go. A
+// map of structs is a block with a label. A field with the doc "-" is no setting.
 type Config struct {
-	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag"`
-	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins"`
+	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag" reload:"no"`
+	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins" reload:"yes"`
 
-	Server   Server   `koanf:"server" doc:"What this host does, and its HTTP API."`
-	Database Database `koanf:"database" doc:"Where scans, findings and keys are kept."`
-	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready, that a scan is canceled, and how it goes. Without a url and addresses it runs inside the process, which is enough for one host."`
-	Worker   Worker   `koanf:"worker" doc:"How this host runs jobs."`
-	Limits   Limits   `koanf:"limits" doc:"What one scan may cost, and a tenant at once. These hold for every tenant."`
-	Log      Log      `koanf:"log" doc:"Log lines go to standard error."`
+	Server   Server   `koanf:"server" doc:"What this host does, and its HTTP API." reload:"no"`
+	Database Database `koanf:"database" doc:"Where scans, findings and keys are kept." reload:"no"`
+	Redis    Redis    `koanf:"redis" doc:"How hosts tell each other that a job is ready, that a scan is canceled, and how it goes. Without a url and addresses it runs inside the process, which is enough for one host." reload:"no"`
+	Worker   Worker   `koanf:"worker" doc:"How this host runs jobs." reload:"no"`
+	Limits   Limits   `koanf:"limits" doc:"What one scan may cost, and a tenant at once. These hold for every tenant." reload:"yes"`
+	Log      Log      `koanf:"log" doc:"Log lines go to standard error." reload:"yes"`
 
-	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed."`
-	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus."`
+	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed." reload:"yes"`
+	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus." reload:"no"`
 
-	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting."`
-	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it."`
-	Plans   map[string]Plan   `koanf:"plan" doc:"A plan: what each tenant that has it may use (securetag tenant create NAME --plan PLAN). A tenant without one has the plan default. A block with the name of a built-in plan (default, free, premium, enterprise) overrides it setting by setting; any other starts from the values below."`
+	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting." reload:"settings"`
+	Plugins map[string]Plugin `koanf:"plugin" doc:"A plugin: an executable that scans. Declaring one runs nothing yet; a scan type must name it." reload:"settings"`
+	Plans   map[string]Plan   `koanf:"plan" doc:"A plan: what each tenant that has it may use (securetag tenant create NAME --plan PLAN). A tenant without one has the plan default. A block with the name of a built-in plan (default, free, premium, enterprise) overrides it setting by setting; any other starts from the values below." reload:"yes"`
 }
 
 // Roles of a host.
@@ -44,10 +45,10 @@ type Server struct {
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
 
-	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans."`
+	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans." reload:"yes"`
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
-	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]"`
-	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded"`
+	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]" reload:"yes"`
+	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded" reload:"yes"`
 }
 
 // Database is the store.
@@ -91,7 +92,7 @@ type Limits struct {
 // Log is what is logged and how.
 type Log struct {
 	Level  string `koanf:"level" doc:"The least that is logged." oneof:"trace,debug,info,warn,error"`
-	Format string `koanf:"format" doc:"auto is text on a terminal and json otherwise." oneof:"auto,text,json"`
+	Format string `koanf:"format" doc:"auto is text on a terminal and json otherwise." oneof:"auto,text,json" reload:"no"`
 }
 
 // Retention is how long what has ended is kept.
@@ -108,7 +109,7 @@ type Telemetry struct {
 
 // Scan is a scan type.
 type Scan struct {
-	Input    string        `koanf:"input" doc:"What it takes: an uploaded archive or a URL." oneof:"archive,url"`
+	Input    string        `koanf:"input" doc:"What it takes: an uploaded archive or a URL." oneof:"archive,url" reload:"no"`
 	Plugins  []string      `koanf:"plugins" doc:"Plugins that scan it, side by side. With none the scan type exists and refuses scans." example:"[\"secrets\"]"`
 	Timeout  time.Duration `koanf:"timeout" doc:"Time for each plugin's job from its first start, retries included." min:"1s" max:"24h"`
 	Attempts int           `koanf:"attempts" doc:"How often a job is started before it has failed for good." min:"1" max:"100"`

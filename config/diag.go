@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
@@ -44,6 +45,27 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (and %d more)", more)
 	}
 	return b.String()
+}
+
+// Mistake is one of an Error, without its line.
+type Mistake struct {
+	Place string // "securetag.hcl:12"; "" when it is in no file
+	Text  string
+}
+
+// Mistakes lists all.
+func (e *Error) Mistakes() []Mistake {
+	out := make([]Mistake, len(e.Diagnostics))
+	for i, d := range e.Diagnostics {
+		out[i].Text = clean(d.Summary)
+		if d.Detail != "" {
+			out[i].Text += ": " + clean(d.Detail)
+		}
+		if d.Subject != nil {
+			out[i].Place = fmt.Sprintf("%s:%d", d.Subject.Filename, d.Subject.Start.Line)
+		}
+	}
+	return out
 }
 
 // Write prints every mistake in the style of HashiCorp's tools, with the line
@@ -174,8 +196,8 @@ func problem(at hcl.Range, summary, detail string, args ...any) hcl.Diagnostics 
 	return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at}}
 }
 
-// sortDiagnostics puts them in the order of the file, those without a place in
-// it last.
+// sortDiagnostics puts them in the order of the files, those without a place in
+// one last.
 func sortDiagnostics(diags hcl.Diagnostics) {
 	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int {
 		switch {
@@ -186,7 +208,7 @@ func sortDiagnostics(diags hcl.Diagnostics) {
 		case b.Subject == nil:
 			return -1
 		default:
-			return a.Subject.Start.Byte - b.Subject.Start.Byte
+			return cmp.Or(strings.Compare(a.Subject.Filename, b.Subject.Filename), a.Subject.Start.Byte-b.Subject.Start.Byte)
 		}
 	})
 }

@@ -19,6 +19,7 @@
 // The file is HCL 2 with a few functions and without loops, so reading it
 // takes time and memory in proportion to its size, which is limited.
 //
-// Reloading has its place here: a second Load whose result replaces the first only
-// if it is good.
+// A running host reads its configuration again by a second Load, and [Loaded.Take]
+// says what of the result it can put in force: the tag reload of each setting
+// says what needs a restart. The environment and the flags stay what they were.
 package config

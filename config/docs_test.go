@@ -30,8 +30,24 @@ each overrides the one before it:
 
 The file at the top of this repository, [securetag.hcl](../securetag.hcl), shows
 every setting with its default and can be used as it is.
-` + "`securetag config check`" + ` reports every mistake at once, with file, line and
-what was probably meant.
+` + "`securetag config init`" + ` writes a short one to begin with,
+` + "`securetag config check`" + ` reports every mistake at once, with file, line and what
+was probably meant, ` + "`securetag config show`" + ` says what is in force and where it
+comes from, and ` + "`securetag config explain limits.archive_size`" + ` what a setting is.
+` + "`securetag config schema`" + ` prints all of this page for programs, as JSON.
+
+A running host reads its configuration again on SIGHUP and on POST
+/admin/reload. The column *a change* says what it does with a setting that
+changed: *reload* takes it, *restart* waits until the host is started again. A
+scan type or a plugin that is new or gone waits, too, and so do the plugins of a
+scan type when one of them waits. See [Operating](operating.md#reloading).
+
+## Several files
+
+When ` + "`--config`" + ` names a directory, all its files ` + "`*.hcl`" + ` are one configuration.
+A block without a name, such as ` + "`server`" + `, may be spread over files; a setting
+that is given twice, or a block with a name, is a mistake that names both places.
+No file overrides another, so their order does not matter.
 
 ## The language
 
@@ -72,7 +88,7 @@ func referencePage() string {
 	var b strings.Builder
 	b.WriteString(referenceHead)
 	table := func() {
-		b.WriteString("| setting | default | takes | meaning |\n|---|---|---|---|\n")
+		b.WriteString("| setting | default | takes | a change | meaning |\n|---|---|---|---|---|\n")
 	}
 	b.WriteString("\n")
 	table()
@@ -94,7 +110,7 @@ func referencePage() string {
 		} else {
 			value = "`" + value + "`"
 		}
-		fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s |\n", name, r.Env, value, r.Allowed, r.Doc)
+		fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s | %s |\n", name, r.Env, value, r.Allowed, r.Reload, r.Doc)
 	}
 	return b.String()
 }

@@ -3,9 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,7 +20,8 @@ import (
 // Options says where to look. The zero value reads ./securetag.hcl or
 // /etc/securetag/securetag.hcl if there is one, and no variables or flags.
 type Options struct {
-	// Path of the file, which must exist. Empty: look in the usual places.
+	// Path of the file, or of a directory whose files *.hcl are read together. It
+	// must exist. Empty: look in the usual places.
 	Path string
 	// Environ is the environment as "NAME=value", usually os.Environ().
 	Environ []string
@@ -60,13 +59,14 @@ const (
 // Loaded is a configuration that is valid as a whole.
 type Loaded struct {
 	Config Config
-	// File is the path of the file as it was given or found; empty: none.
+	// File is the path of the file or directory as it was given or found; empty:
+	// none.
 	File     string
 	schema   *node
 	origins  map[string]origin
 	settings map[string]hcl.Range // of each one in the config block of a plugin
 	sources  map[string][]byte
-	blocks   map[string]bool // of the file, by path
+	blocks   map[string]hcl.Range // of the file, by path
 }
 
 // origin is where a value comes from; the zero value is the default.
@@ -155,23 +155,18 @@ type loading struct {
 }
 
 func (l *loading) run() (*Loaded, error) {
-	name, src := l.read()
+	name, files := l.read()
 	if len(l.fail.Diagnostics) > 0 {
 		return nil, l.fail
 	}
-	w := newWalker(l.schema, evalContext(filepath.Dir(l.opts.inDir(name)), l.opts.getenv))
-	file := map[string]any{}
-	if name != "" {
-		l.fail.sources[name] = src
-		body, diags := parse(src, name)
-		if body != nil {
-			file = w.body(body, l.schema, "")
-		}
-		l.report(diags)
-		l.report(w.diags)
-		if unreadable(diags) { // what seems missing may be there
-			return nil, l.fail
-		}
+	dir := l.opts.Dir
+	if len(files) > 0 {
+		dir = filepath.Dir(l.opts.inDir(files[0].name))
+	}
+	w := newWalker(l.schema, evalContext(dir, l.opts.getenv))
+	file, whole := l.parse(files, w)
+	if !whole { // what seems missing may be there
+		return nil, l.fail
 	}
 	o := &overlay{schema: l.schema, origins: map[string]origin{}, broken: w.broken}
 	for path, at := range w.places {
@@ -186,13 +181,9 @@ func (l *loading) run() (*Loaded, error) {
 	if len(l.fail.Diagnostics) > 0 {
 		return nil, l.fail
 	}
-	l.resolve(cfg, name, o.origins)
+	l.resolve(cfg, dir, o.origins)
 	loaded := &Loaded{
-		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, sources: l.fail.sources,
-	}
-	loaded.blocks = map[string]bool{}
-	for path := range w.blocks {
-		loaded.blocks[path] = true
+		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, blocks: w.blocks, sources: l.fail.sources,
 	}
 	loaded.place()
 	return loaded, nil
@@ -201,29 +192,6 @@ func (l *loading) run() (*Loaded, error) {
 func (l *loading) report(diags hcl.Diagnostics) {
 	l.fail.Diagnostics = append(l.fail.Diagnostics, diags...)
 	sortDiagnostics(l.fail.Diagnostics)
-}
-
-// read finds and reads the file; an empty name when there is none.
-func (l *loading) read() (name string, src []byte) {
-	places := []string{l.opts.Path}
-	if l.opts.Path == "" {
-		places = []string{FileName, SystemPath}
-		if l.opts.SkipDir {
-			places = places[1:]
-		}
-	}
-	for _, name := range places {
-		src, err := readFile(l.opts.inDir(name), maxFile)
-		switch {
-		case err == nil:
-			return name, src
-		case l.opts.Path == "" && errors.Is(err, fs.ErrNotExist):
-		default:
-			l.report(hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Configuration file not readable", Detail: err.Error() + "."}})
-			return "", nil
-		}
-	}
-	return "", nil
 }
 
 // merge lays the layers over each other.
@@ -267,12 +235,12 @@ func rawJSON(from, to reflect.Type, v any) (any, error) {
 	return v, nil
 }
 
-// resolve makes every path absolute: one from the file is relative to it, any
-// other to the working directory, a command to plugin_dir.
-func (l *loading) resolve(cfg *Config, file string, from map[string]origin) {
+// resolve makes every path absolute: one from the file is relative to dir, where
+// the file is, any other to the working directory, a command to plugin_dir.
+func (l *loading) resolve(cfg *Config, dir string, from map[string]origin) {
 	at := func(setting, path string) string {
 		if from[setting].file != nil && !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(file), path)
+			path = filepath.Join(dir, path)
 		}
 		return l.opts.inDir(path)
 	}

@@ -54,37 +54,6 @@ func report(t *testing.T, err error) string {
 	return b.String()
 }
 
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); run go test ./config -update if that is meant:\n%s", path, diff)
-	}
-}
-
-// inputs lists the cases of a directory under testdata.
-func inputs(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.hcl"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no inputs in testdata/%s: %v", dir, err)
-	}
-	return files
-}
-
-// environ is what the golden cases may use.
-func environ() []string {
-	return []string{"DATABASE_URL=postgres://app:s3cret@db:5432/securetag", "REDIS_PASSWORD=hunter2", "SLOTS=6"}
-}
-
 func TestValid(t *testing.T) {
 	t.Parallel()
 	for _, path := range inputs(t, "valid") {
@@ -109,7 +78,7 @@ func TestValid(t *testing.T) {
 					t.Errorf("the secret %q is shown", secret)
 				}
 			}
-			golden(t, strings.TrimSuffix(path, ".hcl")+".golden", got)
+			golden(t, goldenOf(path), got)
 		})
 	}
 }
@@ -123,14 +92,14 @@ func TestInvalid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = load(t, config.Options{Path: filepath.Base(path), Dir: dir, Environ: environ()})
+			_, err = load(t, config.Options{Path: filepath.Base(path), Dir: dir, Environ: environOf(t, path)})
 			got := strings.ReplaceAll(report(t, err), dir, "/srv")
 			for _, secret := range []string{"s3cret", "hunter2"} {
 				if strings.Contains(got, secret) || strings.Contains(err.Error(), secret) {
 					t.Errorf("the secret %q is shown", secret)
 				}
 			}
-			golden(t, strings.TrimSuffix(path, ".hcl")+".golden", got)
+			golden(t, goldenOf(path), got)
 		})
 	}
 }
@@ -390,7 +359,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"missing.hcl": "no such file", "dir.hcl": "not a regular file", "big.hcl": "over the limit of 1MiB", "/dev/zero": "not a regular file",
+		"missing.hcl": "no such file", "dir.hcl": "no file *.hcl", "big.hcl": "over the limit of 1MiB", "/dev/zero": "not a regular file",
 	} {
 		_, err := load(t, config.Options{Dir: dir, Path: path})
 		var e *config.Error

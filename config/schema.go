@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +40,8 @@ type node struct {
 	min, max  string
 	oneOf     []string
 	sensitive bool
-	index     int // of the field in its struct
+	reload    string // what a reload does with it: see reload.go; that of the block around it unless it has its own
+	index     int    // of the field in its struct
 	children  []*node
 }
 
@@ -48,7 +51,7 @@ const label = "<name>"
 // newSchema reads the structs. It panics when they are not as this package
 // needs them, which every test would see.
 func newSchema() *node {
-	n := &node{kind: kindBlock, children: fieldsOf(reflect.TypeFor[Config](), "")}
+	n := &node{kind: kindBlock, children: fieldsOf(reflect.TypeFor[Config](), "", "")}
 	defaults := n.defaults()
 	n.leaves(func(c *node) {
 		switch c.kind { // the best example of a number is its default
@@ -68,7 +71,9 @@ func (n *node) defaults() map[string]any {
 	return n.layer(reflect.ValueOf(cfg))
 }
 
-func fieldsOf(t reflect.Type, prefix string) []*node {
+// fieldsOf reads the fields of a block; reload is what holds for those that do
+// not say it themselves.
+func fieldsOf(t reflect.Type, prefix, reload string) []*node {
 	var out []*node
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -78,7 +83,7 @@ func fieldsOf(t reflect.Type, prefix string) []*node {
 		n := &node{
 			name: f.Tag.Get("koanf"), doc: f.Tag.Get("doc"), example: f.Tag.Get("example"),
 			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "",
-			kind: kindOf(f.Type), index: i,
+			kind: kindOf(f.Type), reload: cmp.Or(f.Tag.Get("reload"), reload), index: i,
 		}
 		if one := f.Tag.Get("oneof"); one != "" {
 			n.oneOf = strings.Split(one, ",")
@@ -86,14 +91,17 @@ func fieldsOf(t reflect.Type, prefix string) []*node {
 		if n.name == "" || n.doc == "" {
 			panic(fmt.Sprintf("config: %s.%s has no name or no doc", t, f.Name))
 		}
+		if n.reload != "" && !slices.Contains(reloads, n.reload) {
+			panic(fmt.Sprintf("config: %s.%s has reload %q, which is none of %v", t, f.Name, n.reload, reloads))
+		}
 		n.path = prefix + n.name
 		switch n.kind {
 		case kindSecret:
 			n.sensitive = true
 		case kindBlock:
-			n.children = fieldsOf(f.Type, n.path+".")
+			n.children = fieldsOf(f.Type, n.path+".", n.reload)
 		case kindLabelled:
-			n.children = fieldsOf(f.Type.Elem(), n.path+"."+label+".")
+			n.children = fieldsOf(f.Type.Elem(), n.path+"."+label+".", n.reload)
 		}
 		out = append(out, n)
 	}

@@ -25,7 +25,14 @@ func (l *Loaded) place() {
 }
 
 // Declared reports whether the file has a block for a plugin.
-func (l *Loaded) Declared(plugin string) bool { return l.blocks["plugin."+plugin] }
+func (l *Loaded) Declared(plugin string) bool {
+	_, ok := l.blocks["plugin."+plugin]
+	return ok
+}
+
+// FileOf is the path of the file that has the block of a plugin, "" when none
+// has.
+func (l *Loaded) FileOf(plugin string) string { return l.blocks["plugin."+plugin].Filename }
 
 // SettingMistake is one that somebody else found in the config block of a
 // plugin.

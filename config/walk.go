@@ -33,6 +33,7 @@ type walker struct {
 	places   map[string]hcl.Range   // of each value, by path
 	elements map[string][]hcl.Range // of each element of a list that is written out
 	blocks   map[string]hcl.Range   // of each block's first line, by path
+	given    map[string]hcl.Range   // the name of each setting that is there, right or wrong, by path
 	broken   map[string]bool        // paths whose value was wrong and left out
 	settings map[string]hcl.Range   // of each member of a free-form block, by path
 }
@@ -41,7 +42,7 @@ func newWalker(schema *node, eval *hcl.EvalContext) *walker {
 	return &walker{
 		schema: schema, eval: eval,
 		places: map[string]hcl.Range{}, elements: map[string][]hcl.Range{},
-		blocks: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
+		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
 	}
 }
 
@@ -50,9 +51,8 @@ func (w *walker) bad(at hcl.Range, summary, detail string, args ...any) {
 }
 
 // body walks what stands between the braces of the block n at path (with its
-// final dot, empty at the top).
-func (w *walker) body(b *hclsyntax.Body, n *node, path string) map[string]any {
-	out := map[string]any{}
+// final dot, empty at the top), and adds it to out.
+func (w *walker) body(b *hclsyntax.Body, n *node, path string, out map[string]any) {
 	for _, a := range sorted(b.Attributes) {
 		c := n.child(a.Name)
 		switch {
@@ -63,6 +63,7 @@ func (w *walker) body(b *hclsyntax.Body, n *node, path string) map[string]any {
 			}
 		case c.isBlock():
 			w.bad(a.NameRange, "Unsupported argument", "%s is a block, not an argument: write %s without the equals sign.", a.Name, blockForm(c))
+		case w.again(a, path+a.Name):
 		default:
 			if v, ok := w.attribute(a, c, path+a.Name); ok {
 				out[a.Name] = v
@@ -82,7 +83,6 @@ func (w *walker) body(b *hclsyntax.Body, n *node, path string) map[string]any {
 			w.plain(bl, c, path, out)
 		}
 	}
-	return out
 }
 
 // unknown explains a name that n does not have: what it may have been, and
@@ -134,11 +134,11 @@ func (w *walker) plain(bl *hclsyntax.Block, n *node, path string, out map[string
 	if len(bl.Labels) > 0 {
 		w.bad(bl.LabelRanges[0], "Unexpected label", "A %s block has no name: write %s.", n.name, blockForm(n))
 	}
-	if !w.first(bl, path+n.name) {
+	if !w.first(bl, n, path+n.name) {
 		return
 	}
 	if n.kind != kindObject {
-		out[n.name] = w.body(bl.Body, n, path+n.name+".")
+		w.body(bl.Body, n, path+n.name+".", group(out, n.name))
 		return
 	}
 	w.places[path+n.name] = bl.DefRange()
@@ -176,28 +176,59 @@ func (w *walker) labelled(bl *hclsyntax.Block, n *node, path string, out map[str
 	if len(name) > 63 || !labelName.MatchString(name) {
 		w.bad(bl.LabelRanges[0], "Invalid name", "The name of a %s is lower-case letters, digits and hyphens, begins with a letter and has at most 63 characters, such as %q.", n.name, "code-audit")
 		w.blocks[path+n.name+"."+name] = bl.DefRange()
-		w.body(bl.Body, n, path+n.name+"."+cut(name, 64)+".") // for its mistakes
+		w.body(bl.Body, n, path+n.name+"."+cut(name, 64)+".", map[string]any{}) // for its mistakes
 		return
 	}
-	if !w.first(bl, path+n.name+"."+name) {
+	if !w.first(bl, n, path+n.name+"."+name) {
 		return
 	}
-	body := w.body(bl.Body, n, path+n.name+"."+name+".")
-	group, _ := out[n.name].(map[string]any)
-	if group == nil {
-		group = map[string]any{}
-		out[n.name] = group
-	}
-	group[name] = body
+	w.body(bl.Body, n, path+n.name+"."+name+".", group(group(out, n.name), name))
 }
 
-// first notes a block and reports one that was there before.
-func (w *walker) first(bl *hclsyntax.Block, path string) bool {
-	if before, ok := w.blocks[path]; ok {
-		w.bad(bl.DefRange(), "Duplicate block", "%s was already given on line %d. Put all its settings in one block.", path, before.Start.Line)
+// group is the map called name in out, which is made when it is missing.
+func group(out map[string]any, name string) map[string]any {
+	g, ok := out[name].(map[string]any)
+	if !ok {
+		g = map[string]any{}
+		out[name] = g
+	}
+	return g
+}
+
+// first notes a block and reports one that was there before. Blocks without a
+// label may be spread over files: then their settings count, one by one.
+func (w *walker) first(bl *hclsyntax.Block, n *node, path string) bool {
+	before, seen := w.blocks[path]
+	if !seen {
+		w.blocks[path] = bl.DefRange()
+		return true
+	}
+	if n.kind == kindBlock && !strings.Contains(path, ".") && before.Filename != bl.TypeRange.Filename {
+		return true
+	}
+	w.bad(bl.DefRange(), "Duplicate block", "%s was already given %s. Put all its settings in one block.", path, where(before, bl.TypeRange))
+	return false
+}
+
+// where says where something was given before, to somebody who is at another
+// place.
+func where(before, at hcl.Range) string {
+	if before.Filename == at.Filename {
+		return fmt.Sprintf("on line %d", before.Start.Line)
+	}
+	return fmt.Sprintf("at %s:%d", before.Filename, before.Start.Line)
+}
+
+// again reports a setting that another file has given already. One that is given
+// twice in a file is the parser's to report.
+func (w *walker) again(a *hclsyntax.Attribute, path string) bool {
+	before, seen := w.given[path]
+	if !seen {
+		w.given[path] = a.NameRange
 		return false
 	}
-	w.blocks[path] = bl.DefRange()
+	w.bad(a.NameRange, "Setting given twice", "%s was already given %s. Files of a directory are one configuration, in which no file overrides another: take one of the two out.", path, where(before, a.NameRange))
+	w.diags[len(w.diags)-1].Extra = hiddenRest{} // it may be a secret
 	return true
 }
 
@@ -250,6 +281,12 @@ func (w *walker) value(expr hclsyntax.Expression) (cty.Value, bool) {
 	v, diags := expr.Value(w.eval)
 	for _, d := range diags {
 		d.EvalContext = nil // it would only add noise: there are no variables
+		switch d.Summary {
+		case "Call to unknown function":
+			d.Detail += " The functions are " + strings.Join(slices.Sorted(maps.Keys(w.eval.Functions)), ", ") + "."
+		case "Variables not allowed":
+			d.Detail = "There are no variables. Text is written in quotes, and env(\"NAME\") is an environment variable."
+		}
 	}
 	w.diags = append(w.diags, diags...)
 	if diags.HasErrors() || !v.IsWhollyKnown() {

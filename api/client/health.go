@@ -15,11 +15,11 @@ type Health struct {
 // Readiness says whether the host can accept scans.
 type Readiness struct {
 	Status string           `json:"status" enum:"ready,degraded,unavailable"`
-	Checks map[string]Check `json:"checks" doc:"The servers that the host needs: database, queue."`
+	Checks map[string]Check `json:"checks" doc:"The servers that the host needs, database and queue, and its configuration."`
 }
 
 // Check is how one of them is.
 type Check struct {
-	Status string `json:"status" enum:"ready,unavailable"`
+	Status string `json:"status" enum:"ready,degraded,unavailable"`
 	Detail string `json:"detail,omitempty"`
 }

@@ -120,8 +120,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func signalOne(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
-	usage(ts, neg, len(args) == 2 && signals[args[0]] != nil, "signal INT|TERM NAME")
+	signals := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	usage(ts, neg, len(args) == 2 && signals[args[0]] != nil, "signal INT|TERM|HUP NAME")
 	ts.Check(process(ts, args[1]).Process.Signal(signals[args[0]]))
 }
 

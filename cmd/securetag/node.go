@@ -33,7 +33,8 @@ import (
 
 // node is one running host: every part, wired. Data flows down this list.
 type node struct {
-	cfg         config.Config
+	cfg         config.Config // with which it was started; what a reload changes is in live
+	live        *live
 	log         hclog.Logger
 	closers     []func() error // in the order in which they were opened
 	owner       string
@@ -43,22 +44,21 @@ type node struct {
 	server      *http.Server
 	listener    net.Listener
 	api         *api.API
+	intake      *intake.Intake // nil: it takes no requests
 	dispatcher  *dispatch.Dispatcher
-	executor    *executor.Executor
-	confinement confinement // of its plugins; zero: it runs none
+	executor    *executor.Executor // nil: it runs no jobs
+	confinement confinement        // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
 	plans       *plans
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them
-	// reread reads the configuration again; nil: there is none to read. It is set
-	// before run.
-	reread func() (config.Config, error)
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
 // run.
 func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, version string, log hclog.Logger) (_ *node, err error) {
 	n := &node{cfg: cfg, log: log, plans: newPlans(cfg, log.Named("plans"))}
+	n.live = newLive(n, cfg, limits)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -104,12 +104,12 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if !n.takesRequests() {
 		return n, n.openHealth(q.bells, version)
 	}
-	in, err := intake.New(n.store, n.blobs, checkArchive(limits), scanTypes(cfg), n.dispatcher.Wake,
+	n.intake, err = intake.New(n.store, n.blobs, checkArchive(n.live.archiveLimits), scanTypes(cfg), n.dispatcher.Wake,
 		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
-	return n, n.openAPI(in, q, version)
+	return n, n.openAPI(q, version)
 }
 
 // openPlugins opens what running jobs takes.
@@ -147,7 +147,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	}
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
-		Grace: max(n.cfg.Server.ShutdownGrace-stopReserve(n.cfg), 0), Backoff: backoffs(n.cfg), Caps: n.plans.caps,
+		Grace: jobGrace(n.cfg), Backoff: n.live.backoff, Caps: n.plans.caps,
 		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
 	}
 	var runner host.Executor = n.executor
@@ -165,9 +165,9 @@ func archiveLimits(cfg config.Config) workspace.Limits {
 	}
 }
 
-func checkArchive(limits workspace.Limits) intake.CheckFunc {
+func checkArchive(limits func() workspace.Limits) intake.CheckFunc {
 	return func(ctx context.Context, r io.ReaderAt, size, unpacked int64) (intake.Summary, error) {
-		limits := limits
+		limits := limits()
 		limits.UnpackedBytes = least(limits.UnpackedBytes, unpacked)
 		limits.FileBytes = least(limits.FileBytes, unpacked)
 		s, err := workspace.Check(ctx, r, size, limits)
@@ -181,14 +181,15 @@ func checkArchive(limits workspace.Limits) intake.CheckFunc {
 	}
 }
 
-// stopReserve is what is kept of the shutdown grace for stopping plugins that
-// did not end by themselves, and for storing that their jobs are released.
-func stopReserve(cfg config.Config) time.Duration {
+// jobGrace is how long jobs may go on when the host stops: the shutdown grace,
+// but for what stopping plugins takes that did not end by themselves, and
+// storing that their jobs are released.
+func jobGrace(cfg config.Config) time.Duration {
 	longest := time.Duration(0)
 	for _, p := range cfg.Plugins {
 		longest = max(longest, p.CancelGrace)
 	}
-	return longest + 5*time.Second
+	return max(cfg.Server.ShutdownGrace-longest-5*time.Second, 0)
 }
 
 // lockEmbedded keeps a second host off an embedded database: the queue in this
@@ -205,14 +206,14 @@ func (n *node) lockEmbedded() error {
 	return nil
 }
 
-func (n *node) openAPI(in *intake.Intake, q queue, version string) error {
+func (n *node) openAPI(q queue, version string) error {
 	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
 	deps := api.Deps{
-		Store: n.store, Queue: q.bells, Intake: in, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
-		Plugins: hostPlugins{n},
+		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs, Plans: n.plans,
 	}
@@ -360,16 +361,6 @@ func scanTypes(cfg config.Config) []intake.ScanType {
 	return types
 }
 
-func backoffs(cfg config.Config) func(string) dispatch.Backoff {
-	return func(scanType string) dispatch.Backoff {
-		s, ok := cfg.Scans[scanType]
-		if !ok { // accepted under a configuration that had it
-			s = config.Default().Scans["codeaudit"]
-		}
-		return dispatch.Backoff{Min: s.Backoff.Min, Max: s.Backoff.Max}
-	}
-}
-
 // run serves until ctx ends, then stops in order: intake, running jobs, plugins.
 func (n *node) run(ctx context.Context) error {
 	back, err := n.store.ReleaseOwner(ctx, n.owner)
@@ -400,6 +391,7 @@ func (n *node) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return n.serveHTTP(ctx) })
 	group.Go(func() error { return n.metrics.serve(ctx, n.log) })
+	group.Go(func() error { n.live.hear(ctx); return nil })
 	return group.Wait()
 }
 

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
@@ -21,8 +21,9 @@ var _ host.Plugins = hostPlugins{}
 func (h hostPlugins) Status() []host.PluginStatus {
 	var out []host.PluginStatus
 	if h.n.executor == nil {
-		for _, name := range slices.Sorted(maps.Keys(h.n.cfg.Plugins)) {
-			out = append(out, host.PluginStatus{Name: name, State: "elsewhere", Isolation: h.n.cfg.Plugins[name].Isolation})
+		plugins := h.n.live.config().Plugins
+		for _, name := range slices.Sorted(maps.Keys(plugins)) {
+			out = append(out, host.PluginStatus{Name: name, State: "elsewhere", Isolation: plugins[name].Isolation})
 		}
 		return out
 	}
@@ -43,51 +44,37 @@ func (h hostPlugins) Status() []host.PluginStatus {
 // Reload implements host.Plugins: it takes the plugins' blocks, or that of one,
 // and nothing else of the configuration.
 func (h hostPlugins) Reload(_ context.Context, only string) (r host.Reloaded, err error) {
-	if h.n.executor == nil || h.n.reread == nil {
+	if h.n.executor == nil {
 		return r, host.ErrNoPlugin
 	}
-	cfg, err := h.n.reread()
-	if bad := (*config.Error)(nil); errors.As(err, &bad) {
-		return r, wrongConfig{bad}
-	}
+	done, err := h.n.live.reloadPlugins(only)
 	if err != nil {
 		return r, err
 	}
-	known := h.n.executor.Plugins()
-	if only != "" {
-		if _, there := cfg.Plugins[only]; !there && !slices.Contains(known, only) {
-			return r, host.ErrNotFound
+	r.Plugins = done.Plugins
+	for _, c := range done.Changes {
+		if c.Restart {
+			r.Restart = append(r.Restart, strings.TrimPrefix(c.Path, "plugin."))
 		}
-	}
-	var plugins []executor.Plugin
-	ec := executorConfig(cfg, "", "")
-	if err := attach(&ec, cfg); err != nil {
-		return r, err
-	}
-	h.n.confinement.apply(&ec, cfg)
-	for _, p := range ec.Plugins {
-		switch {
-		case only != "" && p.Name != only:
-		case slices.Contains(known, p.Name):
-			plugins = append(plugins, p)
-		default:
-			r.Restart = append(r.Restart, p.Name)
-		}
-	}
-	for _, name := range known {
-		if _, there := cfg.Plugins[name]; !there && (only == "" || only == name) {
-			r.Restart = append(r.Restart, name)
-		}
-	}
-	slices.Sort(r.Restart)
-	if r.Plugins, err = h.n.executor.Reload(plugins); err != nil {
-		return r, fmt.Errorf("reload plugins: %w", err)
 	}
 	return r, nil
 }
 
-// wrongConfig is a mistake in the configuration, as host.ErrInvalid.
-type wrongConfig struct{ err error }
-
-func (w wrongConfig) Error() string        { return w.err.Error() }
-func (w wrongConfig) Is(target error) bool { return target == host.ErrInvalid }
+// reloadExecutor gives the executor the plugins of cfg, which are those that it
+// has, or only one of them. It gives the names of those that begin anew.
+func (n *node) reloadExecutor(cfg config.Config, only string) ([]string, error) {
+	if n.executor == nil {
+		return nil, nil
+	}
+	ec := executorConfig(cfg, "", "")
+	if err := attach(&ec, cfg); err != nil {
+		return nil, err
+	}
+	n.confinement.apply(&ec, cfg)
+	ec.Plugins = slices.DeleteFunc(ec.Plugins, func(p executor.Plugin) bool { return only != "" && p.Name != only })
+	begun, err := n.executor.Reload(ec.Plugins)
+	if err != nil {
+		return nil, fmt.Errorf("reload plugins: %w", err)
+	}
+	return begun, nil
+}

@@ -144,10 +144,10 @@ func pinAll(loaded *config.Loaded, names []string) ([]pinning, error) {
 		if err != nil {
 			return done, fmt.Errorf("pin %s: %w", name, err)
 		}
-		changed, err := config.Pin(loaded.File, name, sum)
-		if errors.Is(err, config.ErrNoBlock) {
-			err = usageError{fmt.Errorf("plugin %q has no block in %s: it comes with securetag, which knows its hash", name, loaded.File)}
+		if !loaded.Declared(name) {
+			return done, usageError{fmt.Errorf("plugin %q has no block in %s: it comes with securetag, which knows its hash", name, loaded.File)}
 		}
+		changed, err := config.Pin(loaded.FileOf(name), name, sum)
 		if err != nil {
 			return done, err
 		}

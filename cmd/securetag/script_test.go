@@ -52,7 +52,7 @@ func (w withPlugins) Run() int {
 //	exit CODE COMMAND...          runs it and checks how it exits
 //	start NAME COMMAND...         starts it, with its output in NAME.out and NAME.err
 //	await FILE REGEXP [VARIABLE]  waits for a line, keeps its first group
-//	signal INT|TERM NAME          signals what start started
+//	signal INT|TERM|HUP NAME      signals what start started
 //	ended NAME CODE               waits for its end and checks how it exits
 //	plant DIR                     writes a project with three secrets
 //	zip FILE DIR                  makes an archive

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -25,19 +28,22 @@ it makes a tenant and prints a key for it, once.
 
 With --role api it takes requests and starts no plugins, with --role worker it
 runs jobs and answers nothing but /healthz and /readyz. Both need the same
-PostgreSQL and Redis as the hosts that do the rest.`,
+PostgreSQL and Redis as the hosts that do the rest.
+
+SIGHUP makes it read its configuration again: see securetag config --help.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := p.load(cmd)
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), loaded.Config, func() (config.Config, error) {
+			// The file is read again, the environment and the flags are what they were.
+			return p.serve(cmd.Context(), loaded, func() (*config.Loaded, error) {
 				again, err := p.load(cmd)
 				if err != nil {
-					return config.Config{}, err
+					return nil, err
 				}
-				return again.Config, nil
+				return again, p.checkSettings(again)
 			})
 		},
 	}
@@ -49,14 +55,18 @@ PostgreSQL and Redis as the hosts that do the rest.`,
 }
 
 // serve runs a host until ctx ends; reread reads its configuration again.
-func (p *program) serve(ctx context.Context, cfg config.Config, reread func() (config.Config, error)) (err error) {
+func (p *program) serve(ctx context.Context, loaded *config.Loaded, reread func() (*config.Loaded, error)) (err error) {
+	hangup := make(chan os.Signal, 1) // before anything else: unheard it ends the process
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	cfg := loaded.Config
 	log := p.logger(cfg.Log)
 	n, err := openNode(ctx, cfg, archiveLimits(cfg), p.version, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	n.reread = reread
+	n.live.follow(loaded, reread, hangup)
 	if embeddedStore(cfg) {
 		if err := p.firstKey(ctx, n.store); err != nil {
 			return err

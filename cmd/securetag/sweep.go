@@ -35,9 +35,15 @@ func (n *node) openSweeper(id *identity) (*retention.Sweeper, error) {
 	if m := n.workspaces.memory; m != nil {
 		left = append(left, retention.Leftover{What: "workspaces of dead hosts in memory", Sweep: m.Sweep})
 	}
-	r := n.cfg.Retention
-	return retention.New(n.store, n.blobs, left,
-		retention.Config{Scans: r.Scans, Archives: r.Archives, Every: r.Sweep, Grace: orphanGrace(n.cfg), Meter: n.meter}, n.log)
+	cfg := sweeps(n.cfg)
+	cfg.Meter = n.meter
+	return retention.New(n.store, n.blobs, left, cfg, n.log)
+}
+
+// sweeps is what a configuration says of retention.
+func sweeps(cfg config.Config) retention.Config {
+	r := cfg.Retention
+	return retention.Config{Scans: r.Scans, Archives: r.Archives, Every: r.Sweep, Grace: orphanGrace(cfg)}
 }
 
 // orphanGrace is longer than any job may take, with an hour for clocks that

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -101,6 +102,7 @@ type Dispatcher struct {
 	publisher *publisher
 	canceler  *canceler
 	slots     *slots
+	grace     atomic.Int64 // see SetGrace
 }
 
 // New makes a dispatcher; Run starts it.
@@ -120,8 +122,12 @@ func New(store host.JobStore, bells host.Doorbells, executor host.Executor, work
 	d.heart = newHeart(store, d.publisher.tell, cfg, log)
 	d.finisher = newFinisher(store, d.heart.running, d.relay.freed, log)
 	d.canceler = newCanceler(cfg.Cancels, d.gate, d.heart, log)
+	d.SetGrace(cfg.Grace)
 	return d, nil
 }
+
+// SetGrace changes Config.Grace until Run's context ends.
+func (d *Dispatcher) SetGrace(grace time.Duration) { d.grace.Store(int64(max(grace, 0))) }
 
 // Wake says that a job may have become ready. It never blocks.
 func (d *Dispatcher) Wake() { d.relay.wake() }
@@ -177,10 +183,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 	_ = loops.Wait() // none of them gives up before ctx does
 
+	left := time.Duration(d.grace.Load())
 	if busy := d.slots.busy(); busy > 0 {
-		d.log.Info("stopping: running jobs get their grace", "running", busy, "grace", d.cfg.Grace)
+		d.log.Info("stopping: running jobs get their grace", "running", busy, "grace", left)
 	}
-	grace := time.AfterFunc(d.cfg.Grace, func() { stopJobs(errStopping) })
+	grace := time.AfterFunc(left, func() { stopJobs(errStopping) })
 	defer grace.Stop()
 	d.slots.wait()
 	d.leave(stores)

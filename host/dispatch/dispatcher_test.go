@@ -234,6 +234,21 @@ func TestStopWithoutGrace(t *testing.T) {
 	})
 }
 
+// TestSetGrace: a reload that changes the grace counts when the host stops.
+func TestSetGrace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, newFakeStore(claim()), untilStopped, func(c *dispatch.Config) { c.Grace = 0 })
+		time.Sleep(time.Minute)
+		w.d.SetGrace(7 * time.Second)
+		began := time.Now()
+		w.end()
+		if took := time.Since(began); took < 7*time.Second || took > 8*time.Second {
+			t.Errorf("stopping with a grace of 7s took %v", took)
+		}
+	})
+}
+
 // TestStopWhileClaiming: a claim that commits while the host is told to stop is
 // given back, not left to its lease.
 func TestStopWhileClaiming(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,11 +72,18 @@ type Intake struct {
 	committer *committer
 	blobs     host.BlobStore
 	check     CheckFunc
-	types     []ScanType
+	rules     atomic.Pointer[rules]
 	wake      func()
 	cfg       Config
 	log       hclog.Logger
 	checks    chan struct{} // a slot for each check that may run
+}
+
+// rules are what an operator changes while the host runs. They are replaced
+// whole, and a request keeps to those that it asked for.
+type rules struct {
+	types      []ScanType
+	maxArchive int64
 }
 
 // New validates the scan types and returns an Intake. wake is called after
@@ -93,30 +101,46 @@ func New(store Store, blobs host.BlobStore, check CheckFunc, types []ScanType, w
 	if cfg.AcceptTimeout == 0 {
 		cfg.AcceptTimeout = 15 * time.Second
 	}
-	errs := validateTypes(types)
-	if cfg.MaxArchive < 0 || cfg.MaxChecks < 0 || cfg.AcceptTimeout < 0 {
-		errs = append(errs, errors.New("intake limits must not be negative"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	own := slices.Clone(types)
-	for i := range own {
-		own[i].Plugins = slices.Clone(own[i].Plugins)
+	if cfg.MaxChecks < 0 || cfg.AcceptTimeout < 0 {
+		return nil, errNegative
 	}
 	in := &Intake{
-		store: store, room: room{lookup: store.Usage}, blobs: blobs, check: check, types: own, wake: wake,
+		store: store, room: room{lookup: store.Usage}, blobs: blobs, check: check, wake: wake,
 		cfg: cfg, log: log, checks: make(chan struct{}, cfg.MaxChecks),
+	}
+	if err := in.Update(types, cfg.MaxArchive); err != nil {
+		return nil, err
 	}
 	in.committer = &committer{store: store, blobs: blobs, remove: in.remove, packed: cfg.Packed, timeout: cfg.AcceptTimeout, log: log}
 	return in, nil
 }
 
+var errNegative = errors.New("intake limits must not be negative")
+
+// Update replaces the scan types and the largest archive, packed, in bytes, both
+// at once. A scan that was accepted keeps what it was accepted with, an upload
+// that was begun its limit. After an error nothing has changed.
+func (in *Intake) Update(types []ScanType, maxArchive int64) error {
+	errs := validateTypes(types)
+	if maxArchive < 0 {
+		errs = append(errs, errNegative)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	own := slices.Clone(types)
+	for i := range own {
+		own[i].Plugins = slices.Clone(own[i].Plugins)
+	}
+	in.rules.Store(&rules{own, maxArchive})
+	return nil
+}
+
 // Types lists the scan types, in the order in which they were declared.
-func (in *Intake) Types() []ScanType { return slices.Clone(in.types) }
+func (in *Intake) Types() []ScanType { return slices.Clone(in.rules.Load().types) }
 
 // MaxArchive is the largest archive that is taken, in bytes.
-func (in *Intake) MaxArchive() int64 { return in.cfg.MaxArchive }
+func (in *Intake) MaxArchive() int64 { return in.rules.Load().maxArchive }
 
 // Admit says whether a request for this scan type with this kind of input can
 // be accepted at all, so that a hopeless one is refused before its body is
@@ -128,16 +152,17 @@ func (in *Intake) Admit(name string, kind host.InputKind) error {
 }
 
 func (in *Intake) admit(name string, kind host.InputKind) (ScanType, error) {
-	i := slices.IndexFunc(in.types, func(t ScanType) bool { return t.Name == name })
-	if i < 0 || in.types[i].Input != kind {
+	types := in.rules.Load().types
+	i := slices.IndexFunc(types, func(t ScanType) bool { return t.Name == name })
+	if i < 0 || types[i].Input != kind {
 		return ScanType{}, refuse(host.ErrNotFound, "unknown_scan_type", "",
 			"No scan type %.64q takes input of kind %q. The operator declares scan types in securetag.hcl.", name, kind)
 	}
-	if len(in.types[i].Plugins) == 0 {
+	if len(types[i].Plugins) == 0 {
 		return ScanType{}, refuse(host.ErrNoPlugin, "", "",
 			"No plugin is configured for scan type %q. The operator adds one in securetag.hcl.", name)
 	}
-	return in.types[i], nil
+	return types[i], nil
 }
 
 var (

@@ -404,3 +404,36 @@ func TestFilename(t *testing.T) {
 		}
 	}
 }
+
+// TestUpdate: what was begun or accepted before keeps what it began with.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	f := newIntake(t, checkZip)
+	types := f.Types()
+	staged, err := f.Stage(t.Context(), "a.zip", strings.NewReader("PK"+strings.Repeat("x", 500)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	types[0].Plugins, types[0].Attempts, types[0].Timeout = []string{"deps"}, 7, time.Minute
+	if err := f.Update(types, 100); err != nil {
+		t.Fatal(err)
+	}
+	types[0].Plugins[0] = "changed afterwards"
+	if f.MaxArchive() != 100 || f.Types()[0].Attempts != 7 {
+		t.Errorf("in force: at most %d bytes, %+v", f.MaxArchive(), f.Types()[0])
+	}
+	scan, err := f.AcceptArchive(t.Context(), intake.Request{Tenant: host.NewTenantID(), Type: "codeaudit"}, staged)
+	if err != nil {
+		t.Fatalf("an archive that was staged under the larger limit: %v", err)
+	}
+	if len(scan.Jobs) != 1 || scan.Jobs[0].Plugin != "deps" || scan.Jobs[0].MaxAttempts != 7 || scan.Jobs[0].Timeout != time.Minute {
+		t.Errorf("jobs: %+v", scan.Jobs)
+	}
+	if _, err := f.Stage(t.Context(), "a.zip", strings.NewReader("PK"+strings.Repeat("x", 500))); !errors.Is(err, host.ErrTooLarge) {
+		t.Errorf("an archive over the new limit: %v, want ErrTooLarge", err)
+	}
+	types[0].Timeout = 0
+	if err := f.Update(types, 5000); err == nil || f.MaxArchive() != 100 || f.Types()[0].Timeout != time.Minute {
+		t.Errorf("after a mistake: %v, at most %d bytes, %+v", err, f.MaxArchive(), f.Types()[0])
+	}
+}

@@ -57,7 +57,7 @@ func (in *Intake) Stage(ctx context.Context, filename string, r io.Reader) (*Sta
 // StageWithin is Stage for an archive that may be no more than b says. It fails
 // with a *host.Shortage as soon as r is longer than the room that is left.
 func (in *Intake) StageWithin(ctx context.Context, b Bounds, filename string, r io.Reader) (*Staged, error) {
-	left, over := b.left(in.cfg.MaxArchive)
+	left, over := b.left(in.MaxArchive())
 	s := &Staged{in: in, archive: host.Archive{Filename: cleanFilename(filename)}}
 	err := in.keep(ctx, &s.archive, &limitReader{r: r, left: left, over: over})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // host goes on where another one stopped.
 func (s *Sweeper) forget(ctx context.Context) {
 	trouble := trouble{log: s.log, what: "remove all of the tenants that are being deleted, and of the audit log what is old"}
-	for sleep(ctx, jitter(s.cfg.Every)) {
+	for sleep(ctx, jitter(s.config().Every)) {
 		done, err := s.dropTenants(ctx)
 		err = errors.Join(err, s.dropAudit(ctx))
 		if ctx.Err() != nil {
@@ -44,7 +44,7 @@ func (s *Sweeper) dropAudit(ctx context.Context) error {
 	const batch = 1000
 	for {
 		n, err := s.store.DropAudit(ctx, batch)
-		if err != nil || n < batch || !sleep(ctx, s.cfg.Pause) {
+		if err != nil || n < batch || !sleep(ctx, s.config().Pause) {
 			return err
 		}
 	}

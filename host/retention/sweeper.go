@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -75,8 +76,11 @@ type Sweeper struct {
 	store host.RetentionStore
 	blobs host.BlobStore
 	left  []Leftover
-	cfg   Config
 	log   hclog.Logger
+
+	mu      sync.Mutex
+	now     Config        // guarded by mu; see config
+	changed chan struct{} // holds one when what retain waits for is another
 }
 
 // New makes a sweeper; Run starts it.
@@ -85,7 +89,37 @@ func New(store host.RetentionStore, blobs host.BlobStore, left []Leftover, cfg C
 	if err != nil {
 		return nil, err
 	}
-	return &Sweeper{store: store, blobs: blobs, left: left, cfg: cfg, log: log.Named("retention")}, nil
+	return &Sweeper{
+		store: store, blobs: blobs, left: left, now: cfg, changed: make(chan struct{}, 1), log: log.Named("retention"),
+	}, nil
+}
+
+// Update takes Scans, Archives, Every and Grace from cfg and leaves the rest as
+// it is. A turn that is under way ends with what it began with. After an error
+// nothing has changed. Safe for concurrent use.
+func (s *Sweeper) Update(cfg Config) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Only then: who reloads all the time must not put off the next turn for ever.
+	if s.now.Scans != cfg.Scans || s.now.Archives != cfg.Archives || s.now.Every != cfg.Every {
+		select {
+		case s.changed <- struct{}{}:
+		default: // it has not heard of the one before yet
+		}
+	}
+	s.now.Scans, s.now.Archives, s.now.Every, s.now.Grace = cfg.Scans, cfg.Archives, cfg.Every, cfg.Grace
+	return nil
+}
+
+// config is what holds now.
+func (s *Sweeper) config() Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
 }
 
 // Run sweeps until ctx ends. Nothing it started is left then.
@@ -105,7 +139,7 @@ const keptLines = time.Hour
 // has little to add up, and their ledger short.
 func (s *Sweeper) tidy(ctx context.Context) {
 	trouble := trouble{log: s.log, what: "tidy the quota ledger"}
-	for sleep(ctx, jitter(s.cfg.Every)) {
+	for sleep(ctx, jitter(s.config().Every)) {
 		err := s.store.TidyLedger(ctx, keptLines)
 		if ctx.Err() != nil {
 			return
@@ -116,17 +150,14 @@ func (s *Sweeper) tidy(ctx context.Context) {
 
 // retain removes what is old, turn by turn.
 func (s *Sweeper) retain(ctx context.Context) {
-	if s.cfg.Scans == 0 && s.cfg.Archives == 0 {
-		return
-	}
 	trouble := trouble{log: s.log, what: "remove all that is old"}
-	for sleep(ctx, jitter(s.cfg.Every)) {
+	for s.due(ctx) {
 		done, err := s.turn(ctx)
 		if ctx.Err() != nil && err != nil {
 			err = nil // cut short, and done next time
 		}
 		done.Task, done.Failed = host.SweepRetention, err != nil
-		s.cfg.Meter.Swept(done)
+		s.config().Meter.Swept(done)
 		trouble.report(err)
 		if done.Scans+done.Archives > 0 {
 			s.log.Info("removed what is old", "scans", done.Scans, "findings", done.Findings,
@@ -135,13 +166,38 @@ func (s *Sweeper) retain(ctx context.Context) {
 	}
 }
 
+// due waits for the next turn, and says whether ctx let it. There is none while
+// everything is kept for ever.
+func (s *Sweeper) due(ctx context.Context) bool {
+	for {
+		cfg := s.config()
+		if cfg.Scans > 0 || cfg.Archives > 0 {
+			next, stop := context.WithTimeout(ctx, jitter(cfg.Every))
+			select {
+			case <-next.Done():
+				stop()
+				return ctx.Err() == nil
+			case <-s.changed:
+				stop()
+				continue
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.changed:
+		}
+	}
+}
+
 // turn removes all that is old now.
 func (s *Sweeper) turn(ctx context.Context) (done host.Swept, err error) {
-	if s.cfg.Scans > 0 {
-		err = s.drop(ctx, s.store.DropScans, s.cfg.Scans, &done, &done.Scans)
+	cfg := s.config()
+	if cfg.Scans > 0 {
+		err = s.drop(ctx, s.store.DropScans, cfg.Scans, &done, &done.Scans)
 	}
-	if s.cfg.Archives > 0 {
-		err = errors.Join(err, s.drop(ctx, s.store.DropArchives, s.cfg.Archives, &done, &done.Archives))
+	if cfg.Archives > 0 {
+		err = errors.Join(err, s.drop(ctx, s.store.DropArchives, cfg.Archives, &done, &done.Archives))
 	}
 	return done, err
 }
@@ -152,7 +208,7 @@ type dropFunc func(ctx context.Context, age time.Duration, limit int) (host.Drop
 // its rows. count is what the scans of a batch are added to.
 func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done *host.Swept, count *int) error {
 	for {
-		out, err := f(ctx, age, s.cfg.Batch)
+		out, err := f(ctx, age, s.config().Batch)
 		if err != nil {
 			return err
 		}
@@ -161,7 +217,7 @@ func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done 
 		if err := s.removeBlobs(ctx, out, done); err != nil {
 			return err
 		}
-		if !out.More || !sleep(ctx, s.cfg.Pause) {
+		if !out.More || !sleep(ctx, s.config().Pause) {
 			return nil
 		}
 	}
@@ -217,14 +273,14 @@ func (s *Sweeper) clean(ctx context.Context) {
 		s.log.Error("orphans among the blobs stay where they are", "error", err)
 	}
 	trouble := trouble{log: s.log, what: "remove all blobs that no scan needs"}
-	for sleep(ctx, jitter(s.cfg.Orphans)) {
+	for sleep(ctx, jitter(s.config().Orphans)) {
 		s.leftovers(ctx)
 		done, err := s.orphans(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		done.Task, done.Failed = host.SweepOrphans, err != nil
-		s.cfg.Meter.Swept(done)
+		s.config().Meter.Swept(done)
 		trouble.report(err)
 		if done.Blobs > 0 {
 			s.log.Info("removed blobs that no scan needs", "blobs", done.Blobs, "bytes", done.Bytes)
@@ -252,7 +308,7 @@ func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
 		}
 		var keys []host.BlobKey
 		sizes := map[host.BlobKey]int64{}
-		young := time.Now().Add(-s.cfg.Grace)
+		young := time.Now().Add(-s.config().Grace)
 		for _, b := range page {
 			if b.Key != originKey && b.Modified.Before(young) {
 				keys, sizes[b.Key] = append(keys, b.Key), b.Size
@@ -261,7 +317,7 @@ func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
 		if rerr := s.removeUnused(ctx, keys, sizes, &done); rerr != nil {
 			err = rerr
 		}
-		if cursor = next; cursor == "" || !sleep(ctx, s.cfg.Pause) {
+		if cursor = next; cursor == "" || !sleep(ctx, s.config().Pause) {
 			return done, err
 		}
 	}

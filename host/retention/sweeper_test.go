@@ -312,3 +312,64 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		b.old(3)
+		s, err := retention.New(b.store, b.blobs, nil, retention.Config{Meter: b.meter}, hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		asked := func() int {
+			b.store.mu.Lock()
+			defer b.store.mu.Unlock()
+			return len(b.store.ages)
+		}
+		time.Sleep(24 * time.Hour)
+		if n := asked(); n > 0 {
+			t.Errorf("asked %d times for what is old, and all is kept for ever", n)
+		}
+		// From keeping everything to an age: within one turn and a half.
+		change := retention.Config{Scans: time.Hour, Every: time.Minute}
+		if err := s.Update(change); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Second)
+		if n := asked(); n == 0 || b.store.ages[0] != time.Hour || len(b.blobs.keys()) != 0 {
+			t.Errorf("asked %d times, ages %v, %d blobs left", n, b.store.ages, len(b.blobs.keys()))
+		}
+		// Saying the same again and again does not put the next turn off.
+		before := asked()
+		for range 600 {
+			if err := s.Update(change); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if n := asked() - before; n < 6 || n > 20 {
+			t.Errorf("%d turns in 10 minutes, want one a minute", n)
+		}
+		// A mistake changes nothing, and what is kept for ever again is left alone.
+		if err := s.Update(retention.Config{Scans: -1}); !errors.Is(err, host.ErrInvalid) {
+			t.Errorf("Update to a negative age = %v", err)
+		}
+		if err := s.Update(retention.Config{}); err != nil {
+			t.Fatal(err)
+		}
+		before = asked()
+		time.Sleep(24 * time.Hour)
+		if n := asked() - before; n > 0 {
+			t.Errorf("asked %d times after all is kept for ever again", n)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}

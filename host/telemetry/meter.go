@@ -50,6 +50,7 @@ type Meter struct {
 	sweeps   sweepMeter
 	limited  *prometheus.CounterVec
 	alone    prometheus.Gauge
+	reloads  reloadMeter
 }
 
 var _ host.Meter = (*Meter)(nil)
@@ -97,6 +98,7 @@ func New(cfg Config) (*Meter, error) {
 	m.sweeps = f.sweeps()
 	m.limited = f.counters("securetag_rate_limited_total", "Requests that were refused because of a rate, by its policy.", "policy")
 	m.alone = f.gauge("securetag_rate_limits_alone", "1 while this host counts rates by itself, because Redis does not answer.")
+	m.reloads = f.reloads()
 	if cfg.PluginStatus != nil {
 		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
 	}

@@ -370,3 +370,16 @@ func TestQueue(t *testing.T) {
 		}
 	})
 }
+
+func TestReloads(t *testing.T) {
+	t.Parallel()
+	m := newMeter(t, telemetry.Config{})
+	const taken, failed = `securetag_config_reloads_total{result="taken"}`, `securetag_config_reloads_total{result="failed"}`
+	const good, waiting = "securetag_config_last_reload_successful", "securetag_config_waiting_settings"
+	want(t, m, map[string]string{taken: "0", failed: "0", good: "1", waiting: "0"})
+	m.Reloaded(2)
+	m.ReloadFailed()
+	want(t, m, map[string]string{taken: "1", failed: "1", good: "0", waiting: "2"})
+	m.Reloaded(0)
+	want(t, m, map[string]string{taken: "2", failed: "1", good: "1", waiting: "0"})
+}

@@ -72,3 +72,14 @@ func fill[T ~int | ~int64](field *T, def T, name string) error {
 	}
 	return nil
 }
+
+// or has the larger of each limit. Both have no zero field.
+func (l Limits) or(o Limits) Limits {
+	return Limits{
+		UnpackedBytes: max(l.UnpackedBytes, o.UnpackedBytes), FileBytes: max(l.FileBytes, o.FileBytes), Entries: max(l.Entries, o.Entries),
+		Depth: max(l.Depth, o.Depth), NameBytes: max(l.NameBytes, o.NameBytes), PathBytes: max(l.PathBytes, o.PathBytes),
+		DeflateRatio: max(l.DeflateRatio, o.DeflateRatio), ZstdRatio: max(l.ZstdRatio, o.ZstdRatio),
+		DirectoryBytes: max(l.DirectoryBytes, o.DirectoryBytes), HeaderBytes: max(l.HeaderBytes, o.HeaderBytes),
+		ZstdWindow: max(l.ZstdWindow, o.ZstdWindow), Time: max(l.Time, o.Time),
+	}
+}

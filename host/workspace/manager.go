@@ -32,13 +32,13 @@ type Manager struct {
 	at   *os.File // the same directory
 	can  powers   // in it
 	lock *os.File
-	lim  Limits
 	log  hclog.Logger
 	next atomic.Int64 // numbers the names below dir
 
 	extractions sync.WaitGroup
 
 	mu     sync.Mutex
+	lim    Limits // guarded by mu
 	closed bool
 	trees  map[host.ScanID]*shared
 	idle   []workDir // given back as they were handed out
@@ -80,6 +80,26 @@ func New(dir string, lim Limits, log hclog.Logger) (*Manager, error) {
 		return nil, fmt.Errorf("create workspace in %s: %w", base, err)
 	}
 	return m, nil
+}
+
+// Widen makes every limit at least that of lim, for trees that are extracted
+// from now on. None becomes smaller: an archive is held against the limits when
+// it is taken in, and the scan that has it keeps to those.
+func (m *Manager) Widen(lim Limits) error {
+	lim, err := lim.withDefaults()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lim = m.lim.or(lim)
+	return nil
+}
+
+func (m *Manager) limits() Limits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lim
 }
 
 // claim makes and locks the manager's own directory. No other manager sweeps
@@ -393,6 +413,6 @@ func (m *Manager) extractTo(ctx context.Context, name string, open func(context.
 		return Summary{}, t, fmt.Errorf("open archive: %w", err)
 	}
 	defer blob.Close()
-	sum, err = t.extract(ctx, blob, blob.Size(), m.lim)
+	sum, err = t.extract(ctx, blob, blob.Size(), m.limits())
 	return sum, t, err
 }

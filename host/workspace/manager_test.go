@@ -502,3 +502,37 @@ func TestClosed(t *testing.T) {
 		t.Errorf("Acquire after Close = %v, want ErrUnavailable", err)
 	}
 }
+
+// TestWiden: limits grow, and never shrink below what an archive was taken in
+// under.
+func TestWiden(t *testing.T) {
+	t.Parallel()
+	m, err := workspace.New(t.TempDir(), workspace.Limits{Entries: 1}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	data := packZip(t, []item{file("a", "1"), file("b", "2")})
+	acquire := func(scan host.ScanID) error {
+		tree, err := m.Acquire(t.Context(), scan, opens(data))
+		if err == nil {
+			tree.Release()
+		}
+		return err
+	}
+	var refused *workspace.ArchiveError
+	if err := acquire("before"); !errors.As(err, &refused) {
+		t.Errorf("two entries of one: %v, want a refusal", err)
+	}
+	for _, lim := range []workspace.Limits{{Entries: 2}, {Entries: 1, UnpackedBytes: 1, FileBytes: 1}} {
+		if err := m.Widen(lim); err != nil {
+			t.Fatal(err)
+		}
+		if err := acquire("after"); err != nil {
+			t.Errorf("after Widen(%+v): %v", lim, err)
+		}
+	}
+	if err := m.Widen(workspace.Limits{Entries: -1}); !errors.Is(err, host.ErrInvalid) {
+		t.Errorf("Widen to less than zero = %v", err)
+	}
+}

@@ -1,0 +1,4 @@
+# env SECURETAG_WORKER__HEARTBEAT=6s
+worker {
+  lease = "12s"
+}

@@ -1,0 +1,1 @@
+# env SECURETAG_SCAN__WEB__PLUGINS=secrets,zap

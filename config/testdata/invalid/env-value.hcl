@@ -1,0 +1,1 @@
+# env SECURETAG_WORKER__SLOTS=many

@@ -1,0 +1,3 @@
+scan "dast" {
+  input = "url"
+}

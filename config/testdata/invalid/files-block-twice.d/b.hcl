@@ -1,0 +1,3 @@
+scan "dast" {
+  attempts = 1
+}

@@ -1,0 +1,3 @@
+worker {
+  slots = "many"
+}

@@ -1,0 +1,3 @@
+database {
+  url = "postgres://a:s3cret@db/x"
+}

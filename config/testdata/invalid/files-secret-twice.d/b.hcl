@@ -1,0 +1,3 @@
+database {
+  url = "postgres://b:hunter2@db/x"
+}

@@ -1,0 +1,4 @@
+server {
+  role   = "all"
+  listen = ":81"
+}

@@ -1,0 +1,5 @@
+server {
+  listen {
+    port = 80
+  }
+}

@@ -1,0 +1,3 @@
+cluster {
+  size = 3
+}

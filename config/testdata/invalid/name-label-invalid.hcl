@@ -1,0 +1,2 @@
+scan "Code Audit" {
+}

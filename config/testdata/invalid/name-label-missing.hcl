@@ -1,0 +1,3 @@
+scan {
+  input = "url"
+}

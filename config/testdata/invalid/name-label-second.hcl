@@ -1,0 +1,3 @@
+plugin "deps" "v2" {
+  dev = true
+}

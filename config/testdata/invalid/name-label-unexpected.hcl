@@ -1,0 +1,3 @@
+worker "big" {
+  slots = 9
+}

@@ -1,0 +1,7 @@
+scan "dast" {
+  input = "url"
+}
+
+scan "dast" {
+  attempts = 1
+}

@@ -1,0 +1,3 @@
+database {
+  ulr = "postgres://app:s3cret@db/x"
+}

@@ -1,0 +1,4 @@
+plugin "deps" {
+  command = "../deps"
+  dev     = true
+}

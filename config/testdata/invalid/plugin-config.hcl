@@ -1,0 +1,5 @@
+plugin "secrets" {
+  config {
+    max = 1 / 0
+  }
+}

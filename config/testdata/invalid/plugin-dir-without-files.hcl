@@ -1,0 +1,4 @@
+plugin "deps" {
+  dir = "/opt/deps"
+  dev = true
+}

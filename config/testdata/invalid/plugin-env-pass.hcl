@@ -1,0 +1,3 @@
+plugin "secrets" {
+  env_pass = ["HTTPS-PROXY"]
+}

@@ -1,0 +1,4 @@
+plugin "deps" {
+  files = ["main.py", "../lib/**"]
+  dev   = true
+}

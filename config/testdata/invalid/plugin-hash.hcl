@@ -1,0 +1,3 @@
+plugin "deps" {
+  sha256 = "9F86D081"
+}

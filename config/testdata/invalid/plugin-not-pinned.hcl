@@ -1,0 +1,3 @@
+plugin "deps" {
+  command = "/opt/deps"
+}

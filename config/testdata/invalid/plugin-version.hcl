@@ -1,0 +1,3 @@
+plugin "secrets" {
+  version = "latest"
+}

@@ -1,0 +1,1 @@
+worker { slots = 1, lease = "9s" }

@@ -1,0 +1,3 @@
+worker {
+  slots = max(1, "many")
+}

@@ -1,0 +1,3 @@
+limits {
+  entries = 1e999
+}

@@ -1,0 +1,5 @@
+data_dir = "/srv
+
+log {
+  level = "info"
+}

@@ -1,0 +1,3 @@
+database {
+  url = getenv("DATABASE_URL")
+}

@@ -1,0 +1,3 @@
+worker {
+  lease = "1s"
+}

@@ -1,0 +1,3 @@
+retention {
+  archives = "30d"
+}

@@ -1,0 +1,3 @@
+server {
+  request_timeout = 30
+}

@@ -1,0 +1,3 @@
+redis {
+  url = env("REDIS_URL")
+}

@@ -1,0 +1,3 @@
+redis {
+  password = file("/no/such/secret")
+}

@@ -1,0 +1,3 @@
+database {
+  url = "postgres://app:s3cret@db/x\n"
+}

@@ -1,0 +1,3 @@
+scan "codeaudit" {
+  plugins = ["secrets", null]
+}

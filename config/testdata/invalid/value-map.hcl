@@ -1,0 +1,3 @@
+plugin "secrets" {
+  env = ["A=hunter2"]
+}

@@ -1,0 +1,3 @@
+worker {
+  slots = 1.5
+}

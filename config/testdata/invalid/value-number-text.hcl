@@ -1,0 +1,3 @@
+limits {
+  findings = "unlimited"
+}

@@ -1,0 +1,3 @@
+scan "codeaudit" {
+  backoff = "1m..1s"
+}

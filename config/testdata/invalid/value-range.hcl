@@ -1,0 +1,3 @@
+scan "codeaudit" {
+  backoff = "1s"
+}

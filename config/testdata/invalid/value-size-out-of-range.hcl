@@ -1,0 +1,3 @@
+limits {
+  archive_size = "1PiB"
+}

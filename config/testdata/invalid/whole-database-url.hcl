@@ -1,0 +1,3 @@
+database {
+  url = "mysql://root:s3cret@db/x"
+}

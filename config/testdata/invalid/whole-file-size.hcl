@@ -1,0 +1,3 @@
+limits {
+  unpacked_size = "1MiB"
+}

@@ -1,0 +1,3 @@
+worker {
+  heartbeat = "6s"
+}

@@ -1,0 +1,3 @@
+worker {
+  memory_dir = "shm"
+}

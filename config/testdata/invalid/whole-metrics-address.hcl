@@ -1,0 +1,3 @@
+telemetry {
+  metrics_listen = "9464"
+}

@@ -1,0 +1,3 @@
+redis {
+  addresses = ["one:6379", "two"]
+}

@@ -1,0 +1,3 @@
+redis {
+  url = "redis://:s3cret@/"
+}

@@ -1,0 +1,3 @@
+scan "scans" {
+  input = "url"
+}

@@ -1,0 +1,3 @@
+server {
+  role = "worker"
+}

@@ -1,0 +1,3 @@
+redis {
+  sentinel_master = "mymaster"
+}

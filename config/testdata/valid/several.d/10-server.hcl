@@ -1,0 +1,5 @@
+data_dir = "data"
+
+server {
+  listen = ":80"
+}

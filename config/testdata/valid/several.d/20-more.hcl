@@ -1,0 +1,7 @@
+server {
+  request_timeout = "5s"
+}
+
+scan "codeaudit" {
+  plugins = ["deps"]
+}

@@ -1,0 +1,3 @@
+plugin "deps" {
+  dev = true
+}
