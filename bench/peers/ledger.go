@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/securetaghq/securetag/api/client"
 )
@@ -72,7 +74,12 @@ type database struct {
 func (d *database) close(ctx context.Context) error { return d.Close(ctx) }
 
 func (d *database) clear(ctx context.Context) error {
-	if _, err := d.Exec(ctx, d.tables.clear); err != nil {
+	_, err := d.Exec(ctx, d.tables.clear)
+	// It locks whole tables in an order of its own, beside a server that works on.
+	for deadlock := (*pgconn.PgError)(nil); errors.As(err, &deadlock) && deadlock.Code == "40P01"; {
+		_, err = d.Exec(ctx, d.tables.clear)
+	}
+	if err != nil {
 		return fmt.Errorf("forget uploads: %w", err)
 	}
 	return nil
