@@ -181,11 +181,11 @@ func TestSettings(t *testing.T) {
 		env = append(env, name+"="+interpolate(value))
 	}
 	env = append(env, strings.Fields(d.one(t, "ENV"))...)
-	cmd := exec.CommandContext(t.Context(), binary, "--config", filepath.Join(root, "securetag.hcl"), "config", "check")
+	cmd := exec.CommandContext(t.Context(), binary, "--config", filepath.Join(root, "securetag.hcl"), "config", "show")
 	cmd.Env = env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("config check with %v: %v\n%s", env, err, out)
+		t.Errorf("config show with %v: %v\n%s", env, err, out)
 	}
 	if !regexp.MustCompile(`server\.listen.*0\.0\.0\.0:8080`).Match(out) || !strings.Contains(string(out), "SECURETAG_DATABASE__URL") {
 		t.Errorf("the variables do not arrive:\n%s", out)
