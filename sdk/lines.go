@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -57,7 +56,7 @@ func (t *Target) EachLine(ctx context.Context, opts LineOptions, f func(Line)) e
 				continue
 			}
 			if Bytes(file.Size) > opts.MaxFileSize {
-				t.out.Note(Note{Level: Warning, Path: file.Path, Summary: fmt.Sprintf("larger than %s, not scanned", opts.MaxFileSize)})
+				t.tooLarge(file.Path, opts.MaxFileSize)
 				continue
 			}
 			err = t.eachLine(ctx, file, opts, buf, f)
@@ -66,8 +65,7 @@ func (t *Target) EachLine(ctx context.Context, opts LineOptions, f func(Line)) e
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			t.out.Note(Note{Level: Warning, Path: file.Path, Summary: "could not be read: " + err.Error()})
-			t.out.Partial("some files could not be read")
+			t.unreadable(file.Path, err)
 		}
 		done++
 		t.out.Progress(Progress{Phase: "matching", Done: done, Unit: "files"})

@@ -3,12 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/spf13/viper"
@@ -57,71 +56,19 @@ func newEngine() (*engine, error) {
 // host put the tree.
 func (e *engine) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) error {
 	s := &scan{engine: e, out: out}
-	files, err := s.list(ctx, c, t)
-	if err != nil {
-		return err
+	err := t.EachFile(ctx, sdk.FileOptions{MaxFileSize: c.MaxFileSize, Skip: s.skip, Workers: c.Workers}, s.file)
+	if err == nil {
+		s.summary()
 	}
-	workers := c.Workers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	s.total = uint64(len(files))
-	s.progress()
-	work := make(chan sdk.File)
-	var wg sync.WaitGroup
-	for range min(workers, len(files)) {
-		wg.Go(func() {
-			for f := range work {
-				s.file(ctx, f)
-			}
-		})
-	}
-feed:
-	for _, f := range files {
-		select {
-		case work <- f:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(work)
-	wg.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	s.summary()
-	return nil
+	return err
 }
 
 // scan is one scan under way.
 type scan struct {
 	*engine
-	out   *sdk.Out
-	total uint64
-	done  atomic.Uint64
-
+	out     *sdk.Out
 	allowed int           // paths left out by gitleaks' global allow list
 	opaque  atomic.Uint64 // archives and binaries
-}
-
-// list walks the tree as gitleaks does.
-func (s *scan) list(ctx context.Context, c *Config, t *sdk.Target) ([]sdk.File, error) {
-	var files []sdk.File
-	for f, err := range t.FilesExcept(ctx, s.skip) {
-		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case err != nil:
-			s.unreadable(f.Path, err)
-		case f.Size == 0 || s.skip(f.Path):
-		case c.MaxFileSize > 0 && f.Size > int64(c.MaxFileSize):
-			s.out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path,
-				Summary: fmt.Sprintf("larger than max_file_size (%s), not scanned", c.MaxFileSize)})
-		default:
-			files = append(files, f)
-		}
-	}
-	return files, nil
 }
 
 // skip reports whether gitleaks' global allow list names the path: lock files,
@@ -136,15 +83,6 @@ func (s *scan) skip(path string) bool {
 	return false
 }
 
-func (s *scan) unreadable(path string, err error) {
-	s.out.Note(sdk.Note{Level: sdk.Warning, Path: path, Summary: "could not be read: " + err.Error()})
-	s.out.Partial("some files could not be read")
-}
-
-func (s *scan) progress() {
-	s.out.Progress(sdk.Progress{Phase: "matching", Done: s.done.Load(), Total: s.total, Unit: "files"})
-}
-
 func (s *scan) summary() {
 	if s.allowed > 0 {
 		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d files or directories were left out: gitleaks takes lock files, media and vendored packages as free of secrets", s.allowed)})
@@ -154,36 +92,21 @@ func (s *scan) summary() {
 	}
 }
 
-// file scans one file. A panic in the engine costs that file, not the process.
-func (s *scan) file(ctx context.Context, f sdk.File) {
-	defer func() {
-		s.done.Add(1)
-		s.progress()
-		if v := recover(); v != nil {
-			// The value may quote the text; its type and place are enough.
-			s.out.Log().Error("the engine panicked", "type", fmt.Sprintf("%T", v))
-			s.out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path, Summary: "the engine failed on this file"})
-			s.out.Partial("the engine failed on some files")
-		}
-	}()
+func (s *scan) file(ctx context.Context, f sdk.File) error {
 	src, err := f.Open()
 	if err != nil {
-		s.unreadable(f.Path, err)
-		return
+		return err
 	}
 	defer src.Close()
 	r := &fileScan{scan: s, ctx: ctx, path: f.Path}
 	in := &sources.File{Content: io.Reader(src), Path: f.Path, Config: &s.config}
-	if err := in.Fragments(ctx, r.fragment); err != nil && ctx.Err() == nil {
-		s.unreadable(f.Path, err)
-	}
-	switch {
-	case ctx.Err() != nil:
-	case r.fragments == 0 && !r.failed:
-		s.opaque.Add(1)
-	default:
+	err = in.Fragments(ctx, r.fragment)
+	if r.fragments > 0 {
 		s.out.Scanned(1, r.bytes)
+	} else if err == nil && r.failed == nil {
+		s.opaque.Add(1)
 	}
+	return errors.Join(err, r.failed)
 }
 
 // fileScan takes one file's fragments, in order: pieces of about 100 kB.
@@ -192,7 +115,7 @@ type fileScan struct {
 	ctx       context.Context // of the scan; fragment is a callback without one
 	path      string
 	fragments int
-	failed    bool
+	failed    error
 	bytes     uint64
 	tail      int             // bytes of the last line so far
 	whole     map[string]bool // rules that matched the file by its path
@@ -201,8 +124,7 @@ type fileScan struct {
 
 func (r *fileScan) fragment(f sources.Fragment, err error) error {
 	if err != nil {
-		r.failed = true
-		r.unreadable(r.path, err)
+		r.failed = err
 		return nil
 	}
 	r.fragments++
