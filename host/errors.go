@@ -10,6 +10,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the thing exists already, or its state forbids the change.
 	ErrConflict = errors.New("conflict")
+	// ErrStale: the thing has changed since the version that the change is based on.
+	ErrStale = errors.New("changed meanwhile")
 	// ErrInvalid: the request or the value itself is wrong.
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the input is over a size limit.

@@ -69,11 +69,17 @@ type Finding struct {
 	Location    Location
 	Snippet     string // the code or text that shows it; secrets redacted by the plugin
 	Fingerprint string // identity across scans, computed by the host: "v1:" + hex
+	Content     string // the same without the place; "": none
 	CWE         []int
 	Tags        []string
 	References  []string        // https URLs
 	Properties  json.RawMessage // what else the plugin said, a flat object of strings; nil: none
 	CreatedAt   time.Time
+
+	// How it stands to its project, once its scan was tracked, and only where
+	// findings are read; "" before, and without a project.
+	Baseline       Baseline
+	ProjectFinding ProjectFindingID
 }
 
 // Location is a place in a tree (Path) or on the web (URL). Lines and columns

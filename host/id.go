@@ -16,6 +16,9 @@ type (
 	JobID      string
 	FindingID  string
 	ArtifactID string
+
+	ProjectID        string
+	ProjectFindingID string
 )
 
 func NewTenantID() TenantID     { return TenantID(newID()) }
@@ -24,6 +27,9 @@ func NewScanID() ScanID         { return ScanID(newID()) }
 func NewJobID() JobID           { return JobID(newID()) }
 func NewFindingID() FindingID   { return FindingID(newID()) }
 func NewArtifactID() ArtifactID { return ArtifactID(newID()) }
+func NewProjectID() ProjectID   { return ProjectID(newID()) }
+
+func NewProjectFindingID() ProjectFindingID { return ProjectFindingID(newID()) }
 
 // ParseID reads an id of any of the id types from outside input. An id that is
 // not a UUID in canonical text names nothing, so the error wraps ErrNotFound.

@@ -22,6 +22,7 @@ type Scan struct {
 	Input    Input           //
 	Priority Priority        // "" is normal
 	Options  json.RawMessage // a JSON object: by plugin, that plugin's own object; nil means {}
+	Gate     *Gate           // nil: its project's
 	State    State           // derived from the jobs
 
 	CreatedAt         time.Time
@@ -92,6 +93,11 @@ type Counts struct {
 // Total is the number of findings of every severity.
 func (c Counts) Total() int {
 	return c.Critical + c.High + c.Medium + c.Low + c.Info + c.Unknown
+}
+
+// Of is how many there are of severity s.
+func (c Counts) Of(s Severity) int {
+	return [...]int{c.Critical, c.High, c.Medium, c.Low, c.Info, c.Unknown}[s.Rank()]
 }
 
 // Add counts n findings of severity s.

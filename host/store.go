@@ -20,6 +20,7 @@ type Store interface {
 	OperatorStore
 	AuditStore
 	QuotaStore
+	ProjectStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.

@@ -47,6 +47,9 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		out.More = err == nil
 		return out, err
 	}
+	if out, err = s.dropProjectFindings(ctx, t); err != nil || out.More {
+		return out, err
+	}
 	err = s.do(ctx, "remove a tenant", func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -71,6 +74,17 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		return host.Dropped{}, err
 	}
 	return out, nil
+}
+
+// dropProjectFindings removes some of a tenant's, which go with no scan.
+func (s *Store) dropProjectFindings(ctx context.Context, t string) (out host.Dropped, err error) {
+	err = s.do(ctx, "remove the findings of a tenant's projects", func(ctx context.Context) error {
+		tag, err := s.pool.Exec(ctx, `delete from project_findings where id in (select id from project_findings where tenant_id = $1 order by tenant_id, id limit $2)`,
+			t, record.DropRows)
+		out = host.Dropped{Findings: int(tag.RowsAffected()), More: tag.RowsAffected() > 0}
+		return err
+	})
+	return out, err
 }
 
 func (s *Store) strings(ctx context.Context, op, query string, args ...any) (all []string, err error) {

@@ -33,7 +33,7 @@ func translate(ctx context.Context, op string, err error) error {
 
 // ours finds the sentinel that this package itself put into err.
 func ours(err error) error {
-	for _, s := range []error{host.ErrNotFound, host.ErrConflict, host.ErrInvalid, host.ErrLeaseLost, host.ErrUnavailable} {
+	for _, s := range []error{host.ErrNotFound, host.ErrConflict, host.ErrInvalid, host.ErrLeaseLost, host.ErrStale, host.ErrUnavailable} {
 		if errors.Is(err, s) {
 			return s
 		}

@@ -191,6 +191,9 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		out.More = err == nil
 		return out, err
 	}
+	if out, err = s.dropProjectFindings(ctx, t); err != nil || out.More {
+		return out, err
+	}
 	err = s.write(ctx, "remove a tenant", func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
 		var left bool

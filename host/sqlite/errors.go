@@ -19,7 +19,7 @@ func translate(ctx context.Context, op string, err error) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return fmt.Errorf("%s: %w", op, cerr)
 	}
-	for _, s := range []error{host.ErrNotFound, host.ErrConflict, host.ErrInvalid, host.ErrLeaseLost, host.ErrOverQuota} {
+	for _, s := range []error{host.ErrNotFound, host.ErrConflict, host.ErrInvalid, host.ErrLeaseLost, host.ErrStale, host.ErrOverQuota} {
 		if errors.Is(err, s) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

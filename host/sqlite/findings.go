@@ -49,9 +49,10 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 // findings takes tenant, scan, the only rank or null, the rank and id to
 // continue behind, and a limit.
 const findings = `
-select ` + record.FindingColumns + `
+select ` + record.ObservedColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
+left join observations o on o.scan_id = f.scan_id and o.severity = f.severity and o.finding_id = f.id
 where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3) and (f.severity, f.id) > (?4, ?5)
 order by f.severity, f.id limit ?6`
 
@@ -83,7 +84,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 
 func toFinding(row *sql.Rows) (host.Finding, error) {
 	var r record.Finding
-	if err := row.Scan(r.Dest(at)...); err != nil {
+	if err := row.Scan(r.Observe().Dest(at)...); err != nil {
 		return host.Finding{}, err
 	}
 	return r.Value()

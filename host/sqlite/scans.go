@@ -40,9 +40,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 
 func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	archive, target, options := record.Input(scan)
-	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, url, options, created_at)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, scan.Priority.Rank(), archive, record.Blob(scan), target, options, tx.now)
+	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, url, options, gate, created_at)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, scan.Priority.Rank(), archive, record.Blob(scan), target, options, record.Gate(scan), tx.now)
 	if err != nil {
 		return err
 	}

@@ -134,15 +134,21 @@ func (s *suite) full(name string, b byte) (t host.TenantID, running host.Lease) 
 	o := end(l, host.StateSucceeded)
 	o.Artifacts = []host.Artifact{newArtifact("a.txt")}
 	s.finish(o, end(s.claimAll(failed)[0].Lease, host.StateFailed))
+	s.shop(t, found("a", "x", 1))
+	_, err := s.TriageMany(s.ctx(), t, "shop", []host.ProjectFindingID{s.projectFindings(t, host.ProjectFindingQuery{})[0].ID}, host.Said{Triage: host.TriageConfirmed})
+	s.check(err)
 	return t, s.claimAll(goesOn)[0].Lease
 }
 
 func testDeleteTenant(s *suite) {
 	t, l := s.full("goes", 1)
 	other, _ := s.full("stays", 2)
+	_, untracked := s.begin(t)
+	s.finish(end(untracked, host.StateSucceeded))
 	before := s.h.Rows(s.T, other)
 	mine := s.h.Rows(s.T, t)
-	for _, table := range []string{"api_keys", "scans", "jobs", "findings", "artifacts", "attempts"} {
+	for _, table := range []string{"api_keys", "scans", "jobs", "findings", "artifacts", "attempts",
+		"projects", "project_findings", "finding_history", "observations", "project_runs", "scan_outcomes", "untracked_scans"} {
 		if mine[table] == 0 {
 			s.Errorf("the test puts nothing into %s", table)
 		}

@@ -12,6 +12,7 @@ type detail struct {
 	Confidence host.Confidence `json:"confidence,omitempty"`
 	Location   host.Location   `json:"location"`
 	Snippet    string          `json:"snippet,omitempty"`
+	Content    string          `json:"content,omitempty"`
 	CWE        []int           `json:"cwe,omitempty"`
 	Tags       []string        `json:"tags,omitempty"`
 	References []string        `json:"references,omitempty"`
@@ -21,7 +22,7 @@ type detail struct {
 // Detail is that column of a finding. It also checks: what a plugin said must
 // not break a page of JSON.
 func Detail(f host.Finding) string {
-	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet),
+	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet), Content: Clean(f.Content),
 		CWE: f.CWE, Tags: CleanAll(f.Tags), References: CleanAll(f.References)}
 	d.Location.Path, d.Location.URL = Clean(f.Location.Path), Clean(f.Location.URL)
 	if p := Clean(string(f.Properties)); json.Valid([]byte(p)) {
@@ -33,17 +34,28 @@ func Detail(f host.Finding) string {
 // FindingColumns are those of findings f with their jobs j that Finding takes.
 const FindingColumns = `f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at`
 
+// ObservedColumns follow them with how a finding stands to its project, of its
+// observation o, which may be missing.
+const ObservedColumns = FindingColumns + `, coalesce(o.state, ''), coalesce(cast(o.project_finding_id as text), '')`
+
 // Finding is a row of FindingColumns.
 type Finding struct {
 	finding host.Finding
 	rank    int
 	detail  *string
+	link    []any // where to scan the observation; nil: it is not asked for
+}
+
+// Observe asks for ObservedColumns.
+func (r *Finding) Observe() *Finding {
+	r.link = []any{&r.finding.Baseline, &r.finding.ProjectFinding}
+	return r
 }
 
 // Dest is where to scan the row.
 func (r *Finding) Dest(at AtFunc) []any {
 	f := &r.finding
-	return []any{&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &r.rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &r.detail, at(&f.CreatedAt)}
+	return append([]any{&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &r.rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &r.detail, at(&f.CreatedAt)}, r.link...)
 }
 
 // Value is what was scanned.
@@ -54,9 +66,13 @@ func (r *Finding) Value() (host.Finding, error) {
 	}
 	f := r.finding
 	f.Severity = host.Severities()[r.rank]
-	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
-	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
+	d.fill(&f)
 	return f, nil
+}
+
+func (d detail) fill(f *host.Finding) {
+	f.Confidence, f.Location, f.Snippet, f.Content, f.CWE = d.Confidence, d.Location, d.Snippet, d.Content, d.CWE
+	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
 }
 
 // Behind is where a page of findings continues; the least place for no cursor.

@@ -14,7 +14,7 @@ type AtFunc func(*time.Time) any
 // ScanColumns are those of scans s that Scan takes.
 const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.priority, s.archive, s.url, s.options, s.state,
 	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at, s.archive_removed_at,
-	s.critical, s.high, s.medium, s.low, s.info, s.unknown`
+	s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.gate`
 
 // Scan is a row of ScanColumns.
 type Scan struct {
@@ -22,13 +22,14 @@ type Scan struct {
 	priority              int
 	archive, url, options *string
 	removed               time.Time // the archive
+	gate                  *string
 }
 
 // Dest is where to scan the row.
 func (r *Scan) Dest(at AtFunc) []any {
 	s := &r.scan
 	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.priority, &r.archive, &r.url, &r.options, &s.State,
-		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, counts(&s.Counts)...)
+		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, append(counts(&s.Counts), &r.gate)...)
 }
 
 // Value is what was scanned, without jobs.
@@ -39,6 +40,12 @@ func (r *Scan) Value() (host.Scan, error) {
 	}
 	if r.options != nil {
 		r.scan.Options = json.RawMessage(*r.options)
+	}
+	if r.gate != nil {
+		r.scan.Gate = &host.Gate{}
+		if err := decode("gate", r.gate, r.scan.Gate); err != nil {
+			return r.scan, err
+		}
 	}
 	if r.archive != nil {
 		r.scan.Input.Archive = &host.Archive{RemovedAt: r.removed}
@@ -63,6 +70,14 @@ func Input(s host.Scan) (archive, url, options *string) {
 	return archive, url, options
 }
 
+// Gate is the column of what the request says of the gate; nil is null.
+func Gate(s host.Scan) *string {
+	if s.Gate == nil {
+		return nil
+	}
+	return new(Encode(s.Gate))
+}
+
 // Blob is the column of the blob that a scan needs; nil is null: it needs none.
 func Blob(s host.Scan) *string {
 	if a := s.Input.Archive; a != nil && a.Blob != "" {
@@ -82,6 +97,8 @@ func Accepted(in host.Scan) (host.Scan, error) {
 		return in, fmt.Errorf("a scan needs either an archive or a URL: %w", host.ErrInvalid)
 	case in.Priority != "" && !in.Priority.Valid():
 		return in, fmt.Errorf("priority %.32q: %w", string(in.Priority), host.ErrInvalid)
+	case in.Gate != nil && in.Gate.Check() != nil:
+		return in, in.Gate.Check()
 	case in.Options != nil && !json.Valid(in.Options):
 		return in, fmt.Errorf("the options are not JSON: %w", host.ErrInvalid)
 	case !IsID(in.ID):
@@ -91,6 +108,9 @@ func Accepted(in host.Scan) (host.Scan, error) {
 	}
 	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: Clean(in.Type), Project: Clean(in.Project),
 		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued}
+	if in.Gate != nil {
+		out.Gate = new(*in.Gate)
+	}
 	if in.Options != nil {
 		out.Options = json.RawMessage(Clean(string(in.Options)))
 	}

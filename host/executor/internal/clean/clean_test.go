@@ -228,6 +228,28 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
+func TestContent(t *testing.T) {
+	t.Parallel()
+	base := clean.Content("p", "r", nil, "x := 1")
+	if got := clean.Content("p", "r", []string{}, "\tx  := 1"); got != base || base == "" {
+		t.Errorf("re-indented it is %q, not %q", got, base)
+	}
+	for name, got := range map[string]string{
+		"rule": clean.Content("p", "q", nil, "x := 1"), "identity": clean.Content("p", "r", []string{"x := 1"}, ""),
+	} {
+		if got == base || got == "" {
+			t.Errorf("another %s is %q", name, got)
+		}
+	}
+	for name, got := range map[string]string{
+		"no text": clean.Content("p", "r", nil, " \n"), "redacted": clean.Content("p", "r", []string{`key = "AKIA****"`}, ""),
+	} {
+		if got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 // unclean says what is wrong with text that was cleaned, "" when nothing is.
 func unclean(s string, lines bool) string {
 	if !utf8.ValidString(s) {

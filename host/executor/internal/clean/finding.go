@@ -94,6 +94,7 @@ func Finding(plugin string, rule Rule, f *pluginv1.Finding) (host.Finding, error
 		out.Severity = rule.Severity
 	}
 	out.Fingerprint = Fingerprint(plugin, rule.ID, loc, f.GetIdentity(), f.GetSnippet())
+	out.Content = Content(plugin, rule.ID, f.GetIdentity(), f.GetSnippet())
 	return out, nil
 }
 

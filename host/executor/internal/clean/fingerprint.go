@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/securetaghq/securetag/host"
@@ -21,30 +22,43 @@ import (
 // counting. Without identity the snippet stands in, its white space evened
 // out, because re-indenting code makes no new problem.
 func Fingerprint(plugin, rule string, at host.Location, identity []string, snippet string) string {
+	place := []string{"path", at.Path}
+	if at.URL != "" && at.Path == "" {
+		place = []string{"url", at.URL}
+	}
+	return hash(slices.Concat([]string{plugin, rule}, place, content(identity, snippet)))
+}
+
+// Content is the fingerprint without the place: by it a finding is known again
+// in a file that was renamed. "" when there is nothing to know it by: no text
+// at all, or one in which something was redacted, since another secret may look
+// the same.
+func Content(plugin, rule string, identity []string, snippet string) string {
+	fields := content(identity, snippet)
+	text := strings.Join(fields[1:], "")
+	if text == "" || strings.Contains(text, redacted) {
+		return ""
+	}
+	return hash(slices.Concat([]string{plugin, rule}, fields))
+}
+
+// redacted is what the kits write in place of a secret.
+const redacted = "****"
+
+func content(identity []string, snippet string) []string {
+	if len(identity) > 0 {
+		return append([]string{"identity"}, identity...)
+	}
+	return []string{"snippet", strings.Join(strings.Fields(snippet), " ")}
+}
+
+func hash(fields []string) string {
 	h := sha256.New()
-	put := func(s string) {
+	for _, s := range fields {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 		h.Write(n[:])
 		h.Write([]byte(s))
-	}
-	put(plugin)
-	put(rule)
-	if at.URL != "" && at.Path == "" {
-		put("url")
-		put(at.URL)
-	} else {
-		put("path")
-		put(at.Path)
-	}
-	if len(identity) > 0 {
-		put("identity")
-		for _, part := range identity {
-			put(part)
-		}
-	} else {
-		put("snippet")
-		put(strings.Join(strings.Fields(snippet), " "))
 	}
 	return "v1:" + hex.EncodeToString(h.Sum(nil))
 }

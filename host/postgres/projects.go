@@ -1,0 +1,261 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/record"
+)
+
+func toProject(row pgx.CollectableRow) (host.Project, error) {
+	var r record.Project
+	if err := row.Scan(r.Dest(at)...); err != nil {
+		return host.Project{}, err
+	}
+	return r.Value(), nil
+}
+
+// Projects implements host.ProjectStore.
+func (s *Store) Projects(ctx context.Context, t host.TenantID, after string, limit int) (all []host.Project, err error) {
+	if !record.IsID(t) {
+		return nil, nil
+	}
+	err = s.read(ctx, "list projects", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `select `+record.ProjectColumns+` from projects p where p.tenant_id = $1 and p.name > $2 order by p.name limit $3`,
+			string(t), record.Clean(after), record.Limit(limit, 50, 500))
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, toProject)
+		return err
+	})
+	return all, err
+}
+
+// Project implements host.ProjectStore.
+func (s *Store) Project(ctx context.Context, t host.TenantID, name string) (p host.Project, err error) {
+	op := fmt.Sprintf("read project %.64q", name)
+	if !record.IsID(t) {
+		return p, fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	err = s.read(ctx, op, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, `select `+record.ProjectColumns+` from projects p where p.tenant_id = $1 and p.name = $2`, string(t), record.Clean(name))
+		if err != nil {
+			return err
+		}
+		p, err = pgx.CollectExactlyOneRow(rows, toProject)
+		return err
+	})
+	return p, err
+}
+
+const (
+	makeProject = `
+insert into projects as p (id, tenant_id, name, fail_on, new_only) values ($3, $1, $2, $4, $5) on conflict do nothing returning ` + record.ProjectColumns
+	setProject = `
+update projects p set fail_on = $4, new_only = $5, version = p.version + 1 where p.tenant_id = $1 and p.name = $2 and p.version = $3 returning ` + record.ProjectColumns
+)
+
+// SetProject implements host.ProjectStore.
+func (s *Store) SetProject(ctx context.Context, t host.TenantID, name string, version int, g host.Gate) (p host.Project, err error) {
+	op := fmt.Sprintf("set project %.64q", name)
+	if !record.IsID(t) {
+		return p, fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	if err := g.Check(); err != nil {
+		return p, fmt.Errorf("%s: %w", op, err)
+	}
+	name = record.Clean(name)
+	statement, third := setProject, any(version)
+	if version == 0 {
+		statement, third = makeProject, string(host.NewProjectID())
+	}
+	err = s.do(ctx, op, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, statement, string(t), name, third, record.FailOn(g), g.NewOnly)
+		if err != nil {
+			return err
+		}
+		p, err = pgx.CollectExactlyOneRow(rows, toProject)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		if version == 0 {
+			return host.ErrConflict
+		}
+		var there int
+		if err := s.pool.QueryRow(ctx, `select version from projects where tenant_id = $1 and name = $2`, string(t), name).Scan(&there); err != nil {
+			return err
+		}
+		return fmt.Errorf("it has version %d: %w", there, host.ErrStale)
+	})
+	return p, err
+}
+
+// examined takes tenant, project, the only rank or null, and the rank and id to
+// continue behind. It gives where a page ends that looks at all it may.
+const examined = `
+select severity, id from project_findings
+where tenant_id = $1 and project_id = $2 and ($3::smallint is null or severity = $3::smallint) and (severity, id) > ($4::smallint, $5::uuid)
+order by severity, id offset $6 limit 1`
+
+// projectFindings takes what examined takes, where it ends, filters, and a limit.
+const projectFindings = `
+select now(), ` + record.ProjectFindingColumns + `
+from project_findings f join projects p on p.id = f.project_id
+where f.tenant_id = $1 and f.project_id = $2 and ($3::smallint is null or f.severity = $3::smallint)
+  and (f.severity, f.id) > ($4::smallint, $5::uuid) and (f.severity, f.id) <= ($6::smallint, $7::uuid)
+  and ($8 = '' or f.state = $8) and ($9 = '' or f.plugin = $9) and ($10 = '' or f.rule_id = $10) and ($11 = '' or starts_with(f.place, $11))
+  and ($12 = '' or $12 = case when f.triage in ('false_positive', 'accepted_risk') and f.expires_at <= now() then 'open' else f.triage end)
+order by f.severity, f.id limit $13`
+
+const lastID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+// ProjectFindings implements host.ProjectStore.
+func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project string, q host.ProjectFindingQuery) (page host.ProjectFindingPage, err error) {
+	op := fmt.Sprintf("list findings of project %.64q", project)
+	after, err := record.ProjectFindingsBehind(q)
+	if err != nil {
+		return page, fmt.Errorf("%s: %w", op, err)
+	}
+	p, err := s.Project(ctx, t, project)
+	if err != nil {
+		return page, err
+	}
+	var only *int16
+	if q.Severity != "" {
+		only = new(int16(q.Severity.Rank()))
+	}
+	limit := record.Limit(q.Limit, 100, 1000)
+	err = s.read(ctx, op, func(ctx context.Context) error {
+		end, seen := host.ProjectFindingCursor{Rank: len(host.Severities()), ID: lastID}, 0
+		err := s.pool.QueryRow(ctx, examined, string(t), string(p.ID), only, int16(after.Rank), string(after.ID), record.MaxExamined-1).Scan(&end.Rank, &end.ID)
+		if err == nil {
+			seen = record.MaxExamined
+		} else if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		rows, err := s.pool.Query(ctx, projectFindings, string(t), string(p.ID), only, int16(after.Rank), string(after.ID), int16(end.Rank), string(end.ID),
+			string(q.State), record.Clean(q.Plugin), record.Clean(q.Rule), record.Clean(q.Path), string(q.Triage), limit)
+		if err != nil {
+			return err
+		}
+		if page.Items, err = pgx.CollectRows(rows, toProjectFinding); err != nil {
+			return err
+		}
+		page.Next = record.NextPage(page.Items, limit, seen, end)
+		return nil
+	})
+	return page, err
+}
+
+func toProjectFinding(row pgx.CollectableRow) (host.ProjectFinding, error) {
+	var r record.ProjectFinding
+	var now time.Time
+	if err := row.Scan(append([]any{at(&now)}, r.Dest(at)...)...); err != nil {
+		return host.ProjectFinding{}, err
+	}
+	return r.Value(now)
+}
+
+const projectFinding = `
+select now(), ` + record.ProjectFindingColumns + ` from project_findings f join projects p on p.id = f.project_id where f.tenant_id = $1 and f.id = $2`
+
+// ProjectFinding implements host.ProjectStore.
+func (s *Store) ProjectFinding(ctx context.Context, t host.TenantID, id host.ProjectFindingID) (f host.ProjectFinding, history []host.SaidThen, err error) {
+	op := fmt.Sprintf("read finding %.64q", string(id))
+	if !record.IsID(t) || !record.IsID(id) {
+		return f, nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
+		b.Queue(projectFinding, string(t), string(id)).Query(func(rows pgx.Rows) (err error) {
+			f, err = pgx.CollectExactlyOneRow(rows, toProjectFinding)
+			return err
+		})
+		// The newest, in the order in which they were said.
+		b.Queue(`select triage, reason, author, expires_at, at from (
+				select * from finding_history where tenant_id = $1 and project_finding_id = $2 order by id desc limit 500) h order by id`,
+			string(t), string(id)).Query(func(rows pgx.Rows) error {
+			history = nil
+			var h host.SaidThen
+			_, err := pgx.ForEachRow(rows, []any{&h.Triage, &h.Reason, &h.Author, at(&h.ExpiresAt), at(&h.At)}, func() error {
+				history = append(history, h)
+				return nil
+			})
+			return err
+		})
+	})
+	return f, history, err
+}
+
+// say takes tenant, findings and an id for a line of each one's history as
+// arrays, triage, reason, author, when it ends or null, the project that they
+// must be of or null, and the version that they must have or 0.
+const (
+	say = `
+with n as (
+    select * from unnest($2::text[]::uuid[], $3::text[]::uuid[]) as n (id, line)
+), said as (
+    update project_findings f set triage = $4, reason = $5, author = $6, expires_at = $7::timestamptz, triaged_at = now(), version = f.version + 1
+    from n where f.tenant_id = $1::uuid and f.id = n.id and ($8::uuid is null or f.project_id = $8::uuid) and ($9::int = 0 or f.version = $9::int)
+    returning f.id, n.line
+), noted as (
+    insert into finding_history (id, tenant_id, project_finding_id, author, triage, reason, expires_at)
+    select line, $1::uuid, id, $6, $4, $5, $7::timestamptz from said returning 1
+)`
+	countSaid = ` select count(*) from noted`
+)
+
+// Triage implements host.ProjectStore.
+func (s *Store) Triage(ctx context.Context, t host.TenantID, id host.ProjectFindingID, version int, said host.Said) (f host.ProjectFinding, err error) {
+	op := fmt.Sprintf("triage finding %.64q", string(id))
+	n, err := s.say(ctx, op, t, []host.ProjectFindingID{id}, nil, version, said)
+	if err != nil {
+		return f, err
+	}
+	f, _, err = s.ProjectFinding(ctx, t, id)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s: it has version %d: %w", op, f.Version, host.ErrStale)
+	}
+	return f, err
+}
+
+// TriageMany implements host.ProjectStore.
+func (s *Store) TriageMany(ctx context.Context, t host.TenantID, project string, all []host.ProjectFindingID, said host.Said) (int, error) {
+	op := fmt.Sprintf("triage %d findings", len(all))
+	if len(all) > host.MaxTriage {
+		return 0, fmt.Errorf("%s: at most %d at once: %w", op, host.MaxTriage, host.ErrInvalid)
+	}
+	p, err := s.Project(ctx, t, project)
+	if err != nil {
+		return 0, err
+	}
+	return s.say(ctx, op, t, all, new(string(p.ID)), 0, said)
+}
+
+func (s *Store) say(ctx context.Context, op string, t host.TenantID, all []host.ProjectFindingID, project *string, version int, said host.Said) (n int, err error) {
+	list := record.Unique(ids(all))
+	if !record.IsID(t) {
+		return 0, fmt.Errorf("%s: %w", op, host.ErrNotFound)
+	}
+	lines := make([]string, len(list))
+	for i := range lines {
+		lines[i] = string(host.NewFindingID())
+	}
+	err = s.do(ctx, op, func(ctx context.Context) error {
+		var now time.Time
+		if err := s.pool.QueryRow(ctx, `select now()`).Scan(at(&now)); err != nil {
+			return err
+		}
+		if err := said.Check(now); err != nil {
+			return err
+		}
+		return s.pool.QueryRow(ctx, say+countSaid, string(t), list, lines, string(said.Triage), record.Clean(said.Reason), record.Clean(said.Author),
+			orNull(said.ExpiresAt), project, version).Scan(&n)
+	})
+	return n, err
+}
