@@ -112,6 +112,10 @@ limits {
   rule_findings = 5000     # of one rule in one job
   artifacts     = "64MiB"  # files that one job produces, together
 
+  # What a project keeps, over all its scans. When it is full, what is gone longest
+  # makes room first, unless somebody triaged it.
+  project_findings = 100000
+
   # Jobs of one tenant that run at once, over all hosts, unless the tenant or its
   # plan has a cap of its own: securetag tenant update NAME --concurrency N. 0: any number.
   # Tenants share what there is in any case, by their weights.

@@ -25,6 +25,7 @@ type Store interface {
 	host.TenantStore
 	host.KeyStore
 	host.AuditStore
+	host.ProjectStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -42,9 +43,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter and
-// Configuration are
-// required.
+// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter,
+// Untracked and Configuration are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -61,6 +61,9 @@ type Deps struct {
 	Plans host.Plans
 	// Limiter counts requests; nil: nobody is limited.
 	Limiter host.RateLimiter
+	// Untracked is told that somebody waits for a scan that ended to be compared
+	// with those before. It must not block. nil: it is compared in its turn.
+	Untracked func()
 	// Configuration is shown and reloaded; nil: it stays as it is.
 	Configuration host.Configuration
 }
@@ -148,6 +151,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
+	if deps.Untracked == nil {
+		deps.Untracked = func() {}
+	}
 	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
@@ -159,6 +165,9 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerAudit(doc)
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
+	a.registerProjects(doc)
+	a.registerTriage(doc)
+	a.registerDiff(doc)
 	a.registerConfig(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err

@@ -94,6 +94,7 @@ func kinds() []struct {
 		{host.ErrNotFound, kindNotFound()},
 		{host.ErrTooLarge, kind{413, "too_large", "Too large", "The request is larger than this host takes."}},
 		{host.ErrInvalid, kindInvalid()},
+		{host.ErrStale, kind{412, "precondition_failed", "Precondition failed", "It has changed since the version in If-Match. Read it again."}},
 		{host.ErrConflict, kind{409, "conflict", "Conflict", "The state of the scan forbids this."}},
 		{host.ErrNoPlugin, kind{501, "no_plugin", "No plugin configured", "No plugin is configured for this scan type."}},
 		{host.ErrUnavailable, kindUnavailable()},

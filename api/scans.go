@@ -95,6 +95,8 @@ type startInput struct {
 		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
 		Priority string `json:"priority,omitempty" enum:"high,normal,low" doc:"Which of your own scans go first. Default: normal."`
 		Options  object `json:"options,omitempty" doc:"By plugin name, an object for that plugin: at most 16 KiB, nested at most 8 deep."`
+
+		Gate *client.GatePolicy `json:"gate,omitempty" doc:"What the scan is held to instead of its project's gate."`
 	}
 }
 
@@ -106,6 +108,13 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 		req := intake.Request{
 			Tenant: recordOf(ctx).tenant, Plan: recordOf(ctx).plan, Type: name,
 			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
+		}
+		if in.Body.Gate != nil {
+			g, err := gateOf(*in.Body.Gate)
+			if err != nil {
+				return nil, problemOf(err, inBody)
+			}
+			req.Gate = &g
 		}
 		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)
 		if err != nil {
@@ -130,6 +139,9 @@ func (a *API) getScan(ctx context.Context, in *scanInput) (*scanOutput, error) {
 	}
 	out := answerScan(s)
 	out.Location = ""
+	if err := a.judge(ctx, s, out); err != nil {
+		return nil, problemOf(err, nil)
+	}
 	return out, nil
 }
 

@@ -19,11 +19,12 @@ import (
 
 // What an upload may hold beside the archive.
 const (
-	maxParts      = 4         // file, project, priority, options
+	maxParts      = 5         // file, project, priority, options, gate
 	maxOverhead   = 128 << 10 // bytes: fields, part headers, boundaries
 	maxEpilogue   = 4 << 10   // bytes behind the last boundary
 	maxProjectLen = 64
 	maxPriority   = 16 // bytes
+	maxGate       = 256
 )
 
 // uploadInput takes the raw request: huma would read the body into memory or
@@ -66,9 +67,10 @@ func uploadBody(maxArchive int64) *huma.RequestBody {
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
 					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
 					"options":  {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
+					"gate":     {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, what the scan is held to instead of its project's gate: {\"fail_on\": \"high\", \"new_only\": true}."},
 				},
 			},
-			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},
+			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}, "gate": {ContentType: "application/json"}},
 		}},
 	}
 }
@@ -91,7 +93,7 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options}
+		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options, Gate: f.gate}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
 		if err != nil {
 			return nil, problemOf(err, inForm)
@@ -107,6 +109,7 @@ type form struct {
 	project  string
 	priority host.Priority
 	options  json.RawMessage
+	gate     *host.Gate
 	seen     map[string]bool
 }
 
@@ -201,8 +204,15 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		}
 		f.options, err = intake.ParseOptions(json.RawMessage(raw))
 		return err
+	case "gate":
+		var raw string
+		if raw, err = readField(part, name, maxGate); err != nil {
+			return err
+		}
+		f.gate, err = parseGate(raw)
+		return err
 	default:
-		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority and options.", name))
+		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority, options and gate.", name))
 	}
 }
 

@@ -63,5 +63,6 @@ func wireFinding(f host.Finding) client.Finding {
 		Confidence: string(f.Confidence), Location: client.Location(f.Location), Snippet: f.Snippet,
 		Fingerprint: f.Fingerprint, CWE: f.CWE, Tags: f.Tags, References: f.References,
 		Properties: f.Properties, CreatedAt: f.CreatedAt.UTC(),
+		State: string(f.Baseline), ProjectFindingID: string(f.ProjectFinding),
 	}
 }

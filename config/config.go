@@ -86,6 +86,8 @@ type Limits struct {
 	RuleFindings int      `koanf:"rule_findings" doc:"Findings of one rule in one job, so that a noisy rule does not hide the others. What is over it is left out and counted, and the job is partial." min:"1" max:"10000000"`
 	Artifacts    ByteSize `koanf:"artifacts" doc:"Artifacts of one job together. One that does not fit is left out, and the job is partial." min:"1KiB" max:"64GiB"`
 
+	ProjectFindings int `koanf:"project_findings" doc:"Findings that one project keeps, those that are gone too. Beyond it the oldest of these are forgotten, unless somebody triaged them; then new ones are not kept, and their scan says so." min:"1" max:"10000000"`
+
 	TenantConcurrency int `koanf:"tenant_concurrency" doc:"Jobs of one tenant that run or are handed out at once, over all hosts, for tenants without a cap of their own (securetag tenant update) or of their plan. 0: any number. The same on every host." min:"0" max:"1000000"`
 }
 
@@ -184,7 +186,7 @@ func Default() Config {
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
 		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},
-		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000, RuleFindings: 5_000, Artifacts: 64 * MiB},
+		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000, RuleFindings: 5_000, Artifacts: 64 * MiB, ProjectFindings: 100_000},
 		Log:      Log{Level: "info", Format: "auto"},
 		// Findings are what people come back for, so nobody removes them unasked.
 		// An archive is needed until its scan has ended, and fills the disk.

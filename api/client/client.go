@@ -88,6 +88,7 @@ type request struct {
 	body         io.Reader
 	size         int64 // of body; -1: not known
 	expect       bool  // ask before sending the body
+	ifMatch      string
 }
 
 func (r request) op() string { return r.method + " " + r.path }
@@ -159,6 +160,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if r.expect {
 		req.Header.Set("Expect", "100-continue")
+	}
+	if r.ifMatch != "" {
+		req.Header.Set("If-Match", r.ifMatch)
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)

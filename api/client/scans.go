@@ -16,6 +16,7 @@ type StartOptions struct {
 	Project  string          // default: none
 	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Gate     *GatePolicy     // default: the project's
 }
 
 // StartURL asks for a scan of a web target and returns it as accepted.
@@ -28,7 +29,8 @@ func (c *Client) StartURL(ctx context.Context, target string, opts StartOptions)
 		Project  string          `json:"project,omitempty"`
 		Priority Priority        `json:"priority,omitempty"`
 		Options  json.RawMessage `json:"options,omitempty"`
-	}{target, opts.Project, opts.Priority, opts.Options}
+		Gate     *GatePolicy     `json:"gate,omitempty"`
+	}{target, opts.Project, opts.Priority, opts.Options, opts.Gate}
 	var s Scan
 	err := c.postJSON(ctx, "/scans/"+url.PathEscape(opts.Type), in, &s)
 	return s, err
@@ -93,6 +95,18 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(Scan)) (Scan
 			return last, err
 		}
 	}
+}
+
+// WaitForGate is Wait, and waits a moment more for the comparison with the
+// findings before, without which a gate says nothing.
+func (c *Client) WaitForGate(ctx context.Context, id string, progress func(Scan)) (Scan, error) {
+	s, err := c.Wait(ctx, id, progress)
+	for attempt := 0; err == nil && s.Gate != nil && s.Gate.State == "pending" && s.State.Final(); attempt++ {
+		if err = c.opts.SleepFunc(ctx, c.backoff(attempt)); err == nil {
+			s, _, err = c.scan(ctx, id)
+		}
+	}
+	return s, err
 }
 
 // ScansQuery narrows a list of scans. The zero value is everything.

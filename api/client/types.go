@@ -42,6 +42,8 @@ type Scan struct {
 	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
 	Options    json.RawMessage `json:"options,omitempty" doc:"By plugin name, what that plugin was given."`
 	Counts     Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
+	Gate       *Gate           `json:"gate,omitempty" doc:"Whether it passes, if there is a gate. Left out in lists."`
+	Baseline   *Baseline       `json:"baseline,omitempty" doc:"How its findings stand to those of its project before, a moment after its end. Left out in lists."`
 	Jobs       []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
 	CreatedAt  time.Time       `json:"created_at"`
 	StartedAt  *time.Time      `json:"started_at,omitempty" doc:"When the first job started."`
@@ -123,6 +125,9 @@ type Finding struct {
 	References  []string        `json:"references,omitempty"`
 	Properties  json.RawMessage `json:"properties,omitempty" doc:"What else the plugin said: an object of strings."`
 	CreatedAt   time.Time       `json:"created_at"`
+
+	State            string `json:"state,omitempty" enum:"new,unchanged,updated,absent" doc:"How it stands to its project's findings before; left out until they were compared, and without a project."`
+	ProjectFindingID string `json:"project_finding_id,omitempty" format:"uuid" doc:"The project's finding that it is: /findings/{id}."`
 }
 
 // Location is a place in the scanned tree or on the web.

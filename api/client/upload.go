@@ -21,6 +21,7 @@ type UploadOptions struct {
 	Project  string          // default: none
 	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Gate     *GatePolicy     // default: the project's
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
 	Size int64
@@ -76,6 +77,10 @@ func formAround(opts UploadOptions) (head, tail []byte, contentType string, err 
 	}
 	if len(opts.Options) > 0 {
 		err = errors.Join(err, w.WriteField("options", string(opts.Options)))
+	}
+	if opts.Gate != nil {
+		raw, gateErr := json.Marshal(opts.Gate)
+		err = errors.Join(err, gateErr, w.WriteField("gate", string(raw)))
 	}
 	_, fileErr := w.CreateFormFile("file", opts.Filename)
 	n := buf.Len()

@@ -28,6 +28,7 @@ import (
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/tracking"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -49,6 +50,7 @@ type node struct {
 	executor    *executor.Executor // nil: it runs no jobs
 	confinement confinement        // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
+	tracker     *tracking.Tracker
 	plans       *plans
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them
@@ -101,6 +103,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if n.sweeper, err = n.openSweeper(id); err != nil {
 		return nil, err
 	}
+	n.tracker = tracking.New(n.store, tracking.Config{Most: func() int { return n.live.config().Limits.ProjectFindings }}, n.log)
 	if !n.takesRequests() {
 		return n, n.openHealth(q.bells, version)
 	}
@@ -215,7 +218,7 @@ func (n *node) openAPI(q queue, version string) error {
 		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs, Plans: n.plans,
+		Blobs:   n.blobs, Plans: n.plans, Untracked: n.tracker.Wake,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -382,6 +385,7 @@ func (n *node) run(ctx context.Context) error {
 		group.Go(func() error { return n.executor.Serve(plugins) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
+	group.Go(func() error { return n.tracker.Run(ctx) })
 	if n.takesRequests() {
 		group.Go(func() error { return n.api.Run(ctx) })
 	}

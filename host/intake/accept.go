@@ -18,7 +18,9 @@ type Request struct {
 	Project string // "" for none
 	// Priority orders the tenant's own scans; "" is the plan's.
 	Priority host.Priority
-	Options  json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
+	// Gate is what the scan is held to; nil is its project's.
+	Gate    *host.Gate
+	Options json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
@@ -75,7 +77,7 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	}
 	scan := host.Scan{
 		ID: host.NewScanID(), TenantID: req.Tenant, Type: t.Name, Project: req.Project,
-		Priority: cmp.Or(req.Priority, req.Plan.Priority), Options: options, State: host.StateQueued,
+		Priority: cmp.Or(req.Priority, req.Plan.Priority), Options: options, Gate: req.Gate, State: host.StateQueued,
 	}
 	for _, plugin := range t.Plugins {
 		scan.Jobs = append(scan.Jobs, host.Job{

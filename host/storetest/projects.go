@@ -634,8 +634,8 @@ func testProjectOutlives(s *suite) {
 	hostile := found("a\x00b\xff", "x", 1)
 	hostile.Title, hostile.Snippet, hostile.Tags = "t\x00", "code", []string{"t"}
 	s.shop(t, hostile)
-	before := s.projectFindings(t, host.ProjectFindingQuery{})
 	s.advance(time.Hour)
+	before := s.projectFindings(t, host.ProjectFindingQuery{})
 	out, err := s.DropScans(s.ctx(), time.Minute, 10)
 	if err != nil || out.Scans != 1 {
 		s.Fatalf("dropped %+v, %v", out, err)

@@ -37,6 +37,7 @@ var rules = []rule{
 	{"host/dispatch", []string{"host"}, "dispatch talks to ports"},
 	{"host/ratelimit", []string{"host"}, "rates are counted through a port, and without its server as well"},
 	{"host/telemetry", []string{"host"}, "counting knows what is counted and not who counts"},
+	{"host/tracking", []string{"host"}, "tracking talks to a port"},
 	{"host/retention", []string{"host"}, "retention talks to ports"},
 	{"host/identity", nil, "which finding is which depends on nothing but the findings"},
 	{"host/postgres", []string{"host", "host/identity", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/host"
+)
+
+// judge adds to a scan's answer what its gate says and how its findings stand to
+// those before.
+func (a *API) judge(ctx context.Context, s host.Scan, out *scanOutput) error {
+	if s.Project == "" && s.Gate == nil {
+		return nil
+	}
+	var facts host.GateFacts
+	if s.State.Final() {
+		var err error
+		if facts, err = a.deps.Store.GateFacts(ctx, s); err != nil {
+			return err
+		}
+		if s.Project != "" && facts.Tracking == nil {
+			a.deps.Untracked()
+		}
+	}
+	if t := facts.Tracking; t != nil {
+		out.Body.Baseline = &client.Baseline{BaseScanID: string(t.Base), New: t.New, Unchanged: t.Unchanged, Updated: t.Updated, Absent: t.Absent, Untracked: t.Untracked}
+	}
+	if v := host.Judge(s, facts); v.Gate.FailOn != "" {
+		out.Body.Gate = wireVerdict(v)
+		if v.Pending {
+			out.RetryAfter = pollAfter
+		}
+	}
+	return nil
+}
+
+func wireVerdict(v host.Verdict) *client.Gate {
+	g := &client.Gate{GatePolicy: wireGate(v.Gate), State: "failed", Passed: v.Passed, Reasons: v.Reasons}
+	switch {
+	case v.Pending:
+		g.State = "pending"
+	case v.Passed:
+		g.State = "passed"
+	}
+	return g
+}
+
+func wireGate(g host.Gate) client.GatePolicy {
+	return client.GatePolicy{FailOn: string(g.FailOn), NewOnly: g.NewOnly}
+}
+
+func gateOf(p client.GatePolicy) (host.Gate, error) {
+	g := host.Gate{FailOn: host.Severity(p.FailOn), NewOnly: p.NewOnly}
+	if g.Check() != nil {
+		return g, badField("", "gate", "A gate names the severity to fail on (critical, high, medium, low, info or unknown), and new_only needs one.")
+	}
+	return g, nil
+}
+
+// parseGate reads the form's field.
+func parseGate(raw string) (*host.Gate, error) {
+	var p client.GatePolicy
+	d := json.NewDecoder(bytes.NewReader([]byte(raw)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil || d.More() {
+		return nil, badField("", "gate", `The gate is no JSON object such as {"fail_on": "high", "new_only": true}.`)
+	}
+	g, err := gateOf(p)
+	return &g, err
+}
+
+// matched reads If-Match, which a change must have: 0 is any version.
+func matched(header string) (int, error) {
+	if header == "*" {
+		return 0, nil
+	}
+	if header == "" {
+		return 0, &problemError{Problem: kind{http.StatusPreconditionRequired, "precondition_required", "Precondition required",
+			"This needs If-Match with the ETag of what the change is based on, so that nobody else's is lost."}.problem("")}
+	}
+	n, err := strconv.Atoi(strings.Trim(header, `"`))
+	if err != nil || n < 1 || header != etag(n) {
+		return 0, host.ErrStale
+	}
+	return n, nil
+}
+
+func etag(version int) string { return `"` + strconv.Itoa(version) + `"` }
