@@ -31,6 +31,8 @@ type scanFlags struct {
 	format, failOn string
 	timeout        time.Duration
 	quiet          bool
+	newOnly        bool
+	gated          bool // the server judges, by --fail-on and --new-only
 }
 
 func (p *program) scanCommand() *cobra.Command {
@@ -46,7 +48,8 @@ scanned.
 
 Exit codes:
   0    clean: the scan succeeded, nothing at or over --fail-on
-  1    the scan succeeded, with findings at or over --fail-on
+  1    the scan succeeded, with findings at or over --fail-on, or did not pass
+       the gate of its project
   2    usage or configuration, or an archive that is refused
   3    the scan failed, is partial or was canceled, whatever it found
   4    credentials or quota
@@ -57,7 +60,10 @@ Exit codes:
   securetag scan --format sarif . > findings.sarif
   securetag scan --server https://scans.example.com --key "$KEY" app.zip`,
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error { return p.scan(cmd, a[0], f) },
+		RunE: func(cmd *cobra.Command, a []string) error {
+			f.gated = f.project != "" && (f.newOnly || cmd.Flags().Changed("fail-on")) && f.failOn != "none"
+			return p.scan(cmd, a[0], f)
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.server, "server", "", "URL of a server to scan on (default $"+envServer+"; without both, in this process)")
@@ -67,6 +73,7 @@ Exit codes:
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
 	fl.StringVar(&f.format, "format", "table", "table, json or sarif")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
+	fl.BoolVar(&f.newOnly, "new-only", false, "with --project, let only findings fail the scan that were not there before")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	return cmd
@@ -115,6 +122,11 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 		return fmt.Errorf("print the findings: %w", err)
 	}
 	p.hintPlugins(scan, conn.pluginDir)
+	if g := scan.Gate; g != nil && !f.quiet {
+		for _, reason := range g.Reasons {
+			fmt.Fprintln(p.stderr, "Gate: "+report.Plain(reason))
+		}
+	}
 	if code := report.ExitCode(scan, threshold); code != report.ExitClean {
 		return &exitError{code: code}
 	}
@@ -128,6 +140,9 @@ func (f scanFlags) check() error {
 	}
 	if !host.Priority(f.priority).Valid() {
 		return fmt.Errorf("--priority %q: use high, normal or low", f.priority)
+	}
+	if f.newOnly && (f.project == "" || f.failOn == "none") {
+		return errors.New("--new-only needs --project, whose scans before say what is new, and a severity for --fail-on")
 	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
@@ -191,7 +206,7 @@ func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan
 	}
 	id := scan.ID
 	progress.Scan(scan) // it may have ended before it is asked for
-	scan, err = c.Wait(ctx, id, progress.Scan)
+	scan, err = c.WaitForGate(ctx, id, progress.Scan)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errHostEnded) {
 			cancelScan(ctx, c, id)
@@ -217,7 +232,11 @@ func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan,
 		_ = pw.CloseWithError(err)
 		packed <- err
 	}()
-	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority)})
+	opts := client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority)}
+	if f.gated {
+		opts.Gate = &client.GatePolicy{FailOn: f.failOn, NewOnly: f.newOnly}
+	}
+	scan, err := c.Upload(ctx, pr, opts)
 	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return scan, fmt.Errorf("pack: %w", perr)

@@ -15,7 +15,8 @@ import (
 // The exit codes of `securetag scan`. This is the one table of them.
 //
 //	0    clean: the scan succeeded, nothing at or over the threshold
-//	1    the scan succeeded, with findings at or over the threshold
+//	1    the scan succeeded, with findings at or over the threshold, or did not
+//	     pass its gate
 //	2    usage or configuration, or an archive that the server refuses
 //	3    the scan failed, is partial or was canceled, whatever it found: who
 //	     treats 1 as "known findings" must not miss an engine that did not run
@@ -88,10 +89,26 @@ func ExitCode(scan client.Scan, failOn Threshold) int {
 			return ExitIncomplete
 		}
 	}
+	if g := scan.Gate; g != nil {
+		return gateCode(g)
+	}
 	if failOn.Reached(scan.Counts) {
 		return ExitFindings
 	}
 	return ExitClean
+}
+
+// gateCode is how a scan that succeeded exits by its gate, which knows what is
+// new and what people waived. One that is still pending is one that we stopped
+// waiting for: it is never clean.
+func gateCode(g *client.Gate) int {
+	switch {
+	case g.State == "pending":
+		return ExitTimeout
+	case g.Passed && g.State == "passed":
+		return ExitClean
+	}
+	return ExitFindings
 }
 
 // ExitCodeOf is how a command that ended with err exits. A deadline counts as

@@ -96,3 +96,24 @@ func TestExitCodeOf(t *testing.T) {
 		}
 	}
 }
+
+// TestExitCodeGate: the gate knows better than the counts, and never opens for a
+// scan that is not whole.
+func TestExitCodeGate(t *testing.T) {
+	t.Parallel()
+	low, err := report.ParseThreshold("low")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scan := client.Scan{State: client.StateSucceeded, Counts: client.Counts{High: 1}}
+	for state, want := range map[string]int{"passed": report.ExitClean, "failed": report.ExitFindings, "pending": report.ExitTimeout, "odd": report.ExitFindings} {
+		scan.Gate = &client.Gate{State: state, Passed: state == "passed" || state == "odd"}
+		if got := report.ExitCode(scan, low); got != want {
+			t.Errorf("a gate that is %s: %d, want %d", state, got, want)
+		}
+	}
+	scan.State, scan.Gate = client.StatePartial, &client.Gate{State: "passed", Passed: true}
+	if got := report.ExitCode(scan, low); got != report.ExitIncomplete {
+		t.Errorf("a partial scan whose gate passed: %d", got)
+	}
+}
