@@ -25,7 +25,7 @@ func (a *API) registerProjects(doc huma.API) {
 	huma.Register(doc, op("set-project", http.MethodPatch, "/projects/{project}", "Change a project's gate",
 		"Needs If-Match: 428 without, 412 when the project has changed since. It holds for scans that are looked at from then on, those that have ended too."), a.setProject)
 	huma.Register(doc, op("list-project-findings", http.MethodGet, "/projects/{project}/findings", "Findings of a project, worst first",
-		"Each is there once, whatever number of scans saw it. A page looks at 5,000 findings at most: with filters that fit few it may be short, or empty, and not be the last. Only the one without next_page_token is."),
+		"Each is there once, whatever number of scans saw it. A page looks at 2,000 findings at most: with filters that fit few it may be short, or empty, and not be the last. Only the one without next_page_token is."),
 		a.listProjectFindings)
 }
 

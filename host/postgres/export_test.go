@@ -35,3 +35,6 @@ const (
 	MendLanes         = mendLanes
 	KeepLanes         = keepLanes
 )
+
+// Listed are the statements that list a project's findings.
+var Listed = map[string]string{"examined": examined, "projectFindings": projectFindings}

@@ -96,29 +96,27 @@ func (s *Store) SetProject(ctx context.Context, t host.TenantID, name string, ve
 	return p, err
 }
 
-// examined takes tenant, project, the only rank or null, and the rank and id to
-// continue behind. It gives where a page ends that looks at all it may.
+// examined takes tenant, project, the places behind and up to which a page is, as
+// rank and id, and an offset. It gives where a page ends that looks at all it may.
 const examined = `
 select severity, id from project_findings
-where tenant_id = $1 and project_id = $2 and ($3::smallint is null or severity = $3::smallint) and (severity, id) > ($4::smallint, $5::uuid)
-order by severity, id offset $6 limit 1`
+where tenant_id = $1 and project_id = $2 and (severity, id) > ($3::smallint, $4::uuid) and (severity, id) <= ($5::smallint, $6::uuid)
+order by severity, id offset $7 limit 1`
 
-// projectFindings takes what examined takes, where it ends, filters, and a limit.
+// projectFindings takes what examined takes but the offset, filters, and a limit.
 const projectFindings = `
 select now(), ` + record.ProjectFindingColumns + `
 from project_findings f join projects p on p.id = f.project_id
-where f.tenant_id = $1 and f.project_id = $2 and ($3::smallint is null or f.severity = $3::smallint)
-  and (f.severity, f.id) > ($4::smallint, $5::uuid) and (f.severity, f.id) <= ($6::smallint, $7::uuid)
-  and ($8 = '' or f.state = $8) and ($9 = '' or f.plugin = $9) and ($10 = '' or f.rule_id = $10) and ($11 = '' or starts_with(f.place, $11))
-  and ($12 = '' or $12 = case when f.triage in ('false_positive', 'accepted_risk') and f.expires_at <= now() then 'open' else f.triage end)
-order by f.severity, f.id limit $13`
-
-const lastID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+where f.tenant_id = $1 and f.project_id = $2
+  and (f.severity, f.id) > ($3::smallint, $4::uuid) and (f.severity, f.id) <= ($5::smallint, $6::uuid)
+  and ($7 = '' or f.state = $7) and ($8 = '' or f.plugin = $8) and ($9 = '' or f.rule_id = $9) and ($10 = '' or starts_with(f.place, $10))
+  and ($11 = '' or $11 = case when f.triage in ('false_positive', 'accepted_risk') and f.expires_at <= now() then 'open' else f.triage end)
+order by f.severity, f.id limit $12`
 
 // ProjectFindings implements host.ProjectStore.
 func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project string, q host.ProjectFindingQuery) (page host.ProjectFindingPage, err error) {
 	op := fmt.Sprintf("list findings of project %.64q", project)
-	after, err := record.ProjectFindingsBehind(q)
+	after, last, err := record.PageBounds(q)
 	if err != nil {
 		return page, fmt.Errorf("%s: %w", op, err)
 	}
@@ -126,20 +124,19 @@ func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project st
 	if err != nil {
 		return page, err
 	}
-	var only *int16
-	if q.Severity != "" {
-		only = new(int16(q.Severity.Rank()))
-	}
 	limit := record.Limit(q.Limit, 100, 1000)
 	err = s.read(ctx, op, func(ctx context.Context) error {
-		end, seen := host.ProjectFindingCursor{Rank: len(host.Severities()), ID: lastID}, 0
-		err := s.pool.QueryRow(ctx, examined, string(t), string(p.ID), only, int16(after.Rank), string(after.ID), record.MaxExamined-1).Scan(&end.Rank, &end.ID)
-		if err == nil {
-			seen = record.MaxExamined
-		} else if !errors.Is(err, pgx.ErrNoRows) {
-			return err
+		end, seen := last, 0
+		if record.Sifts(q) {
+			err := s.pool.QueryRow(ctx, examined, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(last.Rank), string(last.ID), record.MaxExamined-1).
+				Scan(&end.Rank, &end.ID)
+			if err == nil {
+				seen = record.MaxExamined
+			} else if !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
 		}
-		rows, err := s.pool.Query(ctx, projectFindings, string(t), string(p.ID), only, int16(after.Rank), string(after.ID), int16(end.Rank), string(end.ID),
+		rows, err := s.pool.Query(ctx, projectFindings, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(end.Rank), string(end.ID),
 			string(q.State), record.Clean(q.Plugin), record.Clean(q.Rule), record.Clean(q.Path), string(q.Triage), limit)
 		if err != nil {
 			return err

@@ -79,31 +79,27 @@ func (s *Store) SetProject(ctx context.Context, t host.TenantID, name string, ve
 	return p, nil
 }
 
-// examined takes tenant, project, the only rank or null, the rank and id to
-// continue behind and an offset. It gives where a page ends that looks at all it
-// may.
+// examined takes tenant, project, the places behind and up to which a page is, as
+// rank and id, and an offset. It gives where a page ends that looks at all it may.
 const examined = `
 select severity, id from project_findings
-where tenant_id = ? and project_id = ? and (?3 is null or severity = ?3) and (severity, id) > (?4, ?5)
-order by severity, id limit 1 offset ?6`
+where tenant_id = ?1 and project_id = ?2 and (severity, id) > (?3, ?4) and (severity, id) <= (?5, ?6)
+order by severity, id limit 1 offset ?7`
 
-// projectFindings takes what examined takes, where it ends, filters, the time,
+// projectFindings takes what examined takes but the offset, filters, the time,
 // and a limit.
 const projectFindings = `
 select ` + record.ProjectFindingColumns + `
 from project_findings f join projects p on p.id = f.project_id
-where f.tenant_id = ?1 and f.project_id = ?2 and (?3 is null or f.severity = ?3)
-  and (f.severity, f.id) > (?4, ?5) and (f.severity, f.id) <= (?6, ?7)
-  and (?8 = '' or f.state = ?8) and (?9 = '' or f.plugin = ?9) and (?10 = '' or f.rule_id = ?10) and (?11 = '' or substr(f.place, 1, length(?11)) = ?11)
-  and (?12 = '' or ?12 = iif(f.triage in ('false_positive', 'accepted_risk') and f.expires_at <= ?13, 'open', f.triage))
-order by f.severity, f.id limit ?14`
-
-const lastID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+where f.tenant_id = ?1 and f.project_id = ?2 and (f.severity, f.id) > (?3, ?4) and (f.severity, f.id) <= (?5, ?6)
+  and (?7 = '' or f.state = ?7) and (?8 = '' or f.plugin = ?8) and (?9 = '' or f.rule_id = ?9) and (?10 = '' or substr(f.place, 1, length(?10)) = ?10)
+  and (?11 = '' or ?11 = iif(f.triage in ('false_positive', 'accepted_risk') and f.expires_at <= ?12, 'open', f.triage))
+order by f.severity, f.id limit ?13`
 
 // ProjectFindings implements host.ProjectStore.
 func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project string, q host.ProjectFindingQuery) (page host.ProjectFindingPage, err error) {
 	op := fmt.Sprintf("list findings of project %.64q", project)
-	after, err := record.ProjectFindingsBehind(q)
+	after, last, err := record.PageBounds(q)
 	if err != nil {
 		return page, fmt.Errorf("%s: %w", op, err)
 	}
@@ -111,19 +107,18 @@ func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project st
 	if err != nil {
 		return page, err
 	}
-	var only *int
-	if q.Severity != "" {
-		only = new(q.Severity.Rank())
-	}
 	limit, now := record.Limit(q.Limit, 100, 1000), s.cfg.Now()
-	end, seen := host.ProjectFindingCursor{Rank: len(host.Severities()), ID: lastID}, 0
-	err = s.readers.QueryRowContext(ctx, examined, string(t), string(p.ID), only, after.Rank, string(after.ID), record.MaxExamined-1).Scan(&end.Rank, &end.ID)
-	if err == nil {
-		seen = record.MaxExamined
-	} else if !errors.Is(err, sql.ErrNoRows) {
-		return page, translate(ctx, op, err)
+	end, seen := last, 0
+	if record.Sifts(q) {
+		err := s.readers.QueryRowContext(ctx, examined, string(t), string(p.ID), after.Rank, string(after.ID), last.Rank, string(last.ID), record.MaxExamined-1).
+			Scan(&end.Rank, &end.ID)
+		if err == nil {
+			seen = record.MaxExamined
+		} else if !errors.Is(err, sql.ErrNoRows) {
+			return page, translate(ctx, op, err)
+		}
 	}
-	page.Items, err = readProjectFindings(ctx, s.readers, now, projectFindings, string(t), string(p.ID), only, after.Rank, string(after.ID), end.Rank, string(end.ID),
+	page.Items, err = readProjectFindings(ctx, s.readers, now, projectFindings, string(t), string(p.ID), after.Rank, string(after.ID), end.Rank, string(end.ID),
 		string(q.State), record.Clean(q.Plugin), record.Clean(q.Rule), record.Clean(q.Path), string(q.Triage), now.UnixMicro(), limit)
 	if err != nil {
 		return page, translate(ctx, op, err)

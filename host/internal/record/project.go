@@ -13,7 +13,7 @@ import (
 )
 
 // MaxExamined is how many findings a page of a project's looks at.
-const MaxExamined = 5000
+const MaxExamined = 2000
 
 // ProjectColumns are those of projects p that Project takes.
 const ProjectColumns = `p.id, p.tenant_id, p.name, p.created_at, p.fail_on, p.new_only, p.version, p.held, p.last_scan, p.last_at`
@@ -88,19 +88,36 @@ func (r *ProjectFinding) Value(now time.Time) (host.ProjectFinding, error) {
 	return p, nil
 }
 
-// ProjectFindingsBehind is where a page continues; the least place for no
-// cursor. It also refuses what no filter can be.
-func ProjectFindingsBehind(q host.ProjectFindingQuery) (host.ProjectFindingCursor, error) {
+const (
+	leastID = "00000000-0000-0000-0000-000000000000"
+	lastID  = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
+
+// PageBounds are the places behind and up to which a page's findings are, so that
+// one severity is one range of the index. It also refuses what no filter can be.
+func PageBounds(q host.ProjectFindingQuery) (after, end host.ProjectFindingCursor, err error) {
+	after, end = host.ProjectFindingCursor{Rank: -1, ID: leastID}, host.ProjectFindingCursor{Rank: len(host.Severities()), ID: lastID}
 	if len(q.Path) > host.MaxPathPrefix {
-		return host.ProjectFindingCursor{}, fmt.Errorf("a path of more than %d bytes: %w", host.MaxPathPrefix, host.ErrInvalid)
+		return after, end, fmt.Errorf("a path of more than %d bytes: %w", host.MaxPathPrefix, host.ErrInvalid)
 	}
-	if q.After == nil {
-		return host.ProjectFindingCursor{Rank: -1, ID: "00000000-0000-0000-0000-000000000000"}, nil
+	if q.Severity != "" {
+		rank := q.Severity.Rank()
+		after, end = host.ProjectFindingCursor{Rank: rank, ID: leastID}, host.ProjectFindingCursor{Rank: rank, ID: lastID}
 	}
-	if !IsID(q.After.ID) || q.After.Rank < 0 || q.After.Rank >= len(host.Severities()) {
-		return *q.After, fmt.Errorf("cursor %d, %.64q: %w", q.After.Rank, string(q.After.ID), host.ErrInvalid)
+	if c := q.After; c != nil {
+		if !IsID(c.ID) || c.Rank < 0 || c.Rank >= len(host.Severities()) {
+			return after, end, fmt.Errorf("cursor %d, %.64q: %w", c.Rank, string(c.ID), host.ErrInvalid)
+		}
+		if c.Rank >= after.Rank { // one of the same list
+			after = *c
+		}
 	}
-	return *q.After, nil
+	return after, end, nil
+}
+
+// Sifts reports whether a page may have to look at more findings than it gives.
+func Sifts(q host.ProjectFindingQuery) bool {
+	return q.State != "" || q.Triage != "" || q.Plugin != "" || q.Rule != "" || q.Path != ""
 }
 
 // NextPage is where a page ends: behind its last item when that filled it, or
