@@ -160,6 +160,9 @@ func TestScanLife(t *testing.T) {
 	if err != nil || got.State != client.StateSucceeded || got.Counts.High != 1 || got.Jobs[0].Progress.Done != 3 || got.FinishedAt == nil {
 		t.Errorf("Scan = %+v, %v", got, err)
 	}
+	if _, err := e.store.Track(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
 	resp, _ = e.do(t, "alice", http.MethodGet, "/scans/"+scan.ID, "", nil)
 	if resp.Header.Get("Retry-After") != "" {
 		t.Error("a finished scan has a Retry-After")

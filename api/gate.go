@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -26,6 +25,7 @@ func (a *API) judge(ctx context.Context, s host.Scan, out *scanOutput) error {
 		}
 		if s.Project != "" && facts.Tracking == nil {
 			a.deps.Untracked()
+			out.RetryAfter = pollAfter
 		}
 	}
 	if t := facts.Tracking; t != nil {
@@ -33,9 +33,6 @@ func (a *API) judge(ctx context.Context, s host.Scan, out *scanOutput) error {
 	}
 	if v := host.Judge(s, facts); v.Gate.FailOn != "" {
 		out.Body.Gate = wireVerdict(v)
-		if v.Pending {
-			out.RetryAfter = pollAfter
-		}
 	}
 	return nil
 }
@@ -81,7 +78,7 @@ func matched(header string) (int, error) {
 		return 0, nil
 	}
 	if header == "" {
-		return 0, &problemError{Problem: kind{http.StatusPreconditionRequired, "precondition_required", "Precondition required",
+		return 0, &problemError{Problem: kind{428, "precondition_required", "Precondition required",
 			"This needs If-Match with the ETag of what the change is based on, so that nobody else's is lost."}.problem("")}
 	}
 	n, err := strconv.Atoi(strings.Trim(header, `"`))

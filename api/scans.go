@@ -19,7 +19,7 @@ const pollAfter = "1"
 
 type scanOutput struct {
 	Location   string `header:"Location" doc:"Where the scan is."`
-	RetryAfter string `header:"Retry-After" doc:"Seconds after which asking again makes sense; left out when the scan has ended."`
+	RetryAfter string `header:"Retry-After" doc:"Seconds after which asking again makes sense; left out when the scan has ended and, if it has a project, was compared with those before."`
 	Body       client.Scan
 }
 
