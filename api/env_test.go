@@ -30,6 +30,7 @@ import (
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/sqlite"
+	"github.com/securetaghq/securetag/host/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -194,7 +195,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 
 func newStore(t testing.TB) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "securetag.db")})
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: sqlitetest.File(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
