@@ -188,7 +188,7 @@ func testFindingIsolation(s *suite) {
 
 func testFindingsLarge(s *suite) {
 	scan, l := s.running()
-	const batches, size = 50, 500
+	const batches, size = 12, 500
 	for range batches {
 		s.check(s.AddFindings(s.ctx(), l, newFindings(size, host.SeverityMedium)))
 	}
