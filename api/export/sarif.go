@@ -21,6 +21,10 @@ import (
 // FingerprintKey names our fingerprint in SARIF's partialFingerprints.
 const FingerprintKey = "securetag/v1"
 
+// gitHubKey is the only one that GitHub compares; it makes it itself where it is
+// missing, if it has the file.
+const gitHubKey = "primaryLocationLineHash"
+
 // srcRoot is what paths are relative to, as GitHub and SARIF call it.
 const srcRoot = "%SRCROOT%"
 
@@ -149,9 +153,13 @@ func sarifResult(f client.Finding, rule int) *sarif.Result {
 	if l := sarifLocation(f.Location, f.Snippet); l != nil {
 		r.AddLocation(l)
 	}
-	if f.Fingerprint != "" {
-		r.WithPartialFingerprints(map[string]string{FingerprintKey: f.Fingerprint})
+	prints := map[string]string{}
+	for key, value := range map[string]string{FingerprintKey: f.Fingerprint, gitHubKey: f.LineHash} {
+		if value != "" {
+			prints[key] = value
+		}
 	}
+	r.WithPartialFingerprints(prints)
 	props := sarif.NewPropertyBag().Add("severity", string(SeverityName(f.Severity)))
 	if f.Confidence != "" {
 		props.Add("confidence", f.Confidence)

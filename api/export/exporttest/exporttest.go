@@ -53,6 +53,7 @@ func Partial() (client.Scan, []client.Finding) {
 		f("medium", "a-rule-with-a-very-long-name-indeed-longer-than-that", "Deep one", client.Location{Path: "src/" + strings.Repeat("nested/", 14) + "x.go", StartLine: 100}),
 	}
 	findings[2].CWE, findings[2].Tags, findings[2].References = []int{798}, []string{"aws"}, []string{"javascript:alert(1)", "https://example.com/aws"}
+	findings[2].LineHash = "54703d4cd895b18:1"
 	findings[2].Snippet = `key := "AKIA****"`
 	findings[0].Location.EndLine, findings[0].Location.EndColumn = 3, 1 // an end before the start
 	return s, findings
