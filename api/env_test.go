@@ -422,7 +422,7 @@ func (d *openAPI) validate(method, path string, status int, contentType string, 
 	if err != nil {
 		return err
 	}
-	if contentType == "application/octet-stream" {
+	if !strings.Contains(contentType, "json") || strings.HasSuffix(contentType, "jsonl") {
 		return schema.Validate(string(body))
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))

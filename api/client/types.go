@@ -118,6 +118,7 @@ type Finding struct {
 	Location    Location        `json:"location"`
 	Snippet     string          `json:"snippet,omitempty" doc:"The text that shows it; secrets are redacted."`
 	Fingerprint string          `json:"fingerprint" doc:"The same for the same problem in the next scan, when lines moved."`
+	LineHash    string          `json:"line_hash,omitempty" doc:"GitHub's primaryLocationLineHash; left out where the file is over 1 MiB or was the last of very many."`
 	CWE         []int           `json:"cwe,omitempty"`
 	Tags        []string        `json:"tags,omitempty"`
 	References  []string        `json:"references,omitempty"`

@@ -11,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // Where the server and the key come from when no flag says it.
@@ -65,7 +67,7 @@ Exit codes:
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
-	fl.StringVar(&f.format, "format", "table", "table, json or sarif")
+	fl.StringVar(&f.format, "format", "table", "table, json, "+formatNames())
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
@@ -75,7 +77,7 @@ Exit codes:
 func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	render, ok := p.renderers()[f.format]
 	if !ok {
-		return usageError{fmt.Errorf("--format %q: use table, json or sarif", f.format)}
+		return usageError{fmt.Errorf("--format %q: use one of table, json, %s", f.format, formatNames())}
 	}
 	threshold, err := report.ParseThreshold(f.failOn)
 	if err != nil {
@@ -137,13 +139,20 @@ func (f scanFlags) check() error {
 
 // renderers are the values of --format.
 func (p *program) renderers() map[string]func(client.Scan, []client.Finding) error {
-	return map[string]func(client.Scan, []client.Finding) error{
+	out := map[string]func(client.Scan, []client.Finding) error{
 		"table": func(s client.Scan, f []client.Finding) error {
 			return report.Table(p.stdout, s, f, p.tableConfig())
 		},
-		"json":  func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
-		"sarif": func(s client.Scan, f []client.Finding) error { return report.SARIF(p.stdout, s, f, p.version) },
+		"json": func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
 	}
+	for _, format := range export.Formats() {
+		out[string(format)] = func(s client.Scan, f []client.Finding) error {
+			return p.writeTo("", func(w io.Writer) error {
+				return export.Write(w, format, export.Report{Scan: s, Findings: export.Of(report.Sorted(f)), Version: p.version})
+			})
+		}
+	}
+	return out
 }
 
 func (p *program) tableConfig() report.TableConfig {
@@ -165,7 +174,7 @@ func (p *program) scanError(ctx context.Context, f scanFlags, err error) error {
 		fmt.Fprintf(p.stderr, "Error: the scan did not end within --timeout (%v) and was canceled.\n", f.timeout)
 		return &exitError{code: report.ExitTimeout}
 	case errors.Is(cause, errHostEnded):
-		fmt.Fprintln(p.stderr, "Error: "+report.Plain(cause.Error()))
+		fmt.Fprintln(p.stderr, "Error: "+safetext.Plain(cause.Error()))
 		return &exitError{code: report.ExitServer}
 	}
 	return err

@@ -40,6 +40,7 @@ type scan struct {
 	events chan event
 	meter  meter
 	held   []host.Finding // not yet in the sink
+	lines  lineHasher
 	found  int            // findings received
 	bytes  int64          // of findings received
 	full   string         // why the rest is refused; "" while it is not
@@ -271,6 +272,7 @@ func (s *scan) flush(ctx context.Context) error {
 	}
 	batch := s.held
 	s.held = nil
+	s.lines.hash(s.task.Root, batch)
 	if err := s.sink.Findings(ctx, batch); err != nil {
 		return errSink{err}
 	}
