@@ -26,6 +26,8 @@ type Plan struct {
 
 	Findings  int   // of one job
 	Artifacts int64 // of one job, together, in bytes
+
+	Retention time.Duration // of a scan, from its end; 0: for ever
 }
 
 // Quota bounds what a tenant may hold at once and in a day. 0 is no limit.
@@ -71,6 +73,9 @@ type Override struct {
 	Priority     *Priority `json:"priority,omitempty"`
 	Findings     *int      `json:"findings,omitempty"`
 	Artifacts    *int64    `json:"artifacts,omitempty"`
+
+	// Stores read this one in SQL, by this name and in nanoseconds.
+	Retention *time.Duration `json:"retention,omitempty"`
 }
 
 // Apply gives the plan as it is with o. What it gives is still to be held within
@@ -86,6 +91,7 @@ func (o Override) Apply(p Plan) Plan {
 	set(&p.Priority, o.Priority)
 	set(&p.Findings, o.Findings)
 	set(&p.Artifacts, o.Artifacts)
+	set(&p.Retention, o.Retention)
 	return p
 }
 
@@ -114,6 +120,8 @@ func (t Terms) Check() error {
 		return fmt.Errorf("a plan's name has at most %d characters: %w", MaxPlanName, ErrInvalid)
 	case o.Findings != nil && *o.Findings < 0:
 		return fmt.Errorf("findings must not be negative: %w", ErrInvalid)
+	case o.Retention != nil && *o.Retention < 0:
+		return fmt.Errorf("retention must not be negative: %w", ErrInvalid)
 	case o.Priority != nil && !o.Priority.Valid():
 		return fmt.Errorf("%.40q is no priority: %w", string(*o.Priority), ErrInvalid)
 	}

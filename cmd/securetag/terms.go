@@ -82,6 +82,8 @@ func override(o *host.Override, text string) error {
 		o.Findings = ifOwn(own, given.Findings)
 	case "artifacts":
 		o.Artifacts = ifOwn(own, given.Artifacts)
+	case "retention":
+		o.Retention = ifOwn(own, given.Retention)
 	case "weight", "concurrent_jobs":
 		return errors.New("use --weight and --concurrency for these")
 	default:
