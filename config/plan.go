@@ -4,8 +4,10 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,6 +141,16 @@ func (c *checker) plan(name string, p Plan) {
 				path, s.value, s.bound, s.most)
 		}
 	}
+}
+
+// CheckPlan reports a plan that there is none of: what its name was most likely
+// meant to be, "" when nothing is close, and what there is, in order.
+func (c Config) CheckPlan(name string) (meant string, known []string, ok bool) {
+	if _, ok := c.Plans[name]; ok {
+		return "", nil, true
+	}
+	known = slices.Sorted(maps.Keys(c.Plans))
+	return nearest(cut(name, 128), known), known, false
 }
 
 // SetPlan reads the value of one setting of a plan, as it would stand in a

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -138,10 +139,34 @@ func (t Terms) Check() error {
 // concurrent use; it does not block.
 type Plans interface {
 	Plan(t Terms) Plan
+	// Check reports a name that no plan has, with *UnknownPlan. Who gives a tenant
+	// a plan asks; what a plan that went later means for its tenants, Plan says.
+	Check(name string) error
 }
+
+// UnknownPlan is a plan's name that the configuration does not have. It wraps
+// ErrInvalid.
+type UnknownPlan struct {
+	Name    string
+	Nearest string   // what was most likely meant; "" when nothing is close
+	Known   []string // in order
+}
+
+func (e *UnknownPlan) Error() string {
+	there := "; there are: "
+	if e.Nearest != "" {
+		there = fmt.Sprintf("; did you mean %q? There are: ", e.Nearest)
+	}
+	return fmt.Sprintf("there is no plan %.64q in the configuration", e.Name) + there + strings.Join(e.Known, ", ")
+}
+
+func (e *UnknownPlan) Unwrap() error { return ErrInvalid }
 
 // FixedPlan is Plans that gives everybody the same.
 type FixedPlan Plan
 
 // Plan implements Plans.
 func (p FixedPlan) Plan(Terms) Plan { return Plan(p) }
+
+// Check implements Plans: every name is as good.
+func (p FixedPlan) Check(string) error { return nil }

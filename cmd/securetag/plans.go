@@ -50,6 +50,18 @@ func (p *plans) Plan(t host.Terms) host.Plan {
 	return within(t.Override.Apply(plan), *cfg)
 }
 
+// Check implements host.Plans.
+func (p *plans) Check(name string) error { return checkPlan(*p.now.Load(), name) }
+
+// checkPlan reports a name that no plan has.
+func checkPlan(cfg config.Config, name string) error {
+	nearest, known, ok := cfg.CheckPlan(cmp.Or(name, config.DefaultPlan))
+	if ok {
+		return nil
+	}
+	return &host.UnknownPlan{Name: name, Nearest: nearest, Known: known}
+}
+
 // keep is how long scans are kept.
 func keep(cfg config.Config) host.Keep {
 	k := host.Keep{Most: cfg.Retention.Scans, Plans: map[string]time.Duration{}}

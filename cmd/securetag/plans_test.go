@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -88,5 +89,29 @@ func TestKeep(t *testing.T) {
 	}
 	if got := newPlans(cfg, hclog.NewNullLogger()).Plan(host.Terms{}); got.Retention != 2*time.Hour {
 		t.Errorf("a tenant is shown %v", got.Retention)
+	}
+}
+
+func TestCheckPlan(t *testing.T) {
+	t.Parallel()
+	p := newPlans(config.Default(), hclog.NewNullLogger())
+	for _, name := range []string{"", "default", "free"} {
+		if err := p.Check(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"fre":  `there is no plan "fre" in the configuration; did you mean "free"? There are: default, enterprise, free, premium`,
+		"gold": `there is no plan "gold" in the configuration; there are: default, enterprise, free, premium`,
+	} {
+		if err := p.Check(name); err == nil || err.Error() != want || !errors.Is(err, host.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	cfg := config.Default()
+	cfg.Plans["gold"] = config.Plan{}
+	p.set(cfg)
+	if err := p.Check("gold"); err != nil {
+		t.Errorf("after a change of the configuration: %v", err)
 	}
 }

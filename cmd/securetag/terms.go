@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,8 +30,8 @@ func (f *termsFlags) given(cmd *cobra.Command) bool {
 // apply changes in t what a flag names.
 func (f *termsFlags) apply(cmd *cobra.Command, t host.Terms, cfg config.Config) (host.Terms, error) {
 	if cmd.Flags().Changed("plan") {
-		if _, ok := cfg.Plans[f.plan]; !ok {
-			return t, fmt.Errorf("there is no plan %.64q in the configuration; there are: %s", f.plan, strings.Join(slices.Sorted(maps.Keys(cfg.Plans)), ", "))
+		if err := checkPlan(cfg, f.plan); err != nil {
+			return t, err
 		}
 		t.Plan = f.plan
 		if f.plan == config.DefaultPlan {
