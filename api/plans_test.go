@@ -38,11 +38,11 @@ func TestUnknownPlan(t *testing.T) {
 	want := func(err error, detail string) {
 		t.Helper()
 		var refused *client.Error
-		if !errors.As(err, &refused) || refused.StatusCode != http.StatusUnprocessableEntity || refused.Problem.Code != "invalid" || refused.Problem.Detail != detail {
+		if !errors.As(err, &refused) || refused.StatusCode != http.StatusUnprocessableEntity || refused.Code != "invalid" || refused.Detail != detail {
 			t.Errorf("refused with %v, want: %s", err, detail)
 			return
 		}
-		if diff := cmp.Diff([]client.ProblemError{{Pointer: "#/plan", Detail: detail}}, refused.Problem.Errors); diff != "" {
+		if diff := cmp.Diff([]client.ProblemError{{Pointer: "#/plan", Detail: detail}}, refused.Errors); diff != "" {
 			t.Errorf("errors (-want +got):\n%s", diff)
 		}
 	}
