@@ -137,6 +137,7 @@ plan "default" {
 
   findings  = 0    # of one job
   artifacts = "0B" # of one job, together
+  retention = "0s" # how long a scan is kept after it ended; 0s: retention.scans
 }
 
 # A plan of your own starts from 100 requests and 5 uploads a minute. A tenant
@@ -154,6 +155,7 @@ plan "free" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 plan "premium" {
@@ -169,6 +171,7 @@ plan "premium" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 plan "enterprise" {
@@ -184,6 +187,7 @@ plan "enterprise" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not

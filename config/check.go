@@ -224,7 +224,7 @@ func (c *checker) worker() {
 			path = "worker.lease"
 		}
 		c.bad(path, "Heartbeat too slow for the lease", "worker.heartbeat is %s and must be at most a third of worker.lease, which is %s: otherwise one lost heartbeat takes a healthy host's jobs away.",
-			formatDuration(w.Heartbeat), formatDuration(w.Lease))
+			FormatDuration(w.Heartbeat), FormatDuration(w.Lease))
 	}
 }
 

@@ -24,7 +24,7 @@ func (n *node) canonical(f reflect.Value) any {
 	case Secret:
 		return v.Reveal()
 	case time.Duration:
-		return formatDuration(v)
+		return FormatDuration(v)
 	case ByteSize:
 		return v.String()
 	case BackoffRange:

@@ -175,6 +175,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"retention": {
 			"drop scans":            testDropScans,
 			"drop large scans":      testDropLargeScans,
+			"kept by plan":          testKeptByPlan,
+			"kept for ever":         testKeptForEver,
+			"kept, many tenants":    testKeptOfMany,
+			"kept, and given back":  testKeptGivesBack,
 			"drop archives":         testDropArchives,
 			"drop archives limit":   testDropArchivesLimit,
 			"unused blobs":          testUnusedBlobs,
