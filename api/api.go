@@ -126,6 +126,7 @@ type API struct {
 	tokens    tokens
 	keys      *keyring
 	operators hashes // keys of operators
+	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
@@ -148,7 +149,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey), strangers: newLane(deps.Store.GoodKeys)}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)
