@@ -43,8 +43,8 @@ server {
   # given back, and another host starts them again.
   shutdown_grace = "25s"
 
-  # Requests from one address, or one /64 of IPv6, that carry no key which this
-  # host has seen to be good: guesses, and whoever has no key. "0": any number.
+  # Requests from one address, or one /64 of IPv6, that carry no good key: guesses,
+  # and whoever has no key. "0": any number.
   # The rates of tenants are in their plans, below.
   address_rate = "600/1m"
 

@@ -126,6 +126,7 @@ type API struct {
 	tokens    tokens
 	keys      *keyring
 	operators hashes // keys of operators
+	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
@@ -149,7 +150,10 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey), reports: make(chan struct{}, reportsAtOnce)}
+	a := &API{
+		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
+		strangers: newLane(deps.Store.GoodKeys), reports: make(chan struct{}, reportsAtOnce),
+	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)

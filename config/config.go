@@ -45,7 +45,7 @@ type Server struct {
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
 
-	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans." reload:"yes"`
+	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no good key. 0: any number. The rates of tenants are in their plans." reload:"yes"`
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
 	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]" reload:"yes"`
 	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded" reload:"yes"`

@@ -22,7 +22,8 @@ import (
 )
 
 // ownConfig takes data directory, database and Redis, "" for the embedded ones,
-// slots and the plugin's executable. Everything else has its default.
+// slots and the plugin's executable. Everything else has its default. The plan
+// has every limit that there is, none of which is ever reached.
 const ownConfig = `
 data_dir = %q
 database { url = %q }
@@ -33,6 +34,18 @@ plugin "noop" {
   command   = %q
   dev       = true
   isolation = "shared"
+}
+plan "far" {
+  request_rate    = "1000000/1s"
+  upload_rate     = "1000000/1s"
+  archive_size    = "50MiB"
+  unpacked_size   = "1GiB"
+  storage_quota   = "1024TiB"
+  scans_per_day   = 100000000
+  queued_scans    = 10000000
+  concurrent_jobs = 1000000
+  findings        = 25000
+  artifacts       = "64MiB"
 }
 `
 
@@ -46,7 +59,11 @@ func (s *subject) setUpOwn(ctx context.Context) (err error) {
 	if err := s.configure(filepath.Join(s.dir, "data")); err != nil {
 		return err
 	}
-	if _, err := s.verb(ctx, "tenant", "create", "bench"); err != nil {
+	plan := "far"
+	if s.unlimited {
+		plan = "default"
+	}
+	if _, err := s.verb(ctx, "tenant", "create", "bench", "--plan", plan); err != nil {
 		return err
 	}
 	key, err := s.verb(ctx, "key", "create", "--tenant", "bench")

@@ -127,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"access": {
 			"scopes":            testScopes,
 			"rotate":            testRotateKey,
+			"good keys":         testGoodKeys,
 			"suspend":           testSuspend,
 			"delete":            testDeleteTenant,
 			"delete in batches": testDeleteTenantBatches,
