@@ -61,7 +61,7 @@ server {
 
 database {
   # Empty: SQLite in data_dir, for one host. To share the work between hosts:
-  # url = "postgres://securetag:password@db.example.com:5432/securetag"
+  # url = "postgres://securetag:${env("POSTGRES_PASSWORD")}@db.example.com:5432/securetag"
   url = ""
 
   # To PostgreSQL, from this host.
@@ -70,7 +70,7 @@ database {
 
 redis {
   # Empty: inside this process, for one host. To share the work between hosts:
-  # url = "rediss://:password@redis.example.com:6379/0"
+  # url = "rediss://:${env("REDIS_PASSWORD")}@redis.example.com:6379/0"
   url = ""
 
   # For a Cluster, or for Sentinels with sentinel_master, instead of url:

@@ -40,6 +40,7 @@ type node struct {
 	min, max  string
 	oneOf     []string
 	sensitive bool
+	url       bool   // of a secret: a URL, in which only the password is one
 	reload    string // what a reload does with it: see reload.go; that of the block around it unless it has its own
 	index     int    // of the field in its struct
 	children  []*node
@@ -82,7 +83,7 @@ func fieldsOf(t reflect.Type, prefix, reload string) []*node {
 		}
 		n := &node{
 			name: f.Tag.Get("koanf"), doc: f.Tag.Get("doc"), example: f.Tag.Get("example"),
-			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "",
+			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "", url: f.Tag.Get("url") != "",
 			kind: kindOf(f.Type), reload: cmp.Or(f.Tag.Get("reload"), reload), index: i,
 		}
 		if one := f.Tag.Get("oneof"); one != "" {

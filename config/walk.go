@@ -28,6 +28,7 @@ var labelName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 type walker struct {
 	schema *node
 	eval   *hcl.EvalContext
+	probe  *hcl.EvalContext // tells what the file writes out itself: see literal.go
 	diags  hcl.Diagnostics
 
 	places   map[string]hcl.Range   // of each value, by path
@@ -40,7 +41,7 @@ type walker struct {
 
 func newWalker(schema *node, eval *hcl.EvalContext) *walker {
 	return &walker{
-		schema: schema, eval: eval,
+		schema: schema, eval: eval, probe: probeContext(eval),
 		places: map[string]hcl.Range{}, elements: map[string][]hcl.Range{},
 		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
 	}
@@ -248,6 +249,7 @@ func (w *walker) attribute(a *hclsyntax.Attribute, n *node, path string) (any, b
 	if !ok || v.IsNull() { // null leaves the layer below alone
 		return nil, false
 	}
+	w.byReference(a.Expr, n, path)
 	out, err := n.fromCty(v)
 	if err != nil {
 		w.broken[path] = true

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -78,7 +79,9 @@ func start(t *testing.T, s settings) *cluster {
 	}
 	c.postgres = testserver.StartPostgres(t).URL()
 	c.redis = testserver.StartRedis(t)
-	if err := os.WriteFile(c.config, []byte(c.hcl()), 0o600); err != nil {
+	// A configuration has its secrets by reference only.
+	if err := errors.Join(os.WriteFile(filepath.Join(c.dir, "database.url"), []byte(c.postgres), 0o600),
+		os.WriteFile(c.config, []byte(c.hcl()), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range s.tenants {
@@ -166,7 +169,7 @@ plugin %q {
 	}
 	return fmt.Sprintf(`
 data_dir = %q
-database { url = %q }
+database { url = file("database.url") }
 redis { url = "redis://%s" }
 server { shutdown_grace = "12s" }
 worker {
@@ -189,7 +192,7 @@ scan "two" {
   backoff  = "100ms..500ms"
   timeout  = "10m"
 }
-`, filepath.Join(c.dir, "data"), c.postgres, addr, c.settings.slots, lease, c.memory) + plugin("flaky") + plugin("other") + "\n"
+`, filepath.Join(c.dir, "data"), addr, c.settings.slots, lease, c.memory) + plugin("flaky") + plugin("other") + "\n"
 }
 
 // startHost starts a host that is down, under a new name.
