@@ -145,6 +145,9 @@ type Plugin struct {
 
 	// Places says where in the file each setting of Config is: "securetag.hcl:12".
 	Places map[string]string `koanf:"places" doc:"-"`
+	// Literals are those that the file writes out, wholly or in part, and does not
+	// refer to with env or file: what is sensitive must not be among them.
+	Literals map[string]bool `koanf:"literals" doc:"-"`
 
 	Limits  PluginLimits `koanf:"limits" doc:"What each of its processes may use, with all that it starts. They hold in the sandbox only."`
 	Restart Restart      `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`

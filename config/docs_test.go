@@ -82,6 +82,16 @@ redis {
 }
 ` + "```" + `
 
+The same holds for what a plugin calls sensitive among its own settings:
+
+` + "```hcl" + `
+plugin "deps" {
+  config {
+    token = env("REGISTRY_TOKEN")
+  }
+}
+` + "```" + `
+
 The variables below hold the value itself.
 
 Sensitive settings and what stands in the env and config of a plugin are never

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -63,6 +64,35 @@ func (w *walker) byReference(expr hclsyntax.Expression, n *node, path string) {
 	w.bad(expr.Range(), "Secret in the file", `%s must not be written out in the file, nor as the default of env: refer to it with env("NAME")%s, or with trimspace(file("/run/secrets/name")). The environment variable %s may hold the whole value instead.`,
 		what, example, envName(path))
 	w.diags[len(w.diags)-1].Extra = hidden{}
+}
+
+// writesOut reports whether something in the value of an expression is written
+// out in the file. Only the plugin knows which of its settings are secrets, so
+// this is noted of each; see [Plugin.Literals].
+func (w *walker) writesOut(expr hclsyntax.Expression) bool {
+	v, diags := expr.Value(w.probe)
+	if diags.HasErrors() || !v.IsWhollyKnown() {
+		return false // it depends on what is referred to
+	}
+	v, _ = v.UnmarkDeep()
+	found := false
+	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) { // it fails only when the function does
+		if v.Type().IsPrimitiveType() && !v.IsNull() {
+			text, err := convert.Convert(v, cty.String)
+			found = found || err == nil && text.AsString() != "" && !strings.Contains(text.AsString(), referred)
+		}
+		return true, nil
+	})
+	return found
+}
+
+func (w *walker) bodyWritesOut(b *hclsyntax.Body) bool {
+	for _, a := range b.Attributes {
+		if w.writesOut(a.Expr) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(b.Blocks, func(inner *hclsyntax.Block) bool { return w.bodyWritesOut(inner.Body) })
 }
 
 // passwordOf is the password in a URL, "" when there is none. It is as lenient

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -73,5 +74,45 @@ func TestSecretsOfVariables(t *testing.T) {
 	}
 	if got := l.Config.Database.URL.Reveal(); got != "postgres://a:s3cret@db/x" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestLiteralsOfPlugins: which settings of a plugin the file writes out.
+func TestLiteralsOfPlugins(t *testing.T) {
+	t.Parallel()
+	const file = `plugin "x" {
+  dev = true
+  config {
+    plain     = "s3cret"
+    number    = 7
+    list      = [env("PW"), "s3cret"]
+    fallback  = env("GONE", "s3cret")
+    empty     = ""
+    reference = env("PW")
+    inside    = "x-${lower(env("PW"))}"
+    listed    = [env("PW"), env("PW")]
+    nested {
+      deep = "s3cret"
+    }
+    referred {
+      deep = env("PW")
+    }
+  }
+}
+`
+	l, err := load(t, config.Options{Dir: write(t, file), Environ: []string{"PW=hunter2"}})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	want := map[string]bool{"plain": true, "number": true, "list": true, "fallback": true, "nested": true}
+	if got := l.Config.Plugins["x"].Literals; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	l, err = load(t, config.Options{Dir: write(t, file), Environ: []string{"PW=hunter2", `SECURETAG_PLUGIN__X__CONFIG={"plain":"s3cret"}`}})
+	if err != nil {
+		t.Fatal(report(t, err))
+	}
+	if got := l.Config.Plugins["x"].Literals; len(got) > 0 {
+		t.Errorf("from a variable: got %v, want none", got)
 	}
 }

@@ -37,13 +37,14 @@ type walker struct {
 	given    map[string]hcl.Range   // the name of each setting that is there, right or wrong, by path
 	broken   map[string]bool        // paths whose value was wrong and left out
 	settings map[string]hcl.Range   // of each member of a free-form block, by path
+	literals map[string]bool        // those of settings that the file writes out: see literal.go
 }
 
 func newWalker(schema *node, eval *hcl.EvalContext) *walker {
 	return &walker{
 		schema: schema, eval: eval, probe: probeContext(eval),
 		places: map[string]hcl.Range{}, elements: map[string][]hcl.Range{},
-		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
+		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{}, literals: map[string]bool{},
 	}
 }
 
@@ -146,9 +147,11 @@ func (w *walker) plain(bl *hclsyntax.Block, n *node, path string, out map[string
 	failed := len(w.diags)
 	for _, a := range bl.Body.Attributes {
 		w.settings[path+n.name+"."+a.Name] = a.SrcRange
+		w.literals[path+n.name+"."+a.Name] = w.writesOut(a.Expr)
 	}
 	for _, inner := range bl.Body.Blocks {
 		w.settings[path+n.name+"."+inner.Type] = inner.DefRange()
+		w.literals[path+n.name+"."+inner.Type] = w.literals[path+n.name+"."+inner.Type] || w.bodyWritesOut(inner.Body)
 	}
 	text, err := json.Marshal(w.object(bl.Body))
 	if err != nil { // not to be expected: every member is checked by object

@@ -87,10 +87,15 @@ func (p Plugin) admit(info Info) error {
 			return refuse("has the version %s, and %q is configured", info.Version, p.Version)
 		}
 	}
-	if wrong := info.Settings.Check(p.Config); len(wrong) > 0 {
+	if wrong := p.mistakes(info); len(wrong) > 0 {
 		return refuse("does not accept its configuration: %s", p.placed(wrong))
 	}
 	return nil
+}
+
+// mistakes are those in the block's Config.
+func (p Plugin) mistakes(info Info) []catalog.Mistake {
+	return append(info.Settings.Check(p.Config), info.Settings.WrittenOut(p.Literals)...)
 }
 
 // placed lists mistakes, the first few, with where each one is.
