@@ -230,6 +230,15 @@ scan "codeaudit" {
 
   # Its jobs that run at once, over all hosts. 0: any number.
   concurrency = 0
+
+  # What clients may give with a scan, handed to the plugins that know it:
+  # option "depth" {
+  #   type    = "int"
+  #   doc     = "How many levels deep to look."
+  #   default = 3
+  #   min     = 1
+  #   max     = 10
+  # }
 }
 
 # POST /scans/web takes a URL. Name a plugin to switch it on.

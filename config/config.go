@@ -117,6 +117,8 @@ type Scan struct {
 	Backoff  BackoffRange  `koanf:"backoff" doc:"Pause before a retry: the first and the longest; it doubles in between." min:"100ms" max:"1h"`
 
 	Concurrency int `koanf:"concurrency" doc:"Jobs of this scan type that run or are handed out at once, over all hosts. 0: any number. The same on every host." min:"0" max:"1000000"`
+
+	Options map[string]Option `koanf:"option" doc:"What a client may give with a scan, beside its target: checked before the scan is accepted, shown with it, and handed to each of the plugins that has an option of that name." reload:"no"`
 }
 
 // Plugin is an executable that scans.
@@ -203,7 +205,7 @@ func Default() Config {
 func defaultScan() Scan {
 	return Scan{
 		Input: "archive", Plugins: []string{}, Timeout: 10 * time.Minute,
-		Attempts: 3, Backoff: BackoffRange{Min: time.Second, Max: time.Minute},
+		Attempts: 3, Backoff: BackoffRange{Min: time.Second, Max: time.Minute}, Options: map[string]Option{},
 	}
 }
 

@@ -124,6 +124,10 @@ func referencePage() string {
 			title, name, ok := strings.Cut(r.Path, ".")
 			if ok {
 				name, inner, _ := strings.Cut(name, ".")
+				inner, _, named := strings.Cut(inner, ".")
+				if named {
+					inner += ` "<name>"`
+				}
 				title = strings.TrimSpace(title + ` "` + name + `" ` + inner)
 			}
 			fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", title, r.Doc)

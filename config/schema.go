@@ -25,6 +25,7 @@ const (
 	kindNumber   // that need not be whole
 	kindList     // of strings
 	kindVars     // a map of strings
+	kindValue    // a string, number, bool or list of strings, as JSON
 	kindObject   // a block of anything, handed on as JSON
 	kindBlock    // settings in braces
 	kindLabelled // the same, any number of times, each with a name
@@ -66,7 +67,9 @@ func newSchema() *node {
 // defaults is the layer of defaults with one labelled block of each kind.
 func (n *node) defaults() map[string]any {
 	cfg := Default()
-	cfg.Scans = map[string]Scan{label: defaultScan()}
+	scan := defaultScan()
+	scan.Options = map[string]Option{label: defaultOption()}
+	cfg.Scans = map[string]Scan{label: scan}
 	cfg.Plugins = map[string]Plugin{label: defaultPlugin(label)}
 	cfg.Plans = map[string]Plan{label: defaultPlan()}
 	return n.layer(reflect.ValueOf(cfg))
@@ -121,6 +124,8 @@ func kindOf(t reflect.Type) kind {
 		return kindRange
 	case reflect.TypeFor[Rate]():
 		return kindRate
+	case reflect.TypeFor[Value]():
+		return kindValue
 	case reflect.TypeFor[json.RawMessage]():
 		return kindObject
 	case reflect.TypeFor[[]string]():

@@ -171,14 +171,18 @@ func (w *walker) labelled(bl *hclsyntax.Block, n *node, path string, out map[str
 		if len(bl.Labels) > 1 {
 			at = bl.LabelRanges[1]
 		}
-		w.bad(at, "Wrong number of labels", "A %s block has exactly one name: write %s.", n.name, blockForm(n))
+		w.bad(at, "Wrong number of labels", "%s block has exactly one name: write %s.", capital(article(n.name)), blockForm(n))
 		if len(bl.Labels) == 0 {
 			return
 		}
 	}
 	name := bl.Labels[0]
-	if len(name) > 63 || !labelName.MatchString(name) {
-		w.bad(bl.LabelRanges[0], "Invalid name", "The name of a %s is lower-case letters, digits and hyphens, begins with a letter and has at most 63 characters, such as %q.", n.name, "code-audit")
+	names, hyphen, example := labelName, "hyphens", "code-audit"
+	if n.name == "option" {
+		names, hyphen, example = optionName, "single underscores", "max_depth"
+	}
+	if len(name) > 63 || !names.MatchString(name) {
+		w.bad(bl.LabelRanges[0], "Invalid name", "The name of %s is lower-case letters, digits and %s, begins with a letter and has at most 63 characters, such as %q.", article(n.name), hyphen, example)
 		w.blocks[path+n.name+"."+name] = bl.DefRange()
 		w.body(bl.Body, n, path+n.name+"."+cut(name, 64)+".", map[string]any{}) // for its mistakes
 		return
@@ -188,6 +192,16 @@ func (w *walker) labelled(bl *hclsyntax.Block, n *node, path string, out map[str
 	}
 	w.body(bl.Body, n, path+n.name+"."+name+".", group(group(out, n.name), name))
 }
+
+// article is a name with the article that it takes.
+func article(name string) string {
+	if strings.ContainsRune("aeiou", rune(name[0])) {
+		return "an " + name
+	}
+	return "a " + name
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // group is the map called name in out, which is made when it is missing.
 func group(out map[string]any, name string) map[string]any {
@@ -342,6 +356,8 @@ func (w *walker) object(b *hclsyntax.Body) map[string]any {
 // fromCty reads a value of the file.
 func (n *node) fromCty(v cty.Value) (any, error) {
 	switch n.kind {
+	case kindValue:
+		return valueFromCty(v)
 	case kindList:
 		lv, err := convert.Convert(v, cty.List(cty.String))
 		if err != nil {
@@ -441,6 +457,15 @@ func newBlocks(defaults, file map[string]any, schema *node) {
 			if _, ok := known[name]; !ok {
 				known[name] = schema.child(kind).layer(reflect.ValueOf(block(name)))
 			}
+		}
+	}
+	option := schema.child("scan").child("option")
+	declared, _ := file["scan"].(map[string]any)
+	for name, scan := range declared {
+		options, _ := scan.(map[string]any)["option"].(map[string]any)
+		known := defaults["scan"].(map[string]any)[name].(map[string]any)["option"].(map[string]any)
+		for o := range options {
+			known[o] = option.layer(reflect.ValueOf(defaultOption()))
 		}
 	}
 }

@@ -355,7 +355,7 @@ func scanTypes(cfg config.Config) []intake.ScanType {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
 		s := cfg.Scans[name]
 		types = append(types, intake.ScanType{
-			Name: name, Input: host.InputKind(s.Input), Plugins: s.Plugins, Timeout: s.Timeout, Attempts: s.Attempts,
+			Name: name, Input: host.InputKind(s.Input), Plugins: s.Plugins, Timeout: s.Timeout, Attempts: s.Attempts, Options: s.OptionsSchema(),
 		})
 	}
 	return types

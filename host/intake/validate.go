@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -89,28 +87,6 @@ func ParseOptions(raw json.RawMessage) (json.RawMessage, error) {
 		return bad("The options are not JSON: %v.", err)
 	}
 	return bytes.TrimSpace(out.Bytes()), nil
-}
-
-// checkOptionNames refuses options for a plugin that does not run in the scan
-// type: they would be ignored, and a mistyped name never noticed.
-func checkOptionNames(options json.RawMessage, t ScanType) error {
-	if options == nil {
-		return nil
-	}
-	var byPlugin map[string]json.RawMessage
-	if err := json.Unmarshal(options, &byPlugin); err != nil {
-		return fmt.Errorf("read options: %w", err) // ParseOptions made them
-	}
-	for _, name := range slices.Sorted(maps.Keys(byPlugin)) {
-		if !slices.Contains(t.Plugins, name) {
-			return refuse(host.ErrInvalid, "", "options",
-				"The options have a member %.64q. Each member must be the name of a plugin of scan type %q: %s.", name, t.Name, strings.Join(t.Plugins, ", "))
-		}
-		if byPlugin[name][0] != '{' {
-			return refuse(host.ErrInvalid, "", "options", "The options of plugin %q must be a JSON object.", name)
-		}
-	}
-	return nil
 }
 
 func checkJSON(v any, depth int) error {
