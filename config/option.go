@@ -102,7 +102,13 @@ func checkValue(text string) error {
 		return err
 	}
 	switch v := v.(type) {
-	case string, bool, float64:
+	case float64:
+		mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+		if v == 0 && strings.ContainsAny(mantissa, "123456789") {
+			return errValue // too small for a double
+		}
+		return nil
+	case string, bool:
 		return nil
 	case []any:
 		for _, e := range v {
