@@ -158,7 +158,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("by its variable: %+v", r)
 	}
 	refs, err := config.Explain("scan")
-	if err != nil || refs[0].Path != "scan.<name>" || !refs[0].Block || refs[0].Reload != "restart" || refs[1].Path != "scan.<name>.input" || len(refs) != 7 {
+	if err != nil || refs[0].Path != "scan.<name>" || !refs[0].Block || refs[0].Reload != "restart" || refs[1].Path != "scan.<name>.input" || len(refs) != 8 {
 		t.Errorf("scan: %+v, %v", refs, err)
 	}
 	for path, want := range map[string]string{
