@@ -61,7 +61,7 @@ server {
 
 database {
   # Empty: SQLite in data_dir, for one host. To share the work between hosts:
-  # url = "postgres://securetag:password@db.example.com:5432/securetag"
+  # url = "postgres://securetag:${env("POSTGRES_PASSWORD")}@db.example.com:5432/securetag"
   url = ""
 
   # To PostgreSQL, from this host.
@@ -70,7 +70,7 @@ database {
 
 redis {
   # Empty: inside this process, for one host. To share the work between hosts:
-  # url = "rediss://:password@redis.example.com:6379/0"
+  # url = "rediss://:${env("REDIS_PASSWORD")}@redis.example.com:6379/0"
   url = ""
 
   # For a Cluster, or for Sentinels with sentinel_master, instead of url:
@@ -234,6 +234,15 @@ scan "codeaudit" {
 
   # Its jobs that run at once, over all hosts. 0: any number.
   concurrency = 0
+
+  # What clients may give with a scan, handed to the plugins that know it:
+  # option "depth" {
+  #   type    = "int"
+  #   doc     = "How many levels deep to look."
+  #   default = 3
+  #   min     = 1
+  #   max     = 10
+  # }
 }
 
 # POST /scans/web takes a URL. Name a plugin to switch it on.

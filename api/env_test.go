@@ -144,6 +144,8 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 		{Name: "codeaudit", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Hour, Attempts: 3},
 		{Name: "web", Input: host.InputURL, Timeout: time.Hour, Attempts: 1},
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
+		{Name: "deep", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
+		{Name: "packed", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
 	}
 	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{MaxArchive: maxArchive, Inline: -1}, log)
 	if err != nil {

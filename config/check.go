@@ -255,6 +255,7 @@ func (c *checker) scan(name string, s Scan) {
 	if at, ok := c.w.blocks["scan."+name]; ok && name == reservedScan {
 		c.diags = append(c.diags, problem(at, "Reserved name", "A scan type cannot be called %q: its routes would be those of the API itself.", name)...)
 	}
+	c.options(name, s)
 	path := "scan." + name + ".plugins"
 	if !c.ok(path) {
 		return

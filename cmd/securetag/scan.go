@@ -33,6 +33,7 @@ type scanFlags struct {
 	format, failOn string
 	timeout        time.Duration
 	quiet          bool
+	options        []string
 }
 
 func (p *program) scanCommand() *cobra.Command {
@@ -67,6 +68,7 @@ Exit codes:
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
+	fl.StringArrayVar(&f.options, "option", nil, "option of the scan type, as NAME=VALUE; VALUE is JSON or a string (repeatable)")
 	fl.StringVar(&f.format, "format", "table", "table, json, "+formatNames())
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
@@ -130,6 +132,9 @@ func (f scanFlags) check() error {
 	}
 	if !host.Priority(f.priority).Valid() {
 		return fmt.Errorf("--priority %q: use high, normal or low", f.priority)
+	}
+	if _, err := parseOptions(f.options); err != nil {
+		return err
 	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
@@ -219,6 +224,10 @@ func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan
 
 // upload sends the archive while it is being packed.
 func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags) (client.Scan, error) {
+	options, err := parseOptions(f.options)
+	if err != nil {
+		return client.Scan{}, usageError{err}
+	}
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
@@ -226,7 +235,7 @@ func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan,
 		_ = pw.CloseWithError(err)
 		packed <- err
 	}()
-	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority)})
+	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority), Options: options})
 	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return scan, fmt.Errorf("pack: %w", perr)

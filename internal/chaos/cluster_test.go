@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -79,11 +80,15 @@ func start(t *testing.T, s settings) *cluster {
 	if err := os.Mkdir(c.gates(), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	var url []byte
 	if !s.embedded {
 		c.postgres = testserver.StartPostgres(t).URL()
 		c.redis = testserver.StartRedis(t)
+		url = []byte(c.postgres)
 	}
-	if err := os.WriteFile(c.config, []byte(c.hcl()), 0o600); err != nil {
+	// A configuration has its secrets by reference only.
+	if err := errors.Join(os.WriteFile(filepath.Join(c.dir, "database.url"), url, 0o600),
+		os.WriteFile(c.config, []byte(c.hcl()), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range s.tenants {
@@ -178,7 +183,7 @@ plugin %q {
 		if c.settings.redis != nil {
 			addr = c.settings.redis(addr)
 		}
-		servers = fmt.Sprintf("database { url = %q }\nredis { url = \"redis://%s\" }", c.postgres, addr)
+		servers = fmt.Sprintf("database { url = file(\"database.url\") }\nredis { url = \"redis://%s\" }", addr)
 	}
 	return fmt.Sprintf(`
 data_dir = %q
