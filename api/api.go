@@ -129,10 +129,12 @@ type API struct {
 	tokens    tokens
 	keys      *keyring
 	operators hashes // keys of operators
+	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
 	refused   refusals
+	reports   shares // that are being written
 	ready     readiness
 	draining  atomic.Bool
 }
@@ -154,12 +156,16 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Untracked == nil {
 		deps.Untracked = func() {}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	a := &API{
+		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
+		strangers: newLane(deps.Store.GoodKeys),
+	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
+	a.registerReports(doc)
 	a.registerAdmin(doc)
 	a.registerTenants(doc)
 	a.registerAudit(doc)

@@ -18,7 +18,7 @@ func scopeOf(op *huma.Operation) host.Scope {
 	switch op.OperationID {
 	case "cancel-scan":
 		return host.ScopeScanWrite
-	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "list-plugins", "get-usage",
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage",
 		"list-projects", "get-project", "list-project-findings", "get-finding", "diff-scan":
 		return host.ScopeScanRead
 	case "create-project", "set-project", "triage-finding", "triage-findings":

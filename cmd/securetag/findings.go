@@ -10,28 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
-	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
-
-// remoteFlags are where the server is that a verb asks.
-type remoteFlags struct{ server, key string }
-
-func (f *remoteFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.server, "server", "", "URL of the server (default: $"+envServer+")")
-	cmd.Flags().StringVar(&f.key, "key", "", "API key (default: $"+envKey+")")
-}
-
-func (p *program) remote(f remoteFlags) (*client.Client, error) {
-	server, key := first(f.server, p.getenv(envServer)), first(f.key, p.getenv(envKey))
-	if server == "" || key == "" {
-		return nil, usageError{fmt.Errorf("give --server and --key, or set %s and %s", envServer, envKey)}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
-}
 
 func (p *program) findingsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "findings", Short: "List a project's findings, and say what they are"}
@@ -40,11 +20,11 @@ func (p *program) findingsCommand() *cobra.Command {
 }
 
 func (p *program) listFindingsCommand() *cobra.Command {
-	var f remoteFlags
+	var from serverKey
 	var q client.ProjectFindingsQuery
 	cmd := &cobra.Command{Use: "list PROJECT", Short: "List a project's findings, worst first", Args: args(cobra.ExactArgs(1)),
 		Example: `  securetag findings list shop --state new --severity high`}
-	f.add(cmd)
+	from.flags(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&q.State, "state", "", "new, unchanged, updated or absent")
 	fl.StringVar(&q.Severity, "severity", "", "only of this severity")
@@ -54,7 +34,7 @@ func (p *program) listFindingsCommand() *cobra.Command {
 	fl.StringVar(&q.Path, "path", "", "how the path begins")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.remote(f)
+		c, err := p.dial(from, "")
 		if err != nil {
 			return err
 		}
@@ -71,7 +51,7 @@ func (p *program) listFindingsCommand() *cobra.Command {
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tSEVERITY\tSTATE\tTRIAGE\tRULE\tPLACE")
 		for _, one := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", one.ID, one.Finding.Severity, one.State, one.Triage, report.Plain(one.Finding.RuleID), placeOf(one.Finding))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", one.ID, one.Finding.Severity, one.State, one.Triage, safetext.Plain(one.Finding.RuleID), placeOf(one.Finding))
 		}
 		return w.Flush()
 	}
@@ -80,18 +60,18 @@ func (p *program) listFindingsCommand() *cobra.Command {
 
 func placeOf(f client.Finding) string {
 	if f.Location.Path == "" {
-		return report.Visible(f.Location.URL)
+		return safetext.Visible(f.Location.URL)
 	}
-	return fmt.Sprintf("%s:%d", report.Visible(f.Location.Path), f.Location.StartLine)
+	return fmt.Sprintf("%s:%d", safetext.Visible(f.Location.Path), f.Location.StartLine)
 }
 
 func (p *program) showFindingCommand() *cobra.Command {
-	var f remoteFlags
+	var from serverKey
 	cmd := &cobra.Command{Use: "show ID", Short: "Show a finding and what was said of it", Args: args(cobra.ExactArgs(1))}
-	f.add(cmd)
+	from.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.remote(f)
+		c, err := p.dial(from, "")
 		if err != nil {
 			return err
 		}
@@ -110,14 +90,14 @@ func (p *program) printFinding(f client.ProjectFinding, asJSON bool) error {
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"finding", f.ID}, {"project", f.Project}, {"title", report.Plain(f.Finding.Title)}, {"severity", f.Finding.Severity},
-		{"place", placeOf(f.Finding)}, {"rule", f.Finding.Plugin + " " + report.Plain(f.Finding.RuleID)}, {"state", f.State},
+		{"finding", f.ID}, {"project", f.Project}, {"title", safetext.Plain(f.Finding.Title)}, {"severity", f.Finding.Severity},
+		{"place", placeOf(f.Finding)}, {"rule", f.Finding.Plugin + " " + safetext.Plain(f.Finding.RuleID)}, {"state", f.State},
 		{"first seen", f.FirstSeen.Format(time.RFC3339)}, {"last seen", f.LastSeen.Format(time.RFC3339)}, {"triage", f.Triage},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
 	for _, h := range f.History {
-		fmt.Fprintf(w, "%s\t%s by %s%s\n", h.At.Format(time.RFC3339), h.Triage, report.Plain(h.Author), report.Plain(because(h)))
+		fmt.Fprintf(w, "%s\t%s by %s%s\n", h.At.Format(time.RFC3339), h.Triage, safetext.Plain(h.Author), safetext.Plain(because(h)))
 	}
 	return w.Flush()
 }
@@ -134,7 +114,7 @@ func because(h client.SaidThen) string {
 }
 
 func (p *program) triageCommand() *cobra.Command {
-	var f remoteFlags
+	var from serverKey
 	var reason string
 	var expires time.Duration
 	cmd := &cobra.Command{Use: "triage ID TRIAGE", Short: "Say what a finding is", Args: args(cobra.ExactArgs(2)),
@@ -142,7 +122,7 @@ func (p *program) triageCommand() *cobra.Command {
 (with --reason) or fixed. False positives and accepted risks leave the gate, until
 --expires is over if that is given.`,
 		Example: `  securetag findings triage 0199... accepted_risk --reason "a test key" --expires 720h`}
-	f.add(cmd)
+	from.flags(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
 	cmd.Flags().DurationVar(&expires, "expires", 0, "after which it is open again; 0: never")
 	asJSON := jsonFlag(cmd)
@@ -150,7 +130,7 @@ func (p *program) triageCommand() *cobra.Command {
 		if expires < 0 {
 			return usageError{errors.New("--expires: give a time such as 720h")}
 		}
-		c, err := p.remote(f)
+		c, err := p.dial(from, "")
 		if err != nil {
 			return err
 		}

@@ -18,12 +18,12 @@ func (p *program) projectsCommand() *cobra.Command {
 }
 
 func (p *program) listProjectsCommand() *cobra.Command {
-	var f remoteFlags
+	var from serverKey
 	cmd := &cobra.Command{Use: "list", Aliases: []string{"show"}, Short: "List projects, or show those that are named"}
-	f.add(cmd)
+	from.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		c, err := p.remote(f)
+		c, err := p.dial(from, "")
 		if err != nil {
 			return err
 		}
@@ -72,18 +72,18 @@ func (p *program) printProjects(all []client.Project, asJSON bool) error {
 }
 
 func (p *program) setProjectCommand() *cobra.Command {
-	var f remoteFlags
+	var from serverKey
 	var failOn string
 	var newOnly bool
 	cmd := &cobra.Command{Use: "set PROJECT", Short: "Say what a project's scans are held to", Args: args(cobra.ExactArgs(1)),
 		Long:    "set gives a project its gate, and makes the project if it is not there yet.",
 		Example: `  securetag projects set shop --fail-on high --new-only`}
-	f.add(cmd)
+	from.flags(cmd)
 	cmd.Flags().StringVar(&failOn, "fail-on", "none", "least severity of a finding that closes the gate, or none")
 	cmd.Flags().BoolVar(&newOnly, "new-only", false, "only of findings that were not there before")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.remote(f)
+		c, err := p.dial(from, "")
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ type Request struct {
 	Priority host.Priority
 	// Gate is what the scan is held to; nil is its project's.
 	Gate    *host.Gate
-	Options json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
+	Options json.RawMessage // one JSON object: see CheckOptions; nil for none
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
@@ -68,11 +68,8 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	if err := CheckPriority(req.Priority); err != nil {
 		return host.Scan{}, err
 	}
-	options, err := ParseOptions(req.Options)
+	options, err := in.CheckOptions(req.Type, req.Options)
 	if err != nil {
-		return host.Scan{}, err
-	}
-	if err := checkOptionNames(options, t); err != nil {
 		return host.Scan{}, err
 	}
 	scan := host.Scan{

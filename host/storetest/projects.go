@@ -465,7 +465,7 @@ func testProjectOutlives(s *suite) {
 	s.shop(t, hostile)
 	s.advance(time.Hour)
 	before := s.projectFindings(t, host.ProjectFindingQuery{})
-	out, err := s.DropScans(s.ctx(), time.Minute, 10)
+	out, err := s.DropScans(s.ctx(), host.Keep{Most: time.Minute}, 10)
 	if err != nil || out.Scans != 1 {
 		s.Fatalf("dropped %+v, %v", out, err)
 	}

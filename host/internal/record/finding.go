@@ -13,6 +13,7 @@ type detail struct {
 	Location   host.Location   `json:"location"`
 	Snippet    string          `json:"snippet,omitempty"`
 	Content    string          `json:"content,omitempty"`
+	LineHash   string          `json:"line_hash,omitempty"`
 	CWE        []int           `json:"cwe,omitempty"`
 	Tags       []string        `json:"tags,omitempty"`
 	References []string        `json:"references,omitempty"`
@@ -22,7 +23,7 @@ type detail struct {
 // Detail is that column of a finding. It also checks: what a plugin said must
 // not break a page of JSON.
 func Detail(f host.Finding) string {
-	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet), Content: Clean(f.Content),
+	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet), Content: Clean(f.Content), LineHash: Clean(f.LineHash),
 		CWE: f.CWE, Tags: CleanAll(f.Tags), References: CleanAll(f.References)}
 	d.Location.Path, d.Location.URL = Clean(f.Location.Path), Clean(f.Location.URL)
 	if p := Clean(string(f.Properties)); json.Valid([]byte(p)) {
@@ -72,7 +73,7 @@ func (r *Finding) Value() (host.Finding, error) {
 
 func (d detail) fill(f *host.Finding) {
 	f.Confidence, f.Location, f.Snippet, f.Content, f.CWE = d.Confidence, d.Location, d.Snippet, d.Content, d.CWE
-	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
+	f.Tags, f.References, f.Properties, f.LineHash = d.Tags, d.References, d.Properties, d.LineHash
 }
 
 // Behind is where a page of findings continues; the least place for no cursor.

@@ -198,11 +198,20 @@ func digest(parts ...string) string {
 // ScopeOf says what a plugin looked at in a scan, and how: only a job of the same
 // scope can say that something is gone.
 func ScopeOf(s host.Scan, plugin string) string {
+	own, shared := s.OptionsFor(plugin)
 	var options any
-	if raw := s.OptionsFor(plugin); raw != nil && json.Unmarshal(raw, &options) != nil {
-		options = string(raw)
+	if own != nil && json.Unmarshal(own, &options) != nil {
+		options = string(own)
 	}
-	return digest(s.Type, s.Input.URL, Encode(options)) // objects are written in the order of their keys
+	all := map[string]any{}
+	for name, raw := range shared {
+		var v any
+		if json.Unmarshal(raw, &v) != nil {
+			v = string(raw)
+		}
+		all[name] = v
+	}
+	return digest(s.Type, s.Input.URL, Encode(options), Encode(all)) // objects are written in the order of their keys
 }
 
 // TrackingColumns are those of scan_outcomes o that Tracking takes.
