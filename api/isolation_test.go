@@ -41,6 +41,10 @@ func (e *env) estate(t *testing.T) map[string]object {
 	finding := host.Finding{ID: host.NewFindingID(), RuleID: "r", Title: "alice's finding", Severity: host.SeverityHigh, Confidence: host.ConfidenceLow, Fingerprint: "v1:alices"}
 	e.finish(t, scan.ID, []host.Finding{finding}, artifact)
 	key := e.key(t, "alice's other", "alice", host.ScopeScanRead)
+	deletion, err := e.client(t, "alice").DeleteScan(t.Context(), e.upload(t, client.UploadOptions{}).ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	id := func(mine, another string) object {
 		return object{mine, []string{another, "not-an-id", "web", strings.ToUpper(mine), mine + "0"}}
 	}
@@ -48,6 +52,8 @@ func (e *env) estate(t *testing.T) map[string]object {
 		"scans/{id}":           id(scan.ID, string(host.NewScanID())),
 		"artifacts/{artifact}": id(string(artifact.ID), string(host.NewArtifactID())),
 		"keys/{id}":            id(string(key.ID), string(host.NewKeyID())),
+		"deletions/{id}":       id(deletion.ID, string(host.NewDeletionID())),
+		"projects/{project}":   {"alices-project", []string{"nobodys-project"}},
 		"dead/{id}":            id(e.dead(t, 1)[0], string(host.NewJobID())),
 		"tenants/{name}":       {"alice", []string{"nobody"}},
 		"?project":             {"alices-project", []string{"nobodys-project"}},

@@ -213,6 +213,7 @@ func (n *node) openAPI(q queue, version string) error {
 	}
 	deps := api.Deps{
 		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Deleted: n.sweeper.Deleted,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs, Plans: n.plans,
