@@ -43,8 +43,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Deleted, Plans, Limiter
-// and Configuration are required.
+// Deps are what the API talks to; all but Meter, Canceled, DatabaseNote,
+// Deleted, Plans, Limiter and Configuration are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -57,6 +57,8 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// DatabaseNote is what /readyz says of a database that answers; "": nothing.
+	DatabaseNote string
 	// Deleted is told that there are scans to remove. It must not block. nil: the
 	// hosts find out by themselves.
 	Deleted func()

@@ -37,7 +37,7 @@ func (s *Store) DeleteScan(ctx context.Context, t host.TenantID, id host.ScanID)
 		return out, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	tenant, scan, own := string(t), string(id), host.NewDeletionID()
-	err = s.batch(ctx, op, func(b *pgx.Batch) {
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
 		b.Queue(`insert into deletions (id, tenant_id, scan_id, scans, marked_at)
 			select $3, tenant_id, id, 1, now() from scans where tenant_id = $1 and id = $2 and deletion_id is null for no key update`, tenant, scan, string(own))
 		b.Queue(`update scans set deletion_id = d.id from deletions d
@@ -54,17 +54,11 @@ func (s *Store) DeleteProject(ctx context.Context, t host.TenantID, project stri
 		return host.Deletion{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	id := host.NewDeletionID()
-	var found bool
-	err := s.do(ctx, op, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `insert into deletions (id, tenant_id, project) select $2, $1, $3
+	err := s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(`insert into deletions (id, tenant_id, project) select $2, $1, $3
 			where exists (select from scans where tenant_id = $1 and project = $3 and project <> '' and deletion_id is null)`,
-			string(t), string(id), record.Clean(project))
-		found = tag.RowsAffected() > 0
-		return err
+			string(t), string(id), record.Clean(project)).Exec(one)
 	})
-	if err == nil && !found {
-		err = fmt.Errorf("%s: %w", op, host.ErrNotFound)
-	}
 	if err == nil {
 		err = s.markScans(ctx, op, string(id))
 	}
@@ -112,7 +106,7 @@ func (s *Store) Deletion(ctx context.Context, t host.TenantID, id host.DeletionI
 	if !record.IsID(t) || !record.IsID(id) {
 		return out, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) { queueDeletion(b, t, id, &out) })
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueDeletion(b, t, id, &out) })
 	return out, err
 }
 

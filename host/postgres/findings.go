@@ -126,7 +126,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	if q.Severity != "" {
 		only = new(int16(q.Severity.Rank()))
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
 		b.Queue(shownScan, string(t), string(id)).QueryRow(func(row pgx.Row) error {
 			var one int
 			return row.Scan(&one)

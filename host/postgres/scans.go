@@ -153,7 +153,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan
 	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
 	return scan, err
 }
 
@@ -178,13 +178,12 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 		}
 		after = new(string(q.After))
 	}
-	err = s.read(ctx, "list scans", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500))
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, toScan)
-		return err
+	err = s.tenantRead(ctx, "list scans", t, func(b *pgx.Batch) {
+		b.Queue(scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500)).
+			Query(func(rows pgx.Rows) (err error) {
+				all, err = pgx.CollectRows(rows, toScan)
+				return err
+			})
 	})
 	return all, err
 }
@@ -201,7 +200,7 @@ func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (sc
 	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.batch(ctx, op, func(b *pgx.Batch) {
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
 		queueCancel(b, string(t), string(id))
 		queueScan(b, t, id, &scan)
 	})
