@@ -225,7 +225,7 @@ func (i *isolation) ask(t *testing.T, who string, o operation, values map[string
 	if who == "nobody" {
 		who = ""
 	}
-	a := answered{}
+	var a answered
 	if o.streams {
 		a = i.begin(t, who, o.method, path)
 	} else {

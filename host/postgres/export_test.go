@@ -31,6 +31,7 @@ var Fenced = map[string]string{
 var Retained = map[string]string{
 	"pickOldScans": pickOldScans, "pickOldArchives": pickOldArchives, "dropFindings": dropFindings,
 	"dropScans": dropScans, "dropArchives": dropArchives, "unusedBlobs": unusedBlobs,
+	"pickDeleted": pickDeleted, "mark": mark,
 }
 
 // The statements that look for work, for the same test, and what Accept does for
@@ -44,6 +45,9 @@ const (
 	MendLanes         = mendLanes
 	KeepLanes         = keepLanes
 )
+
+// MarkAtOnce is how many scans of a project get their mark at once.
+const MarkAtOnce = markAtOnce
 
 // AsTenant takes a tenant and begins its context.
 const AsTenant = asTenant
