@@ -25,6 +25,7 @@ type Store interface {
 	host.TenantStore
 	host.KeyStore
 	host.AuditStore
+	host.DeletionStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -42,9 +43,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter and
-// Configuration are
-// required.
+// Deps are what the API talks to; all but Meter, Canceled, DatabaseNote,
+// Deleted, Plans, Limiter and Configuration are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -57,6 +57,11 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// DatabaseNote is what /readyz says of a database that answers; "": nothing.
+	DatabaseNote string
+	// Deleted is told that there are scans to remove. It must not block. nil: the
+	// hosts find out by themselves.
+	Deleted func()
 	// Plans says what each tenant may use; nil: everybody may use everything.
 	Plans host.Plans
 	// Limiter counts requests; nil: nobody is limited.
@@ -160,6 +165,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
 	a.registerReports(doc)
+	a.registerDeletions(doc)
 	a.registerAdmin(doc)
 	a.registerTenants(doc)
 	a.registerAudit(doc)
@@ -237,7 +243,7 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 		}
 	}
 	next(ctx)
-	if audited(op) {
+	if audited(op, rec) {
 		a.audit(ctx.Context(), op, rec)
 	}
 }

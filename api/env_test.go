@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // faulty is a store that can be told to fail.
 type faulty struct {
-	*sqlite.Store
+	host.Store
 	mu      sync.Mutex
 	scanErr error // of Scan
 	keyErr  error // of UseKey

@@ -41,16 +41,17 @@ type SweepTask string
 
 const (
 	SweepRetention SweepTask = "retention" // scans and archives that are old
+	SweepDeletions SweepTask = "deletions" // scans that their tenants deleted
 	SweepOrphans   SweepTask = "orphans"   // what a crash left behind
 )
 
 // SweepTasks lists all.
-func SweepTasks() []SweepTask { return []SweepTask{SweepRetention, SweepOrphans} }
+func SweepTasks() []SweepTask { return []SweepTask{SweepRetention, SweepDeletions, SweepOrphans} }
 
 // Swept is what one turn did.
 type Swept struct {
 	Task     SweepTask
-	Scans    int   // removed by age
+	Scans    int   // removed by age, or since their tenants deleted them
 	Findings int   // with them
 	Archives int   // removed by age while their scans stay
 	Blobs    int   // that were removed: of old archives, or that no scan needed

@@ -10,10 +10,10 @@ import (
 type Scope string
 
 const (
-	ScopeScanWrite    Scope = "scan:write"    // start scans and cancel them
+	ScopeScanWrite    Scope = "scan:write"    // start scans, cancel and delete them
 	ScopeScanRead     Scope = "scan:read"     // see scans, findings, artifacts, plugins and usage
 	ScopeFindingWrite Scope = "finding:write" // change what is said of findings
-	ScopeAdmin        Scope = "admin"         // make, list, rotate and revoke the tenant's own keys
+	ScopeAdmin        Scope = "admin"         // the tenant's own keys, and deleting a project's scans
 )
 
 // AllScopes gives every scope there is, in the order in which they are listed.

@@ -20,6 +20,7 @@ type Store interface {
 	OperatorStore
 	AuditStore
 	QuotaStore
+	DeletionStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
@@ -78,7 +79,8 @@ type KeyStore interface {
 }
 
 // ScanStore is what the API and intake need of scans. Every method takes the
-// tenant and sees nothing of any other.
+// tenant and sees nothing of any other, nor of what is being deleted
+// ([DeletionStore]).
 type ScanStore interface {
 	// Accept stores scans and their jobs, queued, all of them or none, in one
 	// transaction that survives a crash of the machine once it returns nil, and

@@ -24,6 +24,8 @@ const artifact = `insert into artifacts (id, tenant_id, scan_id, job_id, name, m
 
 const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
 
+const deletion = `insert into deletions (id, tenant_id, scan_id, project, created_at)`
+
 const operatorKey = `insert into operator_keys (id, name, prefix, hash, created_at)`
 
 // running takes a job, with some columns set otherwise.
@@ -61,6 +63,8 @@ var (
 		"pause of a plugin":      `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
 		"pause of all":           `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
 		"operator's key":         operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
+		"deletion of a scan":     deletion + ` values (<9>, <1>, <3>, null, <now>)`,
+		"deletion of a project":  deletion + ` values (<9>, <1>, null, 'p', <now>)`,
 		"no scan, no jobs":       `delete from scans where id = <3>`,
 	}
 	illegal = map[string]string{
@@ -127,6 +131,10 @@ var (
 		"pause of no plugin":         `insert into pauses (kind, name, created_at) values ('plugin', '', <now>)`,
 		"pause of all by name":       `insert into pauses (kind, name, created_at) values ('all', 'p', <now>)`,
 		"operator's key, short hash": operatorKey + ` values (<9>, 'n', 'p', <short>, <now>)`,
+		"deletion of nothing":        deletion + ` values (<9>, <1>, null, null, <now>)`,
+		"deletion of both":           deletion + ` values (<9>, <1>, <3>, 'p', <now>)`,
+		"deletion of no project":     deletion + ` values (<9>, <1>, null, '', <now>)`,
+		"deletion of no tenant":      deletion + ` values (<9>, <9>, <3>, null, <now>)`,
 		"finding of no job":          finding + ` values (<9>, <1>, <3>, <8>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another's job":   finding + ` values (<9>, <1>, <3>, <6>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another tenant":  finding + ` values (<9>, <2>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,

@@ -33,25 +33,27 @@ import (
 
 // node is one running host: every part, wired. Data flows down this list.
 type node struct {
-	cfg         config.Config // with which it was started; what a reload changes is in live
-	live        *live
-	log         hclog.Logger
-	closers     []func() error // in the order in which they were opened
-	owner       string
-	store       host.Store
-	blobs       *dirblob.Store
-	workspaces  workspaces
-	server      *http.Server
-	listener    net.Listener
-	api         *api.API
-	intake      *intake.Intake // nil: it takes no requests
-	dispatcher  *dispatch.Dispatcher
-	executor    *executor.Executor // nil: it runs no jobs
-	confinement confinement        // of its plugins; zero: it runs none
-	sweeper     *retention.Sweeper
-	plans       *plans
-	meter       host.Meter
-	metrics     *metrics // nil: nobody asked for them
+	cfg     config.Config // with which it was started; what a reload changes is in live
+	live    *live
+	log     hclog.Logger
+	closers []func() error // in the order in which they were opened
+	owner   string
+	store   host.Store
+	// databaseNote is what /readyz says of it beside that it answers.
+	databaseNote string
+	blobs        *dirblob.Store
+	workspaces   workspaces
+	server       *http.Server
+	listener     net.Listener
+	api          *api.API
+	intake       *intake.Intake // nil: it takes no requests
+	dispatcher   *dispatch.Dispatcher
+	executor     *executor.Executor // nil: it runs no jobs
+	confinement  confinement        // of its plugins; zero: it runs none
+	sweeper      *retention.Sweeper
+	plans        *plans
+	meter        host.Meter
+	metrics      *metrics // nil: nobody asked for them
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
@@ -82,6 +84,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return nil, err
 	}
 	n.onClose(n.store.Close)
+	n.databaseNote = rowSecurity(n.store, log)
 	q, err := n.openQueue()
 	if err != nil {
 		return nil, err
@@ -213,6 +216,7 @@ func (n *node) openAPI(q queue, version string) error {
 	}
 	deps := api.Deps{
 		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Deleted: n.sweeper.Deleted, DatabaseNote: n.databaseNote,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs, Plans: n.plans,

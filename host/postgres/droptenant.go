@@ -36,11 +36,8 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 	if err != nil {
 		return host.Dropped{}, err
 	}
-	for _, id := range open {
-		_, err := s.Cancel(ctx, host.TenantID(t), host.ScanID(id))
-		if err != nil && !errors.Is(err, host.ErrConflict) && !errors.Is(err, host.ErrNotFound) {
-			return host.Dropped{}, err
-		}
+	if err := s.cancelAll(ctx, t, open); err != nil {
+		return host.Dropped{}, err
 	}
 	out, err := s.dropPicked(ctx, "remove the scans of a tenant", limit, pickTenantScans, t)
 	if err != nil || len(open)+out.Scans > 0 {
@@ -71,6 +68,17 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		return host.Dropped{}, err
 	}
 	return out, nil
+}
+
+// cancelAll asks for the end of a tenant's scans.
+func (s *Store) cancelAll(ctx context.Context, tenant string, scans []string) error {
+	for _, id := range scans {
+		err := s.batch(ctx, "cancel scan "+id, func(b *pgx.Batch) { queueCancel(b, tenant, id) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) strings(ctx context.Context, op, query string, args ...any) (all []string, err error) {

@@ -188,6 +188,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"origin":                testOrigin,
 			"sweepers side by side": testSweepersSideBySide,
 		},
+		"deletions": {
+			"scan":         testDeleteScan,
+			"running":      testDeleteRunning,
+			"project":      testDeleteProject,
+			"there first":  testDeletedTwice,
+			"side by side": testDeleteSideBySide,
+		},
 		"quotas": {
 			"refuses":       testQuotaRefuses,
 			"batch":         testQuotaBatch,

@@ -31,6 +31,9 @@ type Config struct {
 	// Queue counts the queue of all hosts. It is asked as Checks are, at most
 	// every 15s; nil: this host does not say.
 	Queue func(ctx context.Context) (host.QueueStats, error)
+	// Deletions counts those of all hosts, and is asked as Queue is; nil: this host
+	// does not say.
+	Deletions func(ctx context.Context) (host.PendingDeletions, error)
 }
 
 // other is the label of what no configuration names.
@@ -104,6 +107,9 @@ func New(cfg Config) (*Meter, error) {
 	}
 	if cfg.Queue != nil {
 		m.registry.MustRegister(newQueue(cfg.Queue, m.plugins, cfg.CheckTime))
+	}
+	if cfg.Deletions != nil {
+		m.registry.MustRegister(newDeletions(cfg.Deletions, cfg.CheckTime))
 	}
 	for name, check := range cfg.Checks {
 		m.registry.MustRegister(newUp(name, check, cfg.CheckTime, cfg.CheckAge))

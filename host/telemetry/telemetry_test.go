@@ -371,6 +371,24 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+func TestDeletions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fails error
+		m := newMeter(t, telemetry.Config{Deletions: func(context.Context) (host.PendingDeletions, error) {
+			return host.PendingDeletions{Deletions: 2, Scans: 30, Oldest: time.Minute}, fails
+		}})
+		all := map[string]string{"securetag_deletions_pending": "2", "securetag_deletions_pending_scans": "30", "securetag_deletions_oldest_seconds": "60"}
+		want(t, m, all)
+		fails = errors.New("down")
+		want(t, m, all) // as of a moment ago
+		time.Sleep(15 * time.Second)
+		if v, there := scrape(t, m)["securetag_deletions_pending"]; there {
+			t.Errorf("it says %s of what it cannot count", v)
+		}
+	})
+}
+
 func TestReloads(t *testing.T) {
 	t.Parallel()
 	m := newMeter(t, telemetry.Config{})
