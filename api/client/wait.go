@@ -9,11 +9,9 @@ import (
 const waitFailures = 2
 
 // Wait waits until the scan's state is final and returns it. progress, unless it
-// is nil, is called with the scan as it is known after each change; between the
-// first call and the last, what is told of jobs is their state, attempt, progress
-// and the code of an error.
+// is nil, is called with the scan as it is known after each change.
 //
-// It watches, and polls where events are not to be had. Polling keeps to the
+// It watches, asks for the scan when a job has ended, and polls where events are not to be had. Polling keeps to the
 // host's Retry-After and slows down while the scan runs; a host that is away for
 // a minute or two is waited for. When ctx ends, Wait returns the last it knew
 // with the context's error; the scan goes on.
@@ -29,6 +27,14 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(Scan)) (Scan
 		case err != nil:
 			// Whatever is wrong with the stream: the scan says what is wrong with it.
 			return c.poll(ctx, id, last, progress)
+		case e.Type == EventJobRetry, e.Type == EventJobEnded, e.Type == EventChanged:
+			// The scan says how many findings, what was wrong, and more.
+			if s, err := c.Scan(ctx, id); err == nil {
+				last = s
+				progress(last)
+			} else if last.apply(e) {
+				progress(last)
+			}
 		case last.apply(e):
 			progress(last)
 		}

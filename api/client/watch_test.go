@@ -146,7 +146,11 @@ func TestWaitPolls(t *testing.T) {
 // before is not changed.
 func TestWaitFollows(t *testing.T) {
 	t.Parallel()
-	c := serve(t, client.Options{}, func(w http.ResponseWriter, _ *http.Request) {
+	c := serve(t, client.Options{Retries: -1}, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/events") {
+			answer(w, 500, client.Problem{Title: "Internal error"}) // the events must do
+			return
+		}
 		stream(w, `0 scan.snapshot {"id":"x","state":"queued","jobs":[{"id":"j","state":"queued"},{"id":"k","state":"queued"}]}`,
 			`1-0 job.started {"job_id":"j","state":"running","attempt":1,"at":"2026-01-02T03:04:05Z"}`,
 			`2-0 job.progress {"job_id":"j","state":"running","attempt":1,"progress":{"phase":"p","done":3}}`,
