@@ -45,7 +45,7 @@ type Server struct {
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
 
-	EventStreams       int `koanf:"event_streams" doc:"How many clients may watch scans at this host at once. Each costs it about 60 KiB of memory. More are refused, and ask again and again instead." min:"1" max:"100000"`
+	EventStreams       int `koanf:"event_streams" doc:"How many clients may watch scans at this host at once. Each costs it about 70 KiB of memory. More are refused, and ask again and again instead." min:"1" max:"100000"`
 	TenantEventStreams int `koanf:"tenant_event_streams" doc:"How many of them one tenant may have." min:"1" max:"100000"`
 
 	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans." reload:"yes"`

@@ -32,8 +32,10 @@ func TestWatchedHostKilled(t *testing.T) {
 	const before, meanwhile, after = 60, 60, 60
 	c := start(t, place{"two hosts", true, 2}, settings{plainBinary: true})
 	events := c.events(t)
+	c.hosts[1].Stop(t) // so that the one that will be killed runs the job, too
 	scan := c.upload(0, "gate", sample(t), "")
 	c.running(scan.ID)
+	c.hosts[1].Start(t)
 	feed := host.Feed{Scan: host.ScanID(scan.ID)}
 	told := 0
 	tell := func(n int) {
