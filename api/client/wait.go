@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// waitFailures is how often in a row a stream may fail before Wait polls.
-const waitFailures = 2
-
 // Wait waits until the scan's state is final and returns it. progress, unless it
 // is nil, is called with the scan as it is known after each change.
 //
@@ -20,7 +17,8 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(Scan)) (Scan
 		progress = func(Scan) {}
 	}
 	var last Scan
-	for e, err := range c.watch(ctx, scanPath(id)+"/events", WatchOptions{}, waitFailures) {
+	// A host that has no room for a stream has the scan.
+	for e, err := range c.watch(ctx, scanPath(id)+"/events", WatchOptions{}, tries{refused: 0, broken: 2}) {
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return last, ctx.Err()

@@ -16,8 +16,12 @@ import (
 // ask again and again instead.
 var ErrNoEvents = errors.New("the host serves no events")
 
+const maxFailures = 20 // in a row: a host that is away for a minute or two is waited for
+
+// tries is how often in a row a stream may fail: be refused for now, or break.
+type tries struct{ refused, broken int }
+
 const (
-	maxFailures = 20 // in a row: a host that is away for a minute or two is waited for
 	// silence is how long a stream may say nothing; hosts say something every 15 s.
 	silence = 45 * time.Second
 	// defaultRetry is the pause before a stream is taken up again, when the host
@@ -40,7 +44,7 @@ type WatchOptions struct {
 // refused, or the context's.
 func (c *Client) Watch(ctx context.Context, id string, opts WatchOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for e, err := range c.watch(ctx, scanPath(id)+"/events", opts, maxFailures) {
+		for e, err := range c.watch(ctx, scanPath(id)+"/events", opts, tries{maxFailures, maxFailures}) {
 			var refused *Error
 			if errors.As(err, &refused) && refused.StatusCode == http.StatusNotFound {
 				if _, gone := c.Scan(ctx, id); gone == nil { // it is the route that is not there
@@ -57,7 +61,7 @@ func (c *Client) Watch(ctx context.Context, id string, opts WatchOptions) iter.S
 // WatchAll is Watch for all scans of the key's tenant, without progress. It ends
 // with an error only.
 func (c *Client) WatchAll(ctx context.Context, opts WatchOptions) iter.Seq2[Event, error] {
-	return c.watch(ctx, "/events", opts, maxFailures)
+	return c.watch(ctx, "/events", opts, tries{maxFailures, maxFailures})
 }
 
 // watcher is one Watch.
@@ -70,7 +74,7 @@ type watcher struct {
 }
 
 // watch gives up after so many failures in a row.
-func (c *Client) watch(ctx context.Context, path string, opts WatchOptions, failures int) iter.Seq2[Event, error] {
+func (c *Client) watch(ctx context.Context, path string, opts WatchOptions, most tries) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		w := &watcher{c: c, path: path, last: opts.LastEventID, retry: defaultRetry, yield: yield}
 		for failed := 0; ; {
@@ -86,7 +90,7 @@ func (c *Client) watch(ctx context.Context, path string, opts WatchOptions, fail
 				yield(Event{}, context.Cause(ctx))
 				return
 			}
-			if !temporary(err) || failed > failures {
+			if !temporary(err) || failed > most.of(err) {
 				yield(Event{}, err)
 				return
 			}
@@ -96,6 +100,14 @@ func (c *Client) watch(ctx context.Context, path string, opts WatchOptions, fail
 			}
 		}
 	}
+}
+
+func (t tries) of(err error) int {
+	var refused *Error
+	if errors.As(err, &refused) {
+		return t.refused
+	}
+	return t.broken
 }
 
 // pause is as long as the host asks for, and spread, so that all who watched at

@@ -142,6 +142,26 @@ func TestEventsOfALostJob(t *testing.T) {
 	})
 }
 
+// TestEventsOfScans: what others do to a scan is told by their word.
+func TestEventsOfScans(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		events := &fakeEvents{}
+		w := start(t, newFakeStore(), succeed, func(cfg *dispatch.Config) { cfg.Events = events })
+		w.d.Accepted(host.Scan{ID: "s", TenantID: "t", State: host.StateQueued})
+		w.d.Canceled(host.Scan{ID: "s", TenantID: "t", State: host.StateCanceled})
+		time.Sleep(time.Second)
+		w.end()
+		want := []host.Event{
+			{Kind: host.EventAccepted, Scan: "s", Tenant: "t", ScanState: host.StateQueued},
+			{Kind: host.EventChanged, Scan: "s", Tenant: "t", ScanState: host.StateCanceled},
+		}
+		if diff := cmp.Diff(want, events.all()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestEventsAreGathered: a busy host makes few round trips.
 func TestEventsAreGathered(t *testing.T) {
 	t.Parallel()
