@@ -84,6 +84,11 @@ func (a *API) watchScans(ctx context.Context, in *watchScansInput) (*huma.Stream
 
 func (a *API) watch(ctx context.Context, ask watch.Ask) (*huma.StreamResponse, error) {
 	if a.deps.Watch == nil {
+		if ask.Scan != "" {
+			if _, err := a.deps.Store.Scan(ctx, ask.Tenant, ask.Scan); err != nil {
+				return nil, problemOf(err, nil)
+			}
+		}
 		return nil, &problemError{Problem: kindUnavailable().problem("This host serves no events. Ask for the scan instead.")}
 	}
 	begin, cancel := context.WithTimeout(ctx, a.cfg.RequestTimeout)
@@ -95,7 +100,7 @@ func (a *API) watch(ctx context.Context, ask watch.Ask) (*huma.StreamResponse, e
 	if err != nil {
 		return nil, watchProblem(err)
 	}
-	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's own carries it
 		defer r.Close()
 		req, w := humamux.Unwrap(ctx)
 		s := &stream{api: a, op: ctx.Operation(), r: req.WithContext(ctx.Context()), w: w, out: http.NewResponseController(w)}

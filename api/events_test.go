@@ -295,18 +295,18 @@ func TestWatchRefused(t *testing.T) {
 	}
 	w.open("alice", "/scans/"+id+"/events")
 	resp, body := w.do(t, "alice", http.MethodGet, "/events", "", nil)
-	if p := problem(t, resp, body); resp.StatusCode != 429 || p.Code != "too_many_streams" || resp.Header.Get("Retry-After") == "" {
+	if p := problem(t, resp, body); resp.StatusCode != http.StatusTooManyRequests || p.Code != "too_many_streams" || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("too many of a tenant: %d %+v", resp.StatusCode, p)
 	}
 	w.open("bob", "/events")
 	resp, body = w.do(t, "bob", http.MethodGet, "/events", "", nil)
-	if p := problem(t, resp, body); resp.StatusCode != 429 {
+	if p := problem(t, resp, body); resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("too many of another: %d %+v", resp.StatusCode, p)
 	}
 	w2 := newWatched(t, api.Config{}, watch.Config{Readers: 1})
 	w2.open("alice", "/events")
 	resp, body = w2.do(t, "bob", http.MethodGet, "/events", "", nil)
-	if p := problem(t, resp, body); resp.StatusCode != 503 || p.Code != "unavailable" || resp.Header.Get("Retry-After") == "" {
+	if p := problem(t, resp, body); resp.StatusCode != http.StatusServiceUnavailable || p.Code != "unavailable" || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("too many at all: %d %+v", resp.StatusCode, p)
 	}
 	for _, line := range strings.Split(w2.log.String(), "\n") {
@@ -315,7 +315,7 @@ func TestWatchRefused(t *testing.T) {
 		}
 	}
 	w3 := newEnv(t, api.Config{})
-	if resp, _ := w3.do(t, "alice", http.MethodGet, "/events", "", nil); resp.StatusCode != 503 {
+	if resp, _ := w3.do(t, "alice", http.MethodGet, "/events", "", nil); resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a host without events: %d", resp.StatusCode)
 	}
 }
@@ -324,11 +324,11 @@ func TestWatchRefused(t *testing.T) {
 // key is revoked.
 func TestWatchGoesOn(t *testing.T) {
 	t.Parallel()
-	w := newWatched(t, api.Config{RequestTimeout: 50 * time.Millisecond, Heartbeat: 10 * time.Millisecond}, watch.Config{})
+	w := newWatched(t, api.Config{RequestTimeout: 2 * time.Second, Heartbeat: 100 * time.Millisecond}, watch.Config{})
 	r := bufio.NewReader(w.open("alice", "/events").Body)
 	next(t, r)
 	next(t, r)
-	for range 20 {
+	for range 25 { // takes longer than a request may
 		if got := next(t, r); got != ":\n" {
 			t.Fatalf("it says %q, want a comment", got)
 		}
@@ -358,7 +358,7 @@ func TestWatchStops(t *testing.T) {
 		t.Errorf("a host that stops says %q, %v", rest, err)
 	}
 	resp, body := w.do(t, "alice", http.MethodGet, "/events", "", nil)
-	if p := problem(t, resp, body); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+	if p := problem(t, resp, body); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
 		t.Errorf("then: %d %+v", resp.StatusCode, p)
 	}
 }
@@ -428,7 +428,7 @@ func TestClientWatches(t *testing.T) {
 	if err != nil || s.State != client.StateSucceeded || s.Counts.Low != 1 || len(s.Jobs) != 1 {
 		t.Errorf("wait = %+v, %v", s, err)
 	}
-	if diff := cmp.Diff([]client.State{"queued", "running", "running", "succeeded"}, states); diff != "" {
+	if diff := cmp.Diff([]client.State{"queued", "running", "succeeded", "succeeded"}, states); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
 	var refused *client.Error
@@ -439,6 +439,7 @@ func TestClientWatches(t *testing.T) {
 	}
 	n, stop := 0, errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	for e, err := range c.WatchAll(ctx, client.WatchOptions{}) {
 		if n++; n == 1 && e.Type == client.EventScans {
 			cancel(stop)

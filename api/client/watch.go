@@ -132,7 +132,7 @@ func (w *watcher) once(ctx context.Context) (heard, done bool, err error) {
 	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("the host said nothing for %v", silence)) })
 	defer quiet.Stop()
 	req := request{method: http.MethodGet, path: w.path, accept: eventStream, lastEventID: w.last}
-	resp, err := w.c.do(ctx, req)
+	resp, err := w.c.do(ctx, req) //nolint:bodyclose // closed below, where it is a stream too
 	if err != nil {
 		return false, false, &NetworkError{req.op(), causeOf(ctx, err)}
 	}

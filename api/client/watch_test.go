@@ -42,7 +42,7 @@ func TestWatchResumes(t *testing.T) {
 		switch len(asked) {
 		case 1:
 			stream(w, `1-0 scan.snapshot {"id":"x","state":"running"}`, `2-0 job.started {"job_id":"j"}`)
-			fmt.Fprint(w, "retry: 40000\n\nid: 3-0\nevent: job.prog") // and dies
+			_, _ = io.WriteString(w, "retry: 40000\n\nid: 3-0\nevent: job.prog") // and dies
 		case 2:
 			w.Header().Set("Retry-After", "7")
 			answer(w, 503, client.Problem{Title: "Temporarily unavailable"})

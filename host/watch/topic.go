@@ -212,7 +212,7 @@ func (t *topic) find(ctx context.Context) bool {
 	if time.Now().Before(t.retryAt) {
 		return false
 	}
-	ok := false
+	var ok bool
 	// Of a tenant's scans nobody reads all from the store to find out what the
 	// publishers dropped while the server was away.
 	if now == away && t.feed.Scan != "" {

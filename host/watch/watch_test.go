@@ -173,7 +173,7 @@ func wander(t *testing.T, hubs []*watch.Hub, rnd *rand.Rand, sc host.Scan, event
 				r.Close()
 				return
 			case i.Kind == watch.KindSnapshot && next < 0:
-				fmt.Sscanf(string(i.ID), "%d-0", &next) // events are numbered from 0, ids from 1
+				_, _ = fmt.Sscanf(string(i.ID), "%d-0", &next) // events are numbered from 0, ids from 1
 				next = max(next, 0)
 			case i.Kind == watch.KindEvent && i.Event.Kind == host.EventEnded:
 			case i.Kind != watch.KindEvent || i.Event.Findings != next:
