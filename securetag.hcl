@@ -43,6 +43,11 @@ server {
   # given back, and another host starts them again.
   shutdown_grace = "25s"
 
+  # How many clients may watch scans at this host at once, and one tenant's of
+  # them. More are refused, and ask again and again instead.
+  event_streams        = 2000
+  tenant_event_streams = 500
+
   # Requests from one address, or one /64 of IPv6, that carry no good key: guesses,
   # and whoever has no key. "0": any number.
   # The rates of tenants are in their plans, below.

@@ -17,6 +17,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/watch"
 )
 
 // Store is what the API needs of the store beside intake.
@@ -44,7 +45,7 @@ type Queue interface {
 }
 
 // Deps are what the API talks to; all but Meter, Canceled, DatabaseNote,
-// Deleted, Plans, Limiter and Configuration are required.
+// Deleted, Plans, Limiter, Configuration and Watch are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -68,6 +69,8 @@ type Deps struct {
 	Limiter host.RateLimiter
 	// Configuration is shown and reloaded; nil: it stays as it is.
 	Configuration host.Configuration
+	// Watch tells clients what happens; nil: they have to ask.
+	Watch *watch.Hub
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -88,6 +91,11 @@ type Config struct {
 	// everything gets the answer. Default 16 MiB, 5 s.
 	DrainBytes int64
 	DrainTime  time.Duration
+	// Heartbeat is how often a stream of events says something whatever happens,
+	// and the key is looked at again; default 15 s.
+	Heartbeat time.Duration
+	// StreamWrite is how long a client may take to read an event; default 10 s.
+	StreamWrite time.Duration
 	// Limits are those to begin with; SetLimits changes them.
 	Limits Limits
 }
@@ -106,7 +114,8 @@ func (c *Config) fill() error {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.RequestTimeout, 30 * time.Second}, {&c.BodyWindow, 30 * time.Second}, {&c.DrainTime, 5 * time.Second}} {
+	}{{&c.RequestTimeout, 30 * time.Second}, {&c.BodyWindow, 30 * time.Second}, {&c.DrainTime, 5 * time.Second},
+		{&c.Heartbeat, 15 * time.Second}, {&c.StreamWrite, 10 * time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -117,7 +126,7 @@ func (c *Config) fill() error {
 	if c.DrainBytes == 0 {
 		c.DrainBytes = 16 << 20
 	}
-	if c.RequestTimeout < 0 || c.BodyWindow < 0 || c.DrainTime < 0 || c.BodyQuota < 0 || c.DrainBytes < 0 {
+	if c.Heartbeat < 0 || c.StreamWrite < 0 || c.RequestTimeout < 0 || c.BodyWindow < 0 || c.DrainTime < 0 || c.BodyQuota < 0 || c.DrainBytes < 0 {
 		return errors.New("api config: limits must not be negative")
 	}
 	return nil
@@ -172,6 +181,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
 	a.registerConfig(doc)
+	a.registerEvents(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}
@@ -248,7 +258,7 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	}
 }
 
-// streamed marks an operation that reads its body by itself.
+// streamed marks an operation whose body takes as long as it takes.
 const streamed = "streamed"
 
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,8 @@ func scopeOf(op *huma.Operation) host.Scope {
 	switch op.OperationID {
 	case "cancel-scan", "delete-scan":
 		return host.ScopeScanWrite
-	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage", "get-deletion":
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage", "get-deletion",
+		"watch-scan", "watch-scans":
 		return host.ScopeScanRead
 	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key", "delete-project-scans":
 		return host.ScopeAdmin

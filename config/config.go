@@ -46,6 +46,9 @@ type Server struct {
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
 
+	EventStreams       int `koanf:"event_streams" doc:"How many clients may watch scans at this host at once. Each costs it about 70 KiB of memory. More are refused, and ask again and again instead." min:"1" max:"100000"`
+	TenantEventStreams int `koanf:"tenant_event_streams" doc:"How many of them one tenant may have." min:"1" max:"100000"`
+
 	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no good key. 0: any number. The rates of tenants are in their plans." reload:"yes"`
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
 	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]" reload:"yes"`
@@ -185,6 +188,7 @@ func Default() Config {
 		DataDir: "./securetag-data",
 		Server: Server{
 			Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second,
+			EventStreams: 2000, TenantEventStreams: 500,
 			AddressRate: Rate{600, time.Minute}, APIHosts: 1, TrustedProxies: []string{}, ProxyHeader: "X-Forwarded-For",
 		},
 		Database: Database{MaxConnections: 20},

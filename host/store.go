@@ -191,6 +191,7 @@ type JobStore interface {
 // Taken is a job whose attempt the store ended, because its host is gone, or
 // its time limit passed while no host had it.
 type Taken struct {
+	Tenant  TenantID
 	Scan    ScanID
 	Job     JobID
 	Plugin  string

@@ -28,6 +28,7 @@ import (
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/watch"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -47,6 +48,7 @@ type node struct {
 	listener     net.Listener
 	api          *api.API
 	intake       *intake.Intake // nil: it takes no requests
+	watch        *watch.Hub     // nil: the same
 	dispatcher   *dispatch.Dispatcher
 	executor     *executor.Executor // nil: it runs no jobs
 	confinement  confinement        // of its plugins; zero: it runs none
@@ -108,7 +110,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return n, n.openHealth(q.bells, version)
 	}
 	n.intake, err = intake.New(n.store, n.blobs, checkArchive(n.live.archiveLimits), scanTypes(cfg), n.dispatcher.Wake,
-		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put}, log.Named("intake"))
+		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +212,11 @@ func (n *node) lockEmbedded() error {
 }
 
 func (n *node) openAPI(q queue, version string) error {
+	var err error
+	n.watch, err = watch.New(q.events, n.store, watch.Config{Readers: n.cfg.Server.EventStreams, TenantReaders: n.cfg.Server.TenantEventStreams}, n.log.Named("watch"))
+	if err != nil {
+		return err
+	}
 	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
@@ -219,7 +226,7 @@ func (n *node) openAPI(q queue, version string) error {
 		Deleted: n.sweeper.Deleted, DatabaseNote: n.databaseNote,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs, Plans: n.plans,
+		Blobs:   n.blobs, Plans: n.plans, Watch: n.watch,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -256,8 +263,8 @@ type queue struct {
 	rates   *redisstream.Rates
 }
 
-// eventReaders is how many clients of this host may wait for events at once.
-const eventReaders = 256
+// eventReaders is how many connections wait for events: one, for all who watch.
+const eventReaders = 1
 
 // openQueue connects to Redis, or starts one in this process.
 func (n *node) openQueue() (q queue, err error) {
@@ -388,6 +395,7 @@ func (n *node) run(ctx context.Context) error {
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	if n.takesRequests() {
 		group.Go(func() error { return n.api.Run(ctx) })
+		group.Go(func() error { return n.watch.Run(ctx) }) // ends with ctx, and the streams with it
 	}
 	group.Go(func() error {
 		defer stopPlugins()

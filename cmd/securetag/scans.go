@@ -16,6 +16,7 @@ key in --key or $` + envKey + `. To start one, see securetag scan.`,
 	cmd.AddCommand(
 		p.scansListCommand(),
 		p.scansShowCommand(),
+		p.scansWatchCommand(),
 		p.scansCancelCommand(),
 		p.scansDeleteCommand(),
 	)

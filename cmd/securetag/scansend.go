@@ -8,6 +8,7 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) scansCancelCommand() *cobra.Command {
@@ -31,7 +32,7 @@ canceled then.`}
 				break
 			}
 			if scans = append(scans, s); !*asJSON {
-				fmt.Fprintf(p.stdout, "Canceled scan %s, which is %s.\n", report.Plain(s.ID), report.Plain(string(s.State)))
+				fmt.Fprintf(p.stdout, "Canceled scan %s, which is %s.\n", safetext.Plain(s.ID), safetext.Plain(string(s.State)))
 			}
 		}
 		if *asJSON {
@@ -116,12 +117,12 @@ func (p *program) deleteScans(cmd *cobra.Command, f deleteFlags, ids []string) e
 }
 
 func deletionText(d client.Deletion) string {
-	what := "scan " + report.Plain(d.ScanID)
+	what := "scan " + safetext.Plain(d.ScanID)
 	if d.ScanID == "" {
-		what = fmt.Sprintf("%d scans of project %s", d.Scans, report.Plain(d.Project))
+		what = fmt.Sprintf("%d scans of project %s", d.Scans, safetext.Plain(d.Project))
 	}
 	if d.State == client.Deleted {
 		return "Deleted " + what + "."
 	}
-	return "Deleted " + what + "; the server is removing the data (deletion " + report.Plain(d.ID) + ")."
+	return "Deleted " + what + "; the server is removing the data (deletion " + safetext.Plain(d.ID) + ")."
 }

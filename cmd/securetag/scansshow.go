@@ -13,6 +13,7 @@ import (
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) scansListCommand() *cobra.Command {
@@ -74,8 +75,8 @@ func (p *program) printScans(scans []client.Scan, more, asJSON bool) (err error)
 		fmt.Fprintln(w, "ID\tSTATE\tTYPE\tPROJECT\tCREATED\tCRITICAL\tHIGH\tMEDIUM\tLOW\tOTHER")
 		for _, s := range scans {
 			n := s.Counts
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", report.Plain(s.ID), report.Plain(string(s.State)), report.Plain(s.Type),
-				report.Plain(first(s.Project, "-")), stamp(s.CreatedAt, "-"), n.Critical, n.High, n.Medium, n.Low, n.Info+n.Unknown)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", safetext.Plain(s.ID), safetext.Plain(string(s.State)), safetext.Plain(s.Type),
+				safetext.Plain(first(s.Project, "-")), stamp(s.CreatedAt, "-"), n.Critical, n.High, n.Medium, n.Low, n.Info+n.Unknown)
 		}
 		err = w.Flush()
 	}
@@ -114,7 +115,7 @@ func writeScan(out io.Writer, s client.Scan) error {
 		input = first(s.Archive.Filename, "an archive")
 	}
 	fmt.Fprintf(w, "Scan\t%s\nState\t%s\nType\t%s\nProject\t%s\nOf\t%s\nCreated\t%s\nStarted\t%s\nEnded\t%s\nFindings\t%d critical, %d high, %d medium, %d low, %d info, %d unknown\n\n",
-		report.Plain(s.ID), report.Plain(string(s.State)), report.Plain(s.Type), report.Plain(first(s.Project, "-")), report.Plain(input),
+		safetext.Plain(s.ID), safetext.Plain(string(s.State)), safetext.Plain(s.Type), safetext.Plain(first(s.Project, "-")), safetext.Plain(input),
 		stamp(s.CreatedAt, "-"), at(s.StartedAt), at(s.FinishedAt),
 		s.Counts.Critical, s.Counts.High, s.Counts.Medium, s.Counts.Low, s.Counts.Info, s.Counts.Unknown)
 	if err := w.Flush(); err != nil {
@@ -130,7 +131,7 @@ func writeScan(out io.Writer, s client.Scan) error {
 			}
 			progress = strings.TrimSpace(progress + " " + j.Progress.Unit)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", report.Plain(j.Plugin), report.Plain(string(j.State)), j.Attempt, j.MaxAttempts, report.Plain(progress), fault(j.Error))
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", safetext.Plain(j.Plugin), safetext.Plain(string(j.State)), j.Attempt, j.MaxAttempts, safetext.Plain(progress), fault(j.Error))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print the scan: %w", err)
