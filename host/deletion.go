@@ -39,7 +39,7 @@ type PendingDeletions struct {
 // takes the tenant and sees nothing of any other.
 type DeletionStore interface {
 	// DeleteScan asks for the removal of a scan, whatever its state. From then on
-	// no method of ScanStore sees it. ErrNotFound when the tenant has no such scan,
+	// no method of ScanStore sees it, and its dead letters are given up. ErrNotFound when the tenant has no such scan,
 	// or deleted it before.
 	DeleteScan(ctx context.Context, t TenantID, id ScanID) (Deletion, error)
 	// DeleteProject is DeleteScan for all scans that the tenant has in a project;

@@ -42,6 +42,9 @@ func (s *Store) DeleteScan(ctx context.Context, t host.TenantID, id host.ScanID)
 			select $3, tenant_id, id, 1, now() from scans where tenant_id = $1 and id = $2 and deletion_id is null for no key update`, tenant, scan, string(own))
 		b.Queue(`update scans set deletion_id = d.id from deletions d
 			where d.tenant_id = $1 and d.id = $3 and scans.tenant_id = $1 and scans.id = $2`, tenant, scan, string(own))
+		// Nobody is to try again what nobody sees. Jobs that are not of this deletion stay.
+		b.Queue(`update jobs set dead_at = null where tenant_id = $1 and scan_id = $2 and dead_at is not null
+			and exists (select from scans where tenant_id = $1 and id = $2 and deletion_id = $3)`, tenant, scan, string(own))
 		queueDeletion(b, t, own, &out)
 	})
 	return out, err
@@ -69,7 +72,8 @@ func (s *Store) DeleteProject(ctx context.Context, t host.TenantID, project stri
 }
 
 // mark takes a deletion, the scan to go on behind and how many to mark, and
-// returns the last that it did; null when there was none left. What others have
+// returns the last that it did; null when there was none left. Their dead letters
+// are given up. What others have
 // accepted but not committed at that moment is left out: it is as if it came later.
 const mark = `
 with d as materialized (
@@ -80,6 +84,8 @@ with d as materialized (
     order by s.id limit $3 for no key update of s
 ), m as (
     update scans set deletion_id = $1 where id in (select id from s)
+), g as (
+    update jobs j set dead_at = null from s, d where j.scan_id = s.id and j.tenant_id = d.tenant_id and j.dead_at is not null
 ), u as (
     update deletions set scans = scans + (select count(*) from s),
         marked_at = case when not exists (select from s) then now() end

@@ -59,6 +59,12 @@ func (s *Store) deleteScans(ctx context.Context, op string, t host.TenantID, col
 		if n == 0 {
 			return host.ErrNotFound
 		}
+		// Nobody is to try again what nobody sees.
+		_, err = tx.ExecContext(ctx, `update jobs set dead_at = null
+			where scan_id in (select id from scans where deletion_id = ?) and dead_at is not null`, string(id))
+		if err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `insert into deletions (id, tenant_id, `+column+`, created_at, scans) values (?, ?, ?, ?, ?)`,
 			string(id), string(t), value, tx.now, n)
 		if err != nil {

@@ -196,6 +196,32 @@ func testDeleteProject(s *suite) {
 	}
 }
 
+// testDeleteDead: nobody tries again what is deleted.
+func testDeleteDead(s *suite) {
+	t := s.tenant()
+	scan, other := s.dead(t, "web", "p"), s.dead(t, "web", "p")
+	project := newScan(t, "p")
+	project.Project = "atlas"
+	project = s.accept(project)
+	o := end(s.claimAll(project)[0].Lease, host.StateFailed)
+	o.Dead = true
+	s.finish(o)
+	_, err := s.DeleteScan(s.ctx(), t, scan.ID)
+	s.check(err)
+	_, err = s.DeleteProject(s.ctx(), t, "atlas")
+	s.check(err)
+	if diff := cmp.Diff(jobIDs(other), s.deadOnes(host.DeadQuery{})); diff != "" {
+		s.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+	refused, err := s.Requeue(s.ctx(), slices.Concat(jobIDs(scan), jobIDs(project), jobIDs(other)))
+	if err != nil || len(refused) != 2 || refused[0].Reason != host.RefusedNotDead || refused[1].Reason != host.RefusedNotDead {
+		s.Errorf("requeued all but %+v, %v; want the deleted ones refused", refused, err)
+	}
+	if got := s.dropDeleted(10); got.Scans != 2 {
+		s.Errorf("dropped %+v, want both", got)
+	}
+}
+
 // testDeletedTwice: retention, or the removal of the tenant, may be there first.
 func testDeletedTwice(s *suite) {
 	t := s.tenant()

@@ -192,6 +192,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"scan":         testDeleteScan,
 			"running":      testDeleteRunning,
 			"project":      testDeleteProject,
+			"dead letter":  testDeleteDead,
 			"there first":  testDeletedTwice,
 			"side by side": testDeleteSideBySide,
 		},
