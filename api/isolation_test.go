@@ -59,6 +59,7 @@ func (e *env) estate(t *testing.T) map[string]object {
 		"?project":             {"alices-project", []string{"nobodys-project"}},
 		"?type":                {"codeaudit", []string{"nothing"}},
 		"?plugin":              {"secrets", []string{"nothing"}},
+		"?last_event_id":       {"0", []string{"1-1"}},
 	}
 }
 
