@@ -145,7 +145,7 @@ type API struct {
 	router    *mux.Router
 	openAPI   []byte
 	refused   refusals
-	reports   chan struct{} // one for each that is being written
+	reports   shares // that are being written
 	ready     readiness
 	draining  atomic.Bool
 }
@@ -166,7 +166,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	a := &API{
 		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
-		strangers: newLane(deps.Store.GoodKeys), reports: make(chan struct{}, reportsAtOnce),
+		strangers: newLane(deps.Store.GoodKeys),
 	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -75,6 +76,10 @@ func kindUnavailable() kind {
 
 func kindRateLimited() kind {
 	return kind{429, "rate_limited", "Too many requests", "There were too many requests. Try again later."}
+}
+
+func kindTooManyReports() kind {
+	return kind{429, "too_many_reports", "Too many reports at once", fmt.Sprintf("At most %d reports of a tenant are written at a time. Read one to its end, then ask again.", reportsAtOnce)}
 }
 
 // kinds is the one table from error to problem; the first match counts.

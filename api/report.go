@@ -5,7 +5,7 @@ import (
 	"iter"
 	"net/http"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
@@ -15,12 +15,11 @@ import (
 	"github.com/securetaghq/securetag/host"
 )
 
-// A report reads every finding of a scan, for SARIF once for each plugin, so
-// only so many are written at a time.
 const (
+	// reportsAtOnce is how many reports one tenant may have written at a time:
+	// each holds a page of findings for as long as its reader takes.
 	reportsAtOnce = 4
-	reportTurn    = 10 * time.Second // how long a request waits for its turn
-	reportPage    = 500              // findings that are read at a time
+	reportPage    = 500 // findings that are read at a time
 )
 
 func (a *API) registerReports(doc huma.API) {
@@ -53,19 +52,18 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
-	turn, cancel := context.WithTimeout(ctx, reportTurn)
+	found, cancel := context.WithTimeout(ctx, a.cfg.RequestTimeout)
 	defer cancel()
-	s, err := a.deps.Store.Scan(turn, recordOf(ctx).tenant, id)
+	s, err := a.deps.Store.Scan(found, recordOf(ctx).tenant, id)
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
-	select {
-	case a.reports <- struct{}{}:
-	case <-turn.Done():
-		return nil, problemOf(host.ErrUnavailable, nil)
+	if !a.reports.take(s.TenantID, reportsAtOnce) {
+		p := &problemError{Problem: kindTooManyReports().problem(""), header: http.Header{"Retry-After": {"5"}}}
+		return nil, p
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
-		defer func() { <-a.reports }()
+		defer a.reports.give(s.TenantID)
 		a.sendReport(ctx, s, export.Format(in.Format))
 	}}, nil
 }
@@ -92,7 +90,7 @@ func (a *API) sendReport(ctx huma.Context, s host.Scan, f export.Format) {
 func (a *API) findingsOf(ctx context.Context, s host.Scan) export.Findings {
 	return func(plugin string) iter.Seq2[client.Finding, error] {
 		return func(yield func(client.Finding, error) bool) {
-			q := host.FindingQuery{Limit: reportPage}
+			q := host.FindingQuery{Plugin: plugin, Limit: reportPage}
 			for {
 				page, err := a.findingsPage(ctx, s, q)
 				if err != nil {
@@ -100,7 +98,7 @@ func (a *API) findingsOf(ctx context.Context, s host.Scan) export.Findings {
 					return
 				}
 				for _, f := range page {
-					if (plugin == "" || f.Plugin == plugin) && !yield(wireFinding(f), nil) {
+					if !yield(wireFinding(f), nil) {
 						return
 					}
 				}
@@ -118,4 +116,32 @@ func (a *API) findingsPage(ctx context.Context, s host.Scan, q host.FindingQuery
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.RequestTimeout)
 	defer cancel()
 	return a.deps.Store.Findings(ctx, s.TenantID, s.ID, q)
+}
+
+// shares counts what each tenant has at a time. The zero value has nothing.
+type shares struct {
+	mu sync.Mutex
+	n  map[host.TenantID]int
+}
+
+// take reports whether a tenant has less than most, and then it has one more.
+func (s *shares) take(t host.TenantID, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n[t] >= most {
+		return false
+	}
+	if s.n == nil {
+		s.n = map[host.TenantID]int{}
+	}
+	s.n[t]++
+	return true
+}
+
+func (s *shares) give(t host.TenantID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n[t]--; s.n[t] == 0 {
+		delete(s.n, t)
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/securetaghq/securetag/api"
@@ -66,5 +68,56 @@ func TestReports(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &p); err != nil || resp.StatusCode != http.StatusUnprocessableEntity || len(p.Errors) == 0 {
 			t.Errorf("%q: %d %s", query, resp.StatusCode, body)
 		}
+	}
+}
+
+// stuck is a client that reads nothing for now.
+type stuck struct {
+	header         http.Header
+	asked, release chan struct{}
+}
+
+func (s *stuck) Header() http.Header { return s.header }
+func (s *stuck) WriteHeader(int)     {}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	s.asked <- struct{}{}
+	<-s.release
+	return len(b), nil
+}
+
+// TestReportsOfOneTenant: a tenant whose clients read slowly has so many reports
+// and no more, and is in nobody else's way.
+func TestReportsOfOneTenant(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, api.Config{})
+	scan := e.upload(t, client.UploadOptions{})
+	theirs, err := e.client(t, "bob").Upload(t.Context(), strings.NewReader("PK"), client.UploadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/scans/" + scan.ID + "/report?format=csv"
+	asked, release := make(chan struct{}), make(chan struct{})
+	var reading sync.WaitGroup
+	const most = 4
+	for range most {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		req.Header.Set("X-API-Key", e.keys["alice"])
+		slow := &stuck{header: http.Header{}, asked: asked, release: release}
+		reading.Go(func() { e.api.ServeHTTP(slow, req) })
+		<-asked
+	}
+	resp, body := e.do(t, "alice", http.MethodGet, path, "", nil)
+	if p := problem(t, resp, body); p.Status != http.StatusTooManyRequests || p.Code != "too_many_reports" || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("report %d: %d %s", most+1, resp.StatusCode, body)
+	}
+	var doc bytes.Buffer
+	if err := e.client(t, "bob").Report(t.Context(), theirs.ID, "csv", &doc); err != nil {
+		t.Errorf("another tenant's report meanwhile: %v", err)
+	}
+	close(release)
+	reading.Wait()
+	if err := e.client(t, "alice").Report(t.Context(), scan.ID, "csv", &doc); err != nil {
+		t.Errorf("a report after the slow ones: %v", err)
 	}
 }

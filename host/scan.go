@@ -102,6 +102,24 @@ type Counts struct {
 	Critical, High, Medium, Low, Info, Unknown int
 }
 
+// Of is the number of findings of severity s.
+func (c Counts) Of(s Severity) int {
+	switch s {
+	case SeverityCritical:
+		return c.Critical
+	case SeverityHigh:
+		return c.High
+	case SeverityMedium:
+		return c.Medium
+	case SeverityLow:
+		return c.Low
+	case SeverityInfo:
+		return c.Info
+	default:
+		return c.Unknown
+	}
+}
+
 // Total is the number of findings of every severity.
 func (c Counts) Total() int {
 	return c.Critical + c.High + c.Medium + c.Low + c.Info + c.Unknown

@@ -120,6 +120,7 @@ type ScanQuery struct {
 // FindingQuery narrows findings. Limit 0 means 100, at most 1000.
 type FindingQuery struct {
 	Severity Severity // only this one; "" for all
+	Plugin   string   // only of this one; "" for all
 	After    *FindingCursor
 	Limit    int
 }

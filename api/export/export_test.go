@@ -5,16 +5,12 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"iter"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/net/html"
 
@@ -23,8 +19,6 @@ import (
 	"github.com/securetaghq/securetag/api/export/exporttest"
 	"github.com/securetaghq/securetag/host"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func write(t *testing.T, f export.Format, scan client.Scan, findings []client.Finding) []byte {
 	t.Helper()
@@ -39,19 +33,7 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	scan, findings := exporttest.Partial()
 	for _, f := range export.Formats() {
-		got, path := write(t, f, scan, findings), filepath.Join("testdata", "report."+string(f))
-		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s, -want +got (write it with -update):\n%s", path, diff)
-		}
+		exporttest.Golden(t, "report."+string(f), write(t, f, scan, findings))
 	}
 }
 

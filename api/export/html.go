@@ -2,11 +2,9 @@ package export
 
 import (
 	_ "embed"
-	"fmt"
 	"html/template"
 	"io"
 	"iter"
-	"net/url"
 	"time"
 
 	"github.com/securetaghq/securetag/api/client"
@@ -22,7 +20,7 @@ var pageText string
 
 var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"line": safetext.Plain, "text": safetext.Text, "place": Place, "severity": SeverityName, "words": StateWords, "reason": JobReason,
-	"when": when, "took": took, "link": link, "count": count,
+	"when": when, "took": took, "link": link, "count": Count,
 }).Parse(pageText))
 
 // htmlPage is what page.html is filled with. A template cannot give back the
@@ -46,16 +44,10 @@ func (p *htmlPage) Whole() bool { return whole(p.Scan) }
 // Incomplete are the jobs that did not.
 func (p *htmlPage) Incomplete() []client.Job { return incomplete(p.Scan) }
 
-// Severities are those there are, worst first.
-func (p *htmlPage) Severities() []severityCount {
-	c := p.Scan.Counts
-	all := map[host.Severity]int{
-		host.SeverityCritical: c.Critical, host.SeverityHigh: c.High, host.SeverityMedium: c.Medium,
-		host.SeverityLow: c.Low, host.SeverityInfo: c.Info, host.SeverityUnknown: c.Unknown,
-	}
-	var out []severityCount
+// Severities are how many there are of each, worst first.
+func (p *htmlPage) Severities() (out []severityCount) {
 	for _, s := range host.Severities() {
-		out = append(out, severityCount{s, all[s]})
+		out = append(out, severityCount{s, host.Counts(p.Scan.Counts).Of(s)})
 	}
 	return out
 }
@@ -91,7 +83,7 @@ func (p *htmlPage) Target() string {
 	case a.Filename != "":
 		return safetext.Visible(a.Filename)
 	default:
-		return "an archive of " + count(a.Files, "file", "files")
+		return "an archive of " + Count(a.Files, "file", "files")
 	}
 }
 
@@ -110,20 +102,4 @@ func took(s client.Scan) string {
 		return "-"
 	}
 	return s.FinishedAt.Sub(*s.StartedAt).Round(10 * time.Millisecond).String()
-}
-
-// link is a reference that may become one: https alone. html/template would
-// let any http link through.
-func link(s string) string {
-	if u, err := url.Parse(s); err == nil && u.Scheme == "https" && u.Host != "" && safetext.Plain(s) == s {
-		return u.String()
-	}
-	return ""
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprint(n, " ", many)
 }

@@ -94,8 +94,8 @@ func sarifRule(f client.Finding) *sarif.ReportingDescriptor {
 	rule.WithShortDescription(sarif.NewMultiformatMessageString().WithText(title))
 	rule.WithDefaultConfiguration(sarif.NewReportingConfiguration().WithLevel(sarifLevel(f.Severity)))
 	for _, r := range f.References {
-		if u, err := url.Parse(r); err == nil && u.Scheme == "https" && u.Host != "" {
-			rule.WithHelpURI(u.String())
+		if u := link(r); u != "" {
+			rule.WithHelpURI(u)
 			break
 		}
 	}

@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/securetaghq/securetag/api/client"
@@ -47,4 +48,24 @@ func JobReason(j client.Job) string {
 		s += fmt.Sprintf(", after %d attempts", j.Attempt)
 	}
 	return s
+}
+
+// Count is "1 file", "2 files", "12,345 files".
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s + " " + many
+}
+
+// link is a reference that may become one, https alone, or "".
+func link(s string) string {
+	if u, err := url.Parse(s); err == nil && u.Scheme == "https" && u.Host != "" && safetext.Plain(s) == s {
+		return u.String()
+	}
+	return ""
 }

@@ -215,6 +215,42 @@ func testFindingsLarge(s *suite) {
 	}
 }
 
+// testFindingsOfPlugin: pages of one plugin's, as of all.
+func testFindingsOfPlugin(s *suite) {
+	scan := s.accept(newScan(s.tenant(), plugins(2)...))
+	var ids []host.JobID
+	for _, j := range scan.Jobs {
+		ids = append(ids, j.ID)
+	}
+	claims, err := s.Claim(s.ctx(), "host-a", ids, ttl)
+	s.check(err)
+	want := map[string]int{}
+	for i, c := range claims {
+		o := end(c.Lease, host.StateSucceeded)
+		o.Findings = append(newFindings(3+i, host.SeverityHigh), newFindings(3+i, host.SeverityLow)...)
+		s.finish(o)
+		want[c.Job.Plugin] = len(o.Findings)
+	}
+	want["none"] = 0
+	for plugin, n := range want {
+		var got []host.Finding
+		for q := (host.FindingQuery{Plugin: plugin, Limit: 2}); ; {
+			page := s.findings(scan, q)
+			if got = append(got, page...); len(page) < q.Limit {
+				break
+			}
+			last := page[len(page)-1]
+			q.After = &host.FindingCursor{Rank: last.Severity.Rank(), ID: last.ID}
+		}
+		if len(got) != n || slices.ContainsFunc(got, func(f host.Finding) bool { return f.Plugin != plugin }) {
+			s.Errorf("%d findings of plugin %q, want %d: %+v", len(got), plugin, n, got)
+		}
+	}
+	if got := s.findings(scan, host.FindingQuery{Plugin: claims[1].Job.Plugin, Severity: host.SeverityLow}); len(got) != 4 {
+		s.Errorf("%d of one plugin that are low, want 4", len(got))
+	}
+}
+
 // testFindingsHostile stores what the host should have cleaned.
 func testFindingsHostile(s *suite) {
 	scan, l := s.running()

@@ -164,6 +164,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"pages":             testFindingPages,
 			"isolation":         testFindingIsolation,
 			"large result":      testFindingsLarge,
+			"of one plugin":     testFindingsOfPlugin,
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
 		},

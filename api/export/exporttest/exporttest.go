@@ -3,11 +3,16 @@
 package exporttest
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/securetaghq/securetag/api/client"
 )
@@ -96,5 +101,25 @@ func Harmless(t *testing.T, what, s string) {
 			t.Errorf("%s: %U at %d: %q", what, r, i, s[max(0, i-20):min(len(s), i+20)])
 			return
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// Golden compares got with a file in testdata, or writes that with -update.
+func Golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s, -want +got (write it with -update):\n%s", name, diff)
 	}
 }

@@ -57,7 +57,7 @@ func TestProgressLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		story(report.NewProgress(report.ProgressConfig{Out: &b}))
-		golden(t, "progress.txt", b.Bytes())
+		exporttest.Golden(t, "progress.txt", b.Bytes())
 	})
 }
 

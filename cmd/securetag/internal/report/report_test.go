@@ -3,14 +3,10 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rivo/uniseg"
 	"go.uber.org/goleak"
 
@@ -19,26 +15,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s, -want +got (write it with -update):\n%s", name, diff)
-	}
-}
 
 func TestTableGolden(t *testing.T) {
 	t.Parallel()
@@ -50,13 +27,13 @@ func TestTableGolden(t *testing.T) {
 		if err := report.Table(&b, scan, findings, cfg); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, b.Bytes())
+		exporttest.Golden(t, name, b.Bytes())
 	}
 	var b bytes.Buffer
 	if err := report.Table(&b, exporttest.Clean(), nil, report.TableConfig{Width: 80}); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "table-clean.txt", b.Bytes())
+	exporttest.Golden(t, "table-clean.txt", b.Bytes())
 }
 
 func TestTableKeepsToTheWidthAndLocationsWhole(t *testing.T) {
@@ -90,7 +67,7 @@ func TestJSONGolden(t *testing.T) {
 	if err := report.JSON(&b, scan, findings); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "report.json", b.Bytes())
+	exporttest.Golden(t, "report.json", b.Bytes())
 	b.Reset()
 	if err := report.JSON(&b, exporttest.Clean(), nil); err != nil {
 		t.Fatal(err)

@@ -154,18 +154,14 @@ func (t *table) faults(scan client.Scan) {
 
 func (t *table) summary(scan client.Scan, found int) {
 	var parts []string
-	n := map[host.Severity]int{
-		host.SeverityCritical: scan.Counts.Critical, host.SeverityHigh: scan.Counts.High, host.SeverityMedium: scan.Counts.Medium,
-		host.SeverityLow: scan.Counts.Low, host.SeverityInfo: scan.Counts.Info, host.SeverityUnknown: scan.Counts.Unknown,
-	}
-	total := 0
+	counts := host.Counts(scan.Counts)
 	for _, s := range host.Severities() {
-		total += n[s]
-		if n[s] > 0 {
-			parts = append(parts, t.paint(string(s), fmt.Sprintf("%d %s", n[s], s)))
+		if n := counts.Of(s); n > 0 {
+			parts = append(parts, t.paint(string(s), fmt.Sprintf("%d %s", n, s)))
 		}
 	}
-	line := count(total, "finding", "findings")
+	total := counts.Total()
+	line := export.Count(total, "finding", "findings")
 	if len(parts) > 0 {
 		line += " (" + strings.Join(parts, ", ") + ")"
 	}
@@ -173,7 +169,7 @@ func (t *table) summary(scan client.Scan, found int) {
 		line += fmt.Sprintf(", %d shown", found)
 	}
 	if a := scan.Archive; a != nil {
-		line += " in " + count(a.Files, "file", "files")
+		line += " in " + export.Count(a.Files, "file", "files")
 	} else if scan.URL != "" {
 		line += " at " + safetext.Visible(scan.URL)
 	}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/rivo/uniseg"
@@ -36,16 +35,4 @@ func cut(s string, cells int) string {
 // pad fills s with spaces to cells.
 func pad(s string, cells int) string {
 	return s + strings.Repeat(" ", max(0, cells-width(s)))
-}
-
-// count is "1 file", "2 files", "12,345 files".
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s + " " + many
 }
