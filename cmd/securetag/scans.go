@@ -1,11 +1,7 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
-
-	"github.com/securetaghq/securetag/api/client"
 )
 
 func (p *program) scansCommand() *cobra.Command {
@@ -21,24 +17,4 @@ key in --key or $` + envKey + `. To start one, see securetag scan.`,
 		p.scansDeleteCommand(),
 	)
 	return cmd
-}
-
-// serverKey says which server a verb asks, and with which key.
-type serverKey struct{ server, key string }
-
-func (r *serverKey) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.server, "server", "", "URL of the server (default $"+envServer+")")
-	cmd.Flags().StringVar(&r.key, "key", "", "API key (default $"+envKey+")")
-}
-
-func (p *program) dial(r serverKey) (*client.Client, error) {
-	server, key := first(r.server, p.getenv(envServer)), first(r.key, p.getenv(envKey))
-	if server == "" || key == "" {
-		return nil, usageError{fmt.Errorf("give --server and --key, or set %s and %s", envServer, envKey)}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
 }
