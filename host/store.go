@@ -20,6 +20,9 @@ type Store interface {
 	OperatorStore
 	AuditStore
 	QuotaStore
+	WebhookStore
+	DeliveryStore
+	OutboxStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
