@@ -104,7 +104,7 @@ returning webhook_id`
 
 // noteResult takes a webhook, whether the attempt failed, a pause and the time
 // after which failures disable it, in microseconds, 0 for never, and why it is
-// disabled at once, '' if it is not. Of a webhook that goes well nothing is
+// disabled at once, ” if it is not. Of a webhook that goes well nothing is
 // written. It returns whether it is disabled since.
 const noteResult = `
 update webhooks set failing_since = case when $2::bool then coalesce(failing_since, now()) end,

@@ -117,7 +117,7 @@ returning webhook_id`
 
 // noteResult takes a webhook, the time, whether the attempt failed, until when it
 // is paused, since when it must have failed to be disabled, 0 for never, and why
-// it is disabled at once, '' if it is not. Of a webhook that goes well nothing is
+// it is disabled at once, ” if it is not. Of a webhook that goes well nothing is
 // written. It returns whether it is disabled since.
 const noteResult = `
 update webhooks set failing_since = case when ?3 then coalesce(failing_since, ?2) end,
