@@ -25,6 +25,8 @@ type Store interface {
 	host.TenantStore
 	host.KeyStore
 	host.AuditStore
+	host.WebhookStore
+	host.DeliveryStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -42,9 +44,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter and
-// Configuration are
-// required.
+// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter,
+// Configuration and CheckTarget are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -63,6 +64,9 @@ type Deps struct {
 	Limiter host.RateLimiter
 	// Configuration is shown and reloaded; nil: it stays as it is.
 	Configuration host.Configuration
+	// CheckTarget says what is wrong with a URL that this host is to call, in
+	// words for people; nil: nothing is.
+	CheckTarget func(url string) error
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -160,6 +164,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
 	a.registerConfig(doc)
+	a.registerWebhooks(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

@@ -20,9 +20,11 @@ import (
 const auditTime = 5 * time.Second
 
 // audited reports whether what an operation did is in the audit log: all that
-// changes something below /admin, and all that is done to keys.
+// changes something below /admin, and all that is done to keys and to where word
+// of scans is sent.
 func audited(op *huma.Operation) bool {
-	return op.Method != http.MethodGet && (op.Metadata[forOperators] != nil || scopeOf(op) == host.ScopeAdmin)
+	scope := scopeOf(op)
+	return op.Method != http.MethodGet && (op.Metadata[forOperators] != nil || scope == host.ScopeAdmin || scope == host.ScopeWebhookWrite)
 }
 
 // audit adds a line for what a request did, or tried to. It does not hold the
