@@ -24,10 +24,12 @@ import (
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
+	"github.com/securetaghq/securetag/host/egress"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -49,6 +51,8 @@ type node struct {
 	executor    *executor.Executor // nil: it runs no jobs
 	confinement confinement        // of its plugins; zero: it runs none
 	sweeper     *retention.Sweeper
+	guard       *egress.Guard      // of what is called for tenants
+	deliverer   *webhook.Deliverer // nil: it runs no jobs
 	plans       *plans
 	meter       host.Meter
 	metrics     *metrics // nil: nobody asked for them
@@ -100,6 +104,14 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	if n.sweeper, err = n.openSweeper(id); err != nil {
 		return nil, err
+	}
+	if n.guard, err = openGuard(cfg); err != nil {
+		return nil, err
+	}
+	if n.runsJobs() {
+		if err := n.openWebhooks(version); err != nil {
+			return nil, err
+		}
 	}
 	if !n.takesRequests() {
 		return n, n.openHealth(q.bells, version)
@@ -215,7 +227,7 @@ func (n *node) openAPI(q queue, version string) error {
 		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs, Plans: n.plans,
+		Blobs:   n.blobs, Plans: n.plans, CheckTarget: n.checkTarget,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -380,6 +392,7 @@ func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if n.runsJobs() {
 		group.Go(func() error { return n.executor.Serve(plugins) })
+		group.Go(func() error { return n.deliverer.Run(ctx) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	if n.takesRequests() {
