@@ -160,11 +160,14 @@ func (a *API) getWebhook(ctx context.Context, in *NamedWebhook) (*webhookOutput,
 
 func (a *API) updateWebhook(ctx context.Context, in *struct {
 	NamedWebhook
-	Body client.WebhookChange
+	Body *client.WebhookChange // nil changes nothing
 }) (*webhookOutput, error) {
 	t, id, err := webhook(ctx, in.NamedWebhook)
 	if err != nil {
 		return nil, err
+	}
+	if in.Body == nil {
+		in.Body = &client.WebhookChange{}
 	}
 	c := host.WebhookChange{Project: in.Body.Project, URL: in.Body.URL, Enabled: in.Body.Enabled}
 	if len(in.Body.Events) > 0 {

@@ -44,7 +44,7 @@ func TestWebhooks(t *testing.T) {
 	if diff := cmp.Diff(made.Webhook, got); diff != "" || err != nil {
 		t.Errorf("%v (-made +got):\n%s", err, diff)
 	}
-	if _, body := e.do(t, "alice", http.MethodGet, "/webhooks", "", nil); strings.Contains(string(body), "whsec_") {
+	if _, body := e.do(t, "alice", http.MethodGet, "/webhooks", "", nil); strings.Contains(body, "whsec_") {
 		t.Errorf("the secret is shown again: %s", body)
 	}
 	url, project, off, on := hookURL+"/2", "", false, true
@@ -66,7 +66,7 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("rotated at once %+v, %v", next, err)
 	}
 	resp, body := e.do(t, "alice", http.MethodPost, "/webhooks/"+made.ID+"/rotate", "", nil)
-	if resp.StatusCode != http.StatusCreated || !strings.Contains(string(body), "old_secret_until") {
+	if resp.StatusCode != http.StatusCreated || !strings.Contains(body, "old_secret_until") {
 		t.Errorf("rotated without a word: %s", body)
 	}
 	theirs(t, bob, made.ID)
