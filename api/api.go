@@ -130,10 +130,12 @@ type API struct {
 	tokens    tokens
 	keys      *keyring
 	operators hashes // keys of operators
+	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
 	refused   refusals
+	reports   chan struct{} // one for each that is being written
 	ready     readiness
 	draining  atomic.Bool
 }
@@ -152,12 +154,16 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	a := &API{
+		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
+		strangers: newLane(deps.Store.GoodKeys), reports: make(chan struct{}, reportsAtOnce),
+	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
+	a.registerReports(doc)
 	a.registerAdmin(doc)
 	a.registerTenants(doc)
 	a.registerAudit(doc)

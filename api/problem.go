@@ -158,7 +158,12 @@ func (p *problemError) describe(refusal *intake.Refusal, at pointerFunc) {
 			p.Title = "Archive refused"
 		}
 	}
-	if refusal.Field != "" && at != nil {
+	if at != nil {
+		for _, f := range refusal.Faults {
+			p.Errors = append(p.Errors, client.ProblemError{Pointer: at(f.Field), Detail: f.Detail})
+		}
+	}
+	if len(p.Errors) == 0 && refusal.Field != "" && at != nil {
 		p.Errors = []client.ProblemError{{Pointer: at(refusal.Field), Detail: refusal.Detail}}
 	}
 }

@@ -49,12 +49,12 @@ func (a *API) registerUploads(doc huma.API) {
 			Metadata: map[string]any{streamed: true, creates: true},
 		}, a.upload(name))
 		// Set only now: with a body in the operation huma would read it whole.
-		doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive())
+		doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name))
 	}
 }
 
 // uploadBody documents the form.
-func uploadBody(maxArchive int64) *huma.RequestBody {
+func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
 	maxProject := maxProjectLen
 	return &huma.RequestBody{
 		Required: true,
@@ -65,7 +65,7 @@ func uploadBody(maxArchive int64) *huma.RequestBody {
 					"file":     {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
 					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
-					"options":  {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
+					"options":  options,
 				},
 			},
 			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},
@@ -86,7 +86,7 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 		if err != nil {
 			return nil, problemOf(err, inForm)
 		}
-		f, err := a.readForm(ctx, in.r, bounds)
+		f, err := a.readForm(ctx, in.r, name, bounds)
 		if err != nil {
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
@@ -102,6 +102,7 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 
 // form is what an upload says.
 type form struct {
+	scanType string
 	bounds   intake.Bounds
 	staged   *intake.Staged
 	project  string
@@ -112,8 +113,8 @@ type form struct {
 
 // readForm reads the parts in whatever order they come. The form is returned
 // with an error too, since it may hold a staged archive.
-func (a *API) readForm(ctx context.Context, r *http.Request, b intake.Bounds) (*form, error) {
-	f := &form{bounds: b, seen: map[string]bool{}}
+func (a *API) readForm(ctx context.Context, r *http.Request, scanType string, b intake.Bounds) (*form, error) {
+	f := &form{scanType: scanType, bounds: b, seen: map[string]bool{}}
 	most := a.deps.Intake.MaxArchive()
 	if b.Archive > 0 {
 		most = min(most, b.Archive)
@@ -199,7 +200,7 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
 			return err
 		}
-		f.options, err = intake.ParseOptions(json.RawMessage(raw))
+		f.options, err = a.deps.Intake.CheckOptions(f.scanType, json.RawMessage(raw))
 		return err
 	default:
 		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority and options.", name))

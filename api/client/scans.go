@@ -15,7 +15,7 @@ type StartOptions struct {
 	Type     string          // scan type; default "web"
 	Project  string          // default: none
 	Priority Priority        // default: normal
-	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
 }
 
 // StartURL asks for a scan of a web target and returns it as accepted.

@@ -128,7 +128,16 @@ func limitsOf(l client.PlanLimits) [][]string {
 		{"request_rate", rate(l.RequestRate)}, {"upload_rate", rate(l.UploadRate)},
 		{"archive_size", size(l.ArchiveSize)}, {"unpacked_size", size(l.UnpackedSize)},
 		{"concurrent_jobs", count(l.ConcurrentJobs)}, {"findings", count(l.Findings)}, {"artifacts", size(l.Artifacts)},
+		{"retention", kept(l.RetentionSeconds)},
 	}
+}
+
+// kept is how long a scan is kept.
+func kept(seconds int64) string {
+	if seconds == 0 {
+		return "for ever"
+	}
+	return config.FormatDuration(time.Duration(seconds) * time.Second)
 }
 
 // amount is a number of bytes with a unit, or of anything else without.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // hookFlags are those of every verb of webhooks.
@@ -81,7 +82,7 @@ func (p *program) webhooksListCommand() *cobra.Command {
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tURL\tPROJECT\tEVENTS\tSTATE")
 		for _, h := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, report.Plain(h.URL), report.Plain(first(h.Project, "all")), hookEvents(h.Events), hookState(h))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", h.ID, safetext.Plain(h.URL), safetext.Plain(first(h.Project, "all")), hookEvents(h.Events), hookState(h))
 		}
 		return w.Flush()
 	})
@@ -92,7 +93,7 @@ func hookEvents(events []string) string {
 	if len(events) == len(allHookEvents()) {
 		return "all"
 	}
-	return report.Plain(strings.Join(events, " "))
+	return safetext.Plain(strings.Join(events, " "))
 }
 
 func allHookEvents() []string {
@@ -102,7 +103,7 @@ func allHookEvents() []string {
 func hookState(h client.Webhook) string {
 	switch {
 	case !h.Enabled:
-		return "disabled: " + report.Plain(h.DisabledReason)
+		return "disabled: " + safetext.Plain(h.DisabledReason)
 	case h.FailingSince != nil:
 		return "failing since " + stamp(*h.FailingSince, "-")
 	default:
@@ -113,7 +114,7 @@ func hookState(h client.Webhook) string {
 func writeHook(out io.Writer, h client.Webhook) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "Webhook\t%s\nURL\t%s\nProject\t%s\nEvents\t%s\nState\t%s\nCreated\t%s\n",
-		h.ID, report.Plain(h.URL), report.Plain(first(h.Project, "all")), hookEvents(h.Events), hookState(h), stamp(h.CreatedAt, "-"))
+		h.ID, safetext.Plain(h.URL), safetext.Plain(first(h.Project, "all")), hookEvents(h.Events), hookState(h), stamp(h.CreatedAt, "-"))
 	if h.OldSecretUntil != nil {
 		fmt.Fprintf(w, "Old secret\tcounts until %s\n", stamp(*h.OldSecretUntil, "-"))
 	}
@@ -144,8 +145,8 @@ func (p *program) printSecret(h client.NewWebhook, asJSON bool) error {
 	if asJSON {
 		return report.Document(p.stdout, h)
 	}
-	fmt.Fprintln(p.stdout, report.Plain(h.Secret))
-	fmt.Fprintf(p.stderr, "The secret of webhook %s. It is shown only this once.\n", report.Plain(h.ID))
+	fmt.Fprintln(p.stdout, safetext.Plain(h.Secret))
+	fmt.Fprintf(p.stderr, "The secret of webhook %s. It is shown only this once.\n", safetext.Plain(h.ID))
 	if h.OldSecretUntil != nil {
 		fmt.Fprintf(p.stderr, "The old one counts until %s.\n", stamp(*h.OldSecretUntil, "-"))
 	}
@@ -213,7 +214,7 @@ func (p *program) webhooksDeleteCommand() *cobra.Command {
 		if asJSON {
 			return report.Document(p.stdout, map[string]string{"deleted": a[0]})
 		}
-		fmt.Fprintf(p.stdout, "Deleted webhook %s.\n", report.Plain(a[0]))
+		fmt.Fprintf(p.stdout, "Deleted webhook %s.\n", safetext.Plain(a[0]))
 		return nil
 	})
 }
@@ -251,7 +252,7 @@ func (p *program) printQueued(d client.Delivery, asJSON bool) error {
 	if asJSON {
 		return report.Document(p.stdout, d)
 	}
-	fmt.Fprintf(p.stdout, "Sending %s %s: see securetag webhooks deliveries %s.\n", report.Plain(d.Event), report.Plain(d.ID), report.Plain(d.WebhookID))
+	fmt.Fprintf(p.stdout, "Sending %s %s: see securetag webhooks deliveries %s.\n", safetext.Plain(d.Event), safetext.Plain(d.ID), safetext.Plain(d.WebhookID))
 	return nil
 }
 
@@ -298,8 +299,8 @@ func (p *program) webhooksDeliveriesCommand() *cobra.Command {
 			if d.Status != 0 {
 				status = fmt.Sprint(d.Status)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, report.Plain(d.Event), first(d.ScanID, "-"), stamp(d.CreatedAt, "-"), deliveryState(d), d.Attempts,
-				status, report.Plain(first(d.Error, "-")))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", d.ID, safetext.Plain(d.Event), first(d.ScanID, "-"), stamp(d.CreatedAt, "-"), deliveryState(d), d.Attempts,
+				status, safetext.Plain(first(d.Error, "-")))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -315,5 +316,5 @@ func deliveryState(d client.Delivery) string {
 	if d.State == "pending" && d.Attempts > 0 && d.NextAttemptAt != nil {
 		return "again at " + stamp(*d.NextAttemptAt, "-")
 	}
-	return report.Plain(d.State)
+	return safetext.Plain(d.State)
 }

@@ -17,7 +17,7 @@ func testFindingRoundTrip(s *suite) {
 	full := host.Finding{ID: host.NewFindingID(), ScanID: scan.ID, JobID: l.Job, Plugin: "p", RuleID: "aws-key", Title: "AWS key",
 		Message: "two\nlines <b>&</b> \u2028", Severity: host.SeverityCritical, Confidence: host.ConfidenceMedium,
 		Location: host.Location{Path: "a/ö.go", StartLine: 1, StartColumn: 2, EndLine: 3, EndColumn: 4, URL: "https://x/"},
-		Snippet:  "key = \"***\"", Fingerprint: "v1:abc", CWE: []int{798, 20}, Tags: []string{"secret", ""},
+		Snippet:  "key = \"***\"", Fingerprint: "v1:abc", LineHash: "54703d4cd895b18:1", CWE: []int{798, 20}, Tags: []string{"secret", ""},
 		References: []string{"https://cwe.mitre.org/?a=1&b=<2>"}, Properties: json.RawMessage(`{"entropy":"4.2","html":"<i>&"}`)}
 	bare := host.Finding{ID: host.NewFindingID(), ScanID: scan.ID, JobID: l.Job, Plugin: "p", Severity: host.SeverityInfo}
 	early := full
@@ -188,7 +188,7 @@ func testFindingIsolation(s *suite) {
 
 func testFindingsLarge(s *suite) {
 	scan, l := s.running()
-	const batches, size = 50, 500
+	const batches, size = 12, 500
 	for range batches {
 		s.check(s.AddFindings(s.ctx(), l, newFindings(size, host.SeverityMedium)))
 	}

@@ -127,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"access": {
 			"scopes":            testScopes,
 			"rotate":            testRotateKey,
+			"good keys":         testGoodKeys,
 			"suspend":           testSuspend,
 			"delete":            testDeleteTenant,
 			"delete in batches": testDeleteTenantBatches,
@@ -175,6 +176,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"retention": {
 			"drop scans":            testDropScans,
 			"drop large scans":      testDropLargeScans,
+			"kept by plan":          testKeptByPlan,
+			"kept for ever":         testKeptForEver,
+			"kept, many tenants":    testKeptOfMany,
+			"kept, and given back":  testKeptGivesBack,
 			"drop archives":         testDropArchives,
 			"drop archives limit":   testDropArchivesLimit,
 			"unused blobs":          testUnusedBlobs,

@@ -49,6 +49,10 @@ retention {
   sweep    = "10m"
 }
 
+plan "free" {
+  retention = "720h"
+}
+
 telemetry {
   metrics_listen = ":9464"
 }
