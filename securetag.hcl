@@ -211,6 +211,19 @@ retention {
   sweep = "1m"
 }
 
+# What this host calls for its tenants: the addresses of their webhooks. It calls
+# public addresses, and what is allowed here.
+egress {
+  # Addresses and networks that are not public and may be called all the same, by
+  # every tenant, as soon as a name leads there. Never the metadata services of
+  # clouds.
+  # allow_networks = ["10.20.0.0/16"]
+  allow_networks = []
+
+  # And ranges, such as "8000-8999".
+  ports = ["80", "443"]
+}
+
 # What this host counts, for Prometheus.
 telemetry {
   # Where GET /metrics is answered, to everybody who can reach it. Empty: nowhere.

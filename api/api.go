@@ -27,6 +27,8 @@ type Store interface {
 	host.KeyStore
 	host.AuditStore
 	host.DeletionStore
+	host.WebhookStore
+	host.DeliveryStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -44,8 +46,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, DatabaseNote,
-// Deleted, Plans, Limiter, Configuration and Watch are required.
+// Deps are what the API talks to; all but Meter, Canceled, DatabaseNote, Deleted,
+// Plans, Limiter, Configuration, Watch and CheckTarget are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -71,6 +73,9 @@ type Deps struct {
 	Configuration host.Configuration
 	// Watch tells clients what happens; nil: they have to ask.
 	Watch *watch.Hub
+	// CheckTarget says what is wrong with a URL that this host is to call, in
+	// words for people; nil: nothing is.
+	CheckTarget func(url string) error
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -182,6 +187,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerUsage(doc)
 	a.registerConfig(doc)
 	a.registerEvents(doc)
+	a.registerWebhooks(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

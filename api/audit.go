@@ -20,13 +20,15 @@ import (
 const auditTime = 5 * time.Second
 
 // audited reports whether what an operation did is in the audit log: all that
-// changes something below /admin, all that takes the scope admin, and scans that
-// were deleted, by a key of which there may be many: not its attempts.
+// changes something below /admin, all that is done to keys and to where word of
+// scans is sent, all that takes the scope admin, and scans that were deleted, by
+// a key of which there may be many: not its attempts.
 func audited(op *huma.Operation, rec *record) bool {
 	if op.OperationID == "delete-scan" {
 		return rec.code == ""
 	}
-	return op.Method != http.MethodGet && (op.Metadata[forOperators] != nil || scopeOf(op) == host.ScopeAdmin)
+	scope := scopeOf(op)
+	return op.Method != http.MethodGet && (op.Metadata[forOperators] != nil || scope == host.ScopeAdmin || scope == host.ScopeWebhookWrite)
 }
 
 // audit adds a line for what a request did, or tried to. It does not hold the

@@ -23,6 +23,9 @@ func scopeOf(op *huma.Operation) host.Scope {
 		return host.ScopeScanRead
 	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key", "delete-project-scans":
 		return host.ScopeAdmin
+	case "list-webhooks", "create-webhook", "get-webhook", "update-webhook", "delete-webhook", "rotate-webhook", "test-webhook",
+		"list-deliveries", "replay-delivery": // their URLs may hold secrets, so reading is no less
+		return host.ScopeWebhookWrite
 	}
 	return ""
 }

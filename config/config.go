@@ -25,6 +25,7 @@ type Config struct {
 	Log      Log      `koanf:"log" doc:"Log lines go to standard error." reload:"yes"`
 
 	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed." reload:"yes"`
+	Egress    Egress    `koanf:"egress" doc:"What this host calls for its tenants: the addresses of their webhooks. It calls public addresses, and what is allowed here." reload:"no"`
 	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus." reload:"no"`
 
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting." reload:"settings"`
@@ -199,6 +200,7 @@ func Default() Config {
 		// Findings are what people come back for, so nobody removes them unasked.
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
+		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
 		Plugins:   map[string]Plugin{"secrets": secrets},
 		Plans:     builtInPlans(),

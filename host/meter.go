@@ -27,6 +27,9 @@ type Meter interface {
 	// LimitsAlone: this host counts rates by itself from now on, because Redis
 	// does not answer, or with the others again.
 	LimitsAlone(alone bool)
+	// WebhookTried: an attempt to deliver to a webhook ended, and the delivery is
+	// in this state: pending when it is tried again.
+	WebhookTried(s DeliveryState)
 }
 
 // JobEnd is how an attempt ended.
@@ -74,3 +77,4 @@ func (NoMeter) Answered(string, int, time.Duration) {}
 func (NoMeter) Swept(Swept)                         {}
 func (NoMeter) RateLimited(string)                  {}
 func (NoMeter) LimitsAlone(bool)                    {}
+func (NoMeter) WebhookTried(DeliveryState)          {}

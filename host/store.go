@@ -21,6 +21,9 @@ type Store interface {
 	AuditStore
 	QuotaStore
 	DeletionStore
+	WebhookStore
+	DeliveryStore
+	OutboxStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.

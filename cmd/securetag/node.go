@@ -24,11 +24,13 @@ import (
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
+	"github.com/securetaghq/securetag/host/egress"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
 	"github.com/securetaghq/securetag/host/watch"
+	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
@@ -53,6 +55,8 @@ type node struct {
 	executor     *executor.Executor // nil: it runs no jobs
 	confinement  confinement        // of its plugins; zero: it runs none
 	sweeper      *retention.Sweeper
+	guard        *egress.Guard      // of what is called for tenants
+	deliverer    *webhook.Deliverer // nil: it runs no jobs
 	plans        *plans
 	meter        host.Meter
 	metrics      *metrics // nil: nobody asked for them
@@ -105,6 +109,14 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	if n.sweeper, err = n.openSweeper(id); err != nil {
 		return nil, err
+	}
+	if n.guard, err = openGuard(cfg); err != nil {
+		return nil, err
+	}
+	if n.runsJobs() {
+		if err := n.openWebhooks(version); err != nil {
+			return nil, err
+		}
 	}
 	if !n.takesRequests() {
 		return n, n.openHealth(q.bells, version)
@@ -226,7 +238,7 @@ func (n *node) openAPI(q queue, version string) error {
 		Deleted: n.sweeper.Deleted, DatabaseNote: n.databaseNote,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs, Plans: n.plans, Watch: n.watch,
+		Blobs:   n.blobs, Plans: n.plans, Watch: n.watch, CheckTarget: n.checkTarget,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -391,6 +403,7 @@ func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if n.runsJobs() {
 		group.Go(func() error { return n.executor.Serve(plugins) })
+		group.Go(func() error { return n.deliverer.Run(ctx) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	if n.takesRequests() {

@@ -85,7 +85,7 @@ With nothing configured everything runs in this one process: try
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
 	root.AddCommand(
 		p.serveCommand(), p.scanCommand(), p.scansCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
-		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.auditCommand(),
+		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.webhooksCommand(), p.auditCommand(),
 		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
 	)
 	return root

@@ -70,6 +70,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t host.TenantID) error {
 		b.Queue(`update tenants set deleted_at = coalesce(deleted_at, now()), suspended_at = coalesce(suspended_at, now()) where id = $1`,
 			string(t)).Exec(one)
 		b.Queue(`update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1`, string(t))
+		b.Queue(`update webhooks set disabled_at = now(), disabled_reason = 'the tenant is being deleted' where tenant_id = $1 and disabled_at is null`, string(t))
 		b.Queue(takeBackTenant, string(t))
 	})
 }

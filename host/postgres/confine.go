@@ -42,6 +42,15 @@ func (s *Store) as(t host.TenantID, fill func(*pgx.Batch)) func(*pgx.Batch) {
 	}
 }
 
+// become is as for a transaction that looks at answers in between.
+func (s *Store) become(ctx context.Context, tx pgx.Tx, t host.TenantID) error {
+	if s.unconfined != nil {
+		return nil
+	}
+	_, err := tx.Exec(ctx, asTenant, string(t))
+	return err
+}
+
 // RowSecurity says why the database does not keep tenants apart by itself; nil: it
 // does.
 func (s *Store) RowSecurity() error { return s.unconfined }

@@ -43,6 +43,14 @@ func TestMethodsAreConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hook, err := s.CreateWebhook(t.Context(), host.Webhook{ID: host.NewWebhookID(), TenantID: tenant, URL: "https://x/", Events: []host.WebhookEvents(), Secret: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := s.TestWebhook(t.Context(), tenant, hook.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	calls := map[string]func(ctx context.Context) (any, error){
 		"Scan": func(ctx context.Context) (any, error) { return s.Scan(ctx, tenant, scan.ID) },
 		"Scans": func(ctx context.Context) (any, error) {
@@ -61,8 +69,23 @@ func TestMethodsAreConfined(t *testing.T) {
 		"RotateKey": func(ctx context.Context) (any, error) {
 			return s.RotateKey(ctx, tenant, keys[0].ID, time.Hour, host.Key{ID: host.NewKeyID()})
 		},
-		"Deletion":      func(ctx context.Context) (any, error) { return s.Deletion(ctx, tenant, deletion.ID) },
-		"DeleteScan":    func(ctx context.Context) (any, error) { return s.DeleteScan(ctx, tenant, scan.ID) },
+		"Deletion":   func(ctx context.Context) (any, error) { return s.Deletion(ctx, tenant, deletion.ID) },
+		"DeleteScan": func(ctx context.Context) (any, error) { return s.DeleteScan(ctx, tenant, scan.ID) },
+		"Webhooks": func(ctx context.Context) (any, error) {
+			all, err := s.Webhooks(ctx, tenant)
+			return none(len(all), err)
+		},
+		"Webhook": func(ctx context.Context) (any, error) { return s.Webhook(ctx, tenant, hook.ID) },
+		"UpdateWebhook": func(ctx context.Context) (any, error) {
+			return s.UpdateWebhook(ctx, tenant, hook.ID, host.WebhookChange{Enabled: new(false)})
+		},
+		"RotateWebhook": func(ctx context.Context) (any, error) { return s.RotateWebhook(ctx, tenant, hook.ID, "t", time.Hour) },
+		"DeleteWebhook": func(ctx context.Context) (any, error) { return nil, s.DeleteWebhook(ctx, tenant, hook.ID) },
+		"TestWebhook":   func(ctx context.Context) (any, error) { return s.TestWebhook(ctx, tenant, hook.ID) },
+		"Redeliver":     func(ctx context.Context) (any, error) { return s.Redeliver(ctx, tenant, hook.ID, delivery.ID) },
+		"Deliveries": func(ctx context.Context) (any, error) {
+			return s.Deliveries(ctx, tenant, hook.ID, host.DeliveryQuery{})
+		},
 		"DeleteProject": func(ctx context.Context) (any, error) { return s.DeleteProject(ctx, tenant, "p") },
 	}
 	var want []string
@@ -86,6 +109,10 @@ func TestMethodsAreConfined(t *testing.T) {
 	key := host.Key{ID: host.NewKeyID(), TenantID: tenant, Scopes: host.AllScopes()}
 	if err := s.CreateKey(t.Context(), key); err == nil || !strings.Contains(err.Error(), "row-level security") {
 		t.Errorf("CreateKey does not run as the role of tenants: %v", err)
+	}
+	hook.ID = host.NewWebhookID()
+	if _, err := s.CreateWebhook(t.Context(), hook); err == nil || !strings.Contains(err.Error(), "row-level security") {
+		t.Errorf("CreateWebhook does not run as the role of tenants: %v", err)
 	}
 }
 

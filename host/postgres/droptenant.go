@@ -56,8 +56,10 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, `delete from api_keys where tenant_id = $1`, t); err != nil {
-				return err
+			for _, table := range []string{"api_keys", "webhooks"} {
+				if _, err := tx.Exec(ctx, `delete from `+table+` where tenant_id = $1`, t); err != nil {
+					return err
+				}
 			}
 			tag, err := tx.Exec(ctx, `delete from tenants where id = $1`, t)
 			out.Tenants, out.More = int(tag.RowsAffected()), err == nil

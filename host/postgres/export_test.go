@@ -76,3 +76,10 @@ func (s *Store) CountAs(ctx context.Context, t host.TenantID, sql string, args .
 func (s *Store) Confine(in bool) {
 	s.unconfined = map[bool]error{true: nil, false: errors.ErrUnsupported}[in]
 }
+
+// Outbox are the statements that write deliveries and claim them, with arguments.
+// A tenant without webhooks must cost the first nothing, and a backlog the second.
+var Outbox = map[string][]any{
+	deriveScans + `(select scan_id from jobs where id = any($1::text[]::uuid[]))` + deriveEnd: {[]string{}},
+	claimDeliveries: {10, "o", int64(1), []string{}, []string{}},
+}

@@ -53,6 +53,11 @@ func (s *Store) DeleteTenant(ctx context.Context, t host.TenantID) error {
 		if _, err := tx.ExecContext(ctx, `update api_keys set revoked_at = coalesce(revoked_at, ?) where tenant_id = ?`, tx.now, string(t)); err != nil {
 			return err
 		}
+		_, err = tx.ExecContext(ctx, `update webhooks set disabled_at = ?, disabled_reason = 'the tenant is being deleted' where tenant_id = ? and disabled_at is null`,
+			tx.now, string(t))
+		if err != nil {
+			return err
+		}
 		return tx.takeBackTenant(ctx, t)
 	})
 }
@@ -193,8 +198,10 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		if err := tx.QueryRowContext(ctx, `select exists (select 1 from scans where tenant_id = ?)`, t).Scan(&left); err != nil || left {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `delete from api_keys where tenant_id = ?`, t); err != nil {
-			return err
+		for _, table := range []string{"api_keys", "webhooks"} {
+			if _, err := tx.ExecContext(ctx, `delete from `+table+` where tenant_id = ?`, t); err != nil {
+				return err
+			}
 		}
 		r, err := tx.ExecContext(ctx, `delete from tenants where id = ?`, t)
 		if err != nil {
