@@ -10,34 +10,29 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/api/export"
 )
 
 func (p *program) reportCommand() *cobra.Command {
-	var server, key, format, output string
+	var on serverKey
+	var format, output string
 	cmd := &cobra.Command{
 		Use: "report SCAN", Short: "Write a scan and its findings as SARIF, CSV, JSON lines or an HTML page",
 		Example: `  securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format html -o report.html
   securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format csv | column -s, -t`,
 		Args: args(cobra.ExactArgs(1)),
 	}
+	on.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&server, "server", "", "URL of the server (default: $"+envServer+")")
-	fl.StringVar(&key, "key", "", "API key (default: $"+envKey+")")
 	fl.StringVar(&format, "format", string(export.HTML), "one of "+formatNames())
 	fl.StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		server, key := first(server, p.getenv(envServer)), first(key, p.getenv(envKey))
-		if server == "" || key == "" {
-			return usageError{fmt.Errorf("give --server and --key or set %s and %s", envServer, envKey)}
-		}
 		if !strings.Contains(" "+formatNames()+",", " "+format+",") {
 			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
 		}
-		c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+		c, err := p.dial(on)
 		if err != nil {
-			return usageError{err}
+			return err
 		}
 		return p.writeTo(output, func(w io.Writer) error { return c.Report(cmd.Context(), a[0], format, w) })
 	}

@@ -27,7 +27,8 @@ const (
 
 // scanFlags are the choices of one scan.
 type scanFlags struct {
-	server, key    string
+	on             serverKey
+	local          bool
 	project, kind  string
 	priority       string
 	format, failOn string
@@ -42,8 +43,9 @@ func (p *program) scanCommand() *cobra.Command {
 		Use:   "scan PATH|ARCHIVE",
 		Short: "Scan a directory or an archive and print the findings",
 		Long: `scan packs a directory (honouring .gitignore) or takes an archive as it is, scans
-it and prints the findings. Without --server the whole host runs in this
-process, for this one scan, and leaves nothing behind. A securetag.hcl in the
+it and prints the findings. It does so on a server: that of --server, of
+$` + envServer + ` or of securetag login. Without one, or with --local, the whole
+host runs in this process, for this one scan, and leaves nothing behind. A securetag.hcl in the
 working directory counts only when --config names it: it may be part of what is
 scanned.
 
@@ -62,9 +64,9 @@ Exit codes:
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error { return p.scan(cmd, a[0], f) },
 	}
+	f.on.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.server, "server", "", "URL of a server to scan on (default $"+envServer+"; without both, in this process)")
-	fl.StringVar(&f.key, "key", "", "API key for --server (default $"+envKey+")")
+	fl.BoolVar(&f.local, "local", false, "scan in this process, whatever server the environment or a login names")
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
@@ -135,6 +137,9 @@ func (f scanFlags) check() error {
 	}
 	if _, err := parseOptions(f.options); err != nil {
 		return err
+	}
+	if f.local && f.on.server != "" {
+		return errors.New("--local and --server exclude each other: give one of them")
 	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/securetaghq/securetag/host/apikey"
+)
+
+// prompted is a writer that says when something was written to it.
+type prompted struct {
+	bytes.Buffer
+	once chan struct{}
+}
+
+func (p *prompted) Write(b []byte) (int, error) {
+	n, err := p.Buffer.Write(b)
+	select {
+	case p.once <- struct{}{}:
+	default:
+	}
+	return n, err
+}
+
+func echoes(t *testing.T, tty *os.File) bool {
+	t.Helper()
+	s, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Lflag&unix.ECHO != 0
+}
+
+// TestLoginPrompt: a terminal is asked, shows nothing of the key, and is as it
+// was afterwards, also after an interrupt.
+func TestLoginPrompt(t *testing.T) {
+	t.Parallel()
+	secret, _ := apikey.New()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/usage" || r.Header.Get("Authorization") != "Bearer "+secret {
+			t.Errorf("got %s with %v", r.URL, r.Header)
+		}
+		_, _ = io.WriteString(w, `{"plan":"default","quotas":[],"limits":{}}`)
+	}))
+	t.Cleanup(server.Close)
+	for _, interrupt := range []bool{false, true} {
+		screen, tty := terminal(t)
+		defer tty.Close()
+		config := t.TempDir()
+		var out bytes.Buffer
+		asked := &prompted{once: make(chan struct{}, 1)}
+		p := &program{stdin: tty, stdout: &out, stderr: asked, environ: []string{"XDG_CONFIG_HOME=" + config}}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan int, 1)
+		go func() { ended <- p.run(ctx, []string{"login", "--server", server.URL}) }()
+		<-asked.once
+		want := 0
+		if interrupt {
+			want = 130
+			cancel()
+		} else if _, err := io.WriteString(screen, secret+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if code := <-ended; code != want {
+			t.Errorf("interrupt %v: exit code %d, want %d: %s", interrupt, code, want, asked.String())
+		}
+		if !echoes(t, tty) {
+			t.Errorf("interrupt %v: the terminal is left without echo", interrupt)
+		}
+		if said := out.String() + asked.String(); strings.Contains(said, secret) || !strings.Contains(said, "Key for "+server.URL) {
+			t.Errorf("said %q", said)
+		}
+		_, err := os.Stat(filepath.Join(config, "securetag", "login.json"))
+		if interrupt != errors.Is(err, os.ErrNotExist) {
+			t.Errorf("interrupt %v: the login's file: %v", interrupt, err)
+		}
+	}
+}
