@@ -19,4 +19,6 @@
 // shows, and a line "..." in an output stands for any lines.
 //
 // The tables of codes and states on the pages are compared with the code.
+//
+// It runs what the recipes of docs/ci run against a real host as well.
 package doctest
