@@ -89,7 +89,7 @@ freeze: ## take the contract of now as the frozen one; refuses what breaks the l
 	$(TOOL) buf build --exclude-source-info -o sdk/proto/frozen/v1.txtpb
 
 generate-check: generate
-	@test -z "$$(git status --porcelain -- sdk docs)" || { git status --short -- sdk docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
+	@test -z "$$(git status --porcelain -- sdk docs api)" || { git status --short -- sdk docs api; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
 # Three rounds or more of all systems and phases write docs/benchmarks.md, fewer
 # are only printed. bench/peers/main.go says what there is to choose from.

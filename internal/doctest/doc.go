@@ -20,5 +20,6 @@
 //
 // The tables of codes and states on the pages are compared with the code.
 //
-// It runs what the recipes of docs/ci run against a real host as well.
+// It runs what the recipes of docs/ci run, and the TypeScript client of the API,
+// against real hosts as well.
 package doctest
