@@ -45,7 +45,7 @@ func (a *API) registerReports(doc huma.API) {
 
 type reportInput struct {
 	ID     string `path:"id" doc:"Id of the scan."`
-	Format string `query:"format" required:"true" enum:"sarif,csv,jsonl,html" doc:"Which document."`
+	Format string `query:"format" enum:"sarif,csv,jsonl,html" default:"sarif" doc:"Which document."`
 }
 
 func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamResponse, error) {

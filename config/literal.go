@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
 )
 
@@ -49,11 +48,11 @@ func (w *walker) byReference(expr hclsyntax.Expression, n *node, path string) {
 		return // it depends on what is referred to
 	}
 	v, _ = v.UnmarkDeep()
-	text, err := convert.Convert(v, cty.String)
-	if err != nil || text.IsNull() {
+	text, ok := written(v)
+	if !ok {
 		return
 	}
-	what, secret, example := path, text.AsString(), ""
+	what, secret, example := path, text, ""
 	if n.url {
 		what, secret = "The password in "+path, passwordOf(secret)
 		example = `, in the middle of a URL as in "//user:${env("NAME")}@host"`
@@ -77,13 +76,24 @@ func (w *walker) writesOut(expr hclsyntax.Expression) bool {
 	v, _ = v.UnmarkDeep()
 	found := false
 	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) { // it fails only when the function does
-		if v.Type().IsPrimitiveType() && !v.IsNull() {
-			text, err := convert.Convert(v, cty.String)
-			found = found || err == nil && text.AsString() != "" && !strings.Contains(text.AsString(), referred)
-		}
+		text, ok := written(v)
+		found = found || ok && text != "" && !strings.Contains(text, referred)
 		return true, nil
 	})
 	return found
+}
+
+// written is the text of a value, if it is one. That of a number is not made: it
+// refers to nothing, and 1e9999999 takes half a minute.
+func written(v cty.Value) (string, bool) {
+	switch {
+	case v.IsNull() || !v.Type().IsPrimitiveType():
+		return "", false
+	case v.Type() == cty.String:
+		return v.AsString(), true
+	default:
+		return "a number or bool", true
+	}
 }
 
 func (w *walker) bodyWritesOut(b *hclsyntax.Body) bool {
