@@ -117,7 +117,7 @@ It goes to one host, with an operator's key. Call it for each.`,
 	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := p.dial(on)
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}

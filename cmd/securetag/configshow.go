@@ -56,7 +56,7 @@ than the file.`,
 // settings are those of a running host, or of the configuration.
 func (p *program) settings(cmd *cobra.Command, on serverKey) ([]client.Setting, error) {
 	if on.server != "" {
-		c, err := p.dial(on)
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (p *program) configSchemaCommand() *cobra.Command {
 
 // previewOf says what a reload of a running host would change.
 func (p *program) previewOf(ctx context.Context, on serverKey) (client.ConfigReload, error) {
-	c, err := p.dial(on)
+	c, err := p.dial(ctx, on)
 	if err != nil {
 		return client.ConfigReload{}, err
 	}

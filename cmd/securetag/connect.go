@@ -32,7 +32,7 @@ func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, 
 	if f.local {
 		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
 	}
-	on, err := p.resolve(f.on)
+	on, err := p.resolve(ctx, f.on)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, 
 	if first(f.on.server, p.getenv(envServer)) == "" && !f.quiet {
 		fmt.Fprintf(p.stderr, "Scanning on %s, as logged in; --local scans here.\n", on.server)
 	}
-	c, err := p.dial(on)
+	c, err := p.dial(ctx, on)
 	if err != nil {
 		return nil, err
 	}

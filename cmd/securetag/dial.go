@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,11 +18,9 @@ import (
 type serverKey struct {
 	server, key string
 	kind        login.Kind // of the key; "" is login.API
-	cmd         *cobra.Command
 }
 
 func (r *serverKey) flags(cmd *cobra.Command) {
-	r.cmd = cmd
 	what := "API key"
 	if r.kind == login.Operator {
 		what = "operator's key"
@@ -32,8 +31,8 @@ func (r *serverKey) flags(cmd *cobra.Command) {
 
 // dial makes the client of a verb: the one place that says where its server and
 // key come from.
-func (p *program) dial(r serverKey) (*client.Client, error) {
-	r, err := p.resolve(r)
+func (p *program) dial(ctx context.Context, r serverKey) (*client.Client, error) {
+	r, err := p.resolve(ctx, r)
 	if err == nil {
 		err = r.whole()
 	}
@@ -52,7 +51,7 @@ func (p *program) dial(r serverKey) (*client.Client, error) {
 
 // resolve fills in what the flags leave open. The key of a login is for its own
 // server alone, whoever names another.
-func (p *program) resolve(r serverKey) (serverKey, error) {
+func (p *program) resolve(ctx context.Context, r serverKey) (serverKey, error) {
 	if r.kind == "" {
 		r.kind = login.API
 	}
@@ -73,7 +72,7 @@ func (p *program) resolve(r serverKey) (serverKey, error) {
 	}
 	r.server = first(r.server, l.Server)
 	if r.key == "" {
-		r.key, err = store.Key(r.cmd.Context(), l, r.server, r.kind)
+		r.key, err = store.Key(ctx, l, r.server, r.kind)
 	}
 	return r, err
 }

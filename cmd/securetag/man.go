@@ -39,13 +39,16 @@ SOURCE_DATE_EPOCH.`,
 // before anybody reads them there.
 func forManual(cmd *cobra.Command) {
 	cmd.Long = manualText(cmd.Long)
-	cmd.Short = markdown.Replace(cmd.Short)
+	cmd.Short = escape(cmd.Short)
 	for _, c := range cmd.Commands() {
 		forManual(c)
 	}
 }
 
-var markdown = strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "`", "\\`", "<", `\<`, "[", `\[`)
+// escape keeps what means something in Markdown as it is.
+func escape(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "`", "\\`", "<", `\<`, "[", `\[`).Replace(text)
+}
 
 // manualText keeps the lines of tables and examples, which are indented, and
 // lets those of sentences flow.
@@ -61,7 +64,7 @@ func manualText(text string) string {
 		if indented {
 			out.WriteString("    " + strings.TrimPrefix(line, "  "))
 		} else {
-			out.WriteString(markdown.Replace(line))
+			out.WriteString(escape(line))
 		}
 	}
 	return out.String()

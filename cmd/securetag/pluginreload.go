@@ -37,7 +37,7 @@ It goes to one host, with an operator's key. Call it for each.`,
 
 // reloadPlugins reloads one plugin, or with "" all.
 func (p *program) reloadPlugins(ctx context.Context, name string, on serverKey, asJSON bool) error {
-	c, err := p.dial(on)
+	c, err := p.dial(ctx, on)
 	if err != nil {
 		return err
 	}

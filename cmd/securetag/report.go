@@ -30,7 +30,7 @@ func (p *program) reportCommand() *cobra.Command {
 		if !strings.Contains(" "+formatNames()+",", " "+format+",") {
 			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
 		}
-		c, err := p.dial(on)
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}

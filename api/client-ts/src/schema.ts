@@ -2963,9 +2963,9 @@ export interface operations {
     };
     "get-report": {
         parameters: {
-            query: {
+            query?: {
                 /** @description Which document. */
-                format: "sarif" | "csv" | "jsonl" | "html";
+                format?: "sarif" | "csv" | "jsonl" | "html";
             };
             header?: never;
             path: {
