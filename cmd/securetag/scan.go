@@ -47,10 +47,10 @@ func (p *program) scanCommand() *cobra.Command {
 		Short: "Scan a directory or an archive and print the findings",
 		Long: `scan packs a directory (honouring .gitignore) or takes an archive as it is, scans
 it and prints the findings. It does so on a server: that of --server, of
-$` + envServer + ` or of securetag login. Without one, or with --local, the whole
-host runs in this process, for this one scan, and leaves nothing behind. A securetag.hcl in the
-working directory counts only when --config names it: it may be part of what is
-scanned.
+$` + envServer + ` or of securetag login. Without one, or with --local,
+the whole host runs in this process, for this one scan, and leaves nothing behind.
+A securetag.hcl in the working directory counts only when --config names it: it
+may be part of what is scanned.
 
 Exit codes:
   0    clean: the scan succeeded, nothing at or over --fail-on
