@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,12 +19,21 @@ import (
 
 // prompted is a writer that says when something was written to it.
 type prompted struct {
-	bytes.Buffer
+	mu   sync.Mutex // what reads the terminal outlives a signal
+	said bytes.Buffer
 	once chan struct{}
 }
 
+func (p *prompted) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said.String()
+}
+
 func (p *prompted) Write(b []byte) (int, error) {
-	n, err := p.Buffer.Write(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := p.said.Write(b)
 	select {
 	case p.once <- struct{}{}:
 	default:
@@ -54,7 +63,10 @@ func TestLoginPrompt(t *testing.T) {
 		_, _ = io.WriteString(w, `{"plan":"default","quotas":[],"limits":{}}`)
 	}))
 	t.Cleanup(server.Close)
-	for _, interrupt := range []bool{false, true} {
+	for _, tt := range []struct {
+		name, typed string // "": the context ends
+		code        int
+	}{{"the key", secret + "\r", 0}, {"Ctrl-C", secret[:9] + "\x03", 130}, {"a signal", "", 130}} {
 		screen, tty := terminal(t)
 		defer tty.Close()
 		config := t.TempDir()
@@ -66,25 +78,26 @@ func TestLoginPrompt(t *testing.T) {
 		ended := make(chan int, 1)
 		go func() { ended <- p.run(ctx, []string{"login", "--server", server.URL}) }()
 		<-asked.once
-		want := 0
-		if interrupt {
-			want = 130
+		if echoes(t, tty) {
+			t.Errorf("%s: the terminal shows what is typed", tt.name)
+		}
+		if tt.typed == "" {
 			cancel()
-		} else if _, err := io.WriteString(screen, secret+"\n"); err != nil {
+		} else if _, err := io.WriteString(screen, tt.typed); err != nil {
 			t.Fatal(err)
 		}
-		if code := <-ended; code != want {
-			t.Errorf("interrupt %v: exit code %d, want %d: %s", interrupt, code, want, asked.String())
+		if code := <-ended; code != tt.code {
+			t.Errorf("%s: exit code %d, want %d: %s", tt.name, code, tt.code, asked.String())
 		}
 		if !echoes(t, tty) {
-			t.Errorf("interrupt %v: the terminal is left without echo", interrupt)
+			t.Errorf("%s: the terminal is left without echo", tt.name)
 		}
-		if said := out.String() + asked.String(); strings.Contains(said, secret) || !strings.Contains(said, "Key for "+server.URL) {
+		if said := out.String() + asked.String(); strings.Contains(said, secret[:9]) || !strings.Contains(said, "Key for "+server.URL) {
 			t.Errorf("said %q", said)
 		}
 		_, err := os.Stat(filepath.Join(config, "securetag", "login.json"))
-		if interrupt != errors.Is(err, os.ErrNotExist) {
-			t.Errorf("interrupt %v: the login's file: %v", interrupt, err)
+		if (tt.code == 0) != (err == nil) {
+			t.Errorf("%s: the login's file: %v", tt.name, err)
 		}
 	}
 }

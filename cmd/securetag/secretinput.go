@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 )
 
 // maxSecret bounds a line that is read as a secret, in bytes.
@@ -21,9 +23,11 @@ func (p *program) readSecret(ctx context.Context, prompt string) (string, error)
 	var line string
 	var err error
 	if p.terminal(p.stdin) {
-		fmt.Fprint(p.stderr, prompt)
-		line, err = readHidden(ctx, p.stdin.(*os.File))
-		fmt.Fprintln(p.stderr)
+		line, err = readHidden(ctx, p.stdin.(*os.File), p.stderr, prompt)
+		if errors.Is(err, io.EOF) { // Ctrl-C, which is no signal there, or Ctrl-D
+			fmt.Fprintln(p.stderr, "Interrupted.")
+			return "", &exitError{code: report.ExitInterrupted}
+		}
 	} else {
 		line, err = bufio.NewReader(io.LimitReader(p.stdin, maxSecret)).ReadString('\n')
 		if errors.Is(err, io.EOF) {
@@ -39,28 +43,33 @@ func (p *program) readSecret(ctx context.Context, prompt string) (string, error)
 	return line, nil
 }
 
-// readHidden reads a line from a terminal that shows none of it, and leaves the
-// terminal as it was when ctx ends before the line does. What still reads then
-// ends with the process.
-func readHidden(ctx context.Context, tty *os.File) (string, error) {
+// readHidden reads a line from a terminal, which shows nothing from before the
+// prompt on and is as it was when it returns, also when ctx ends before the line
+// does. What still reads then ends with the process.
+func readHidden(ctx context.Context, tty *os.File, out io.Writer, prompt string) (line string, err error) {
 	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
+	before, err := term.MakeRaw(fd)
 	if err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, term.Restore(fd, before)) }()
 	type answer struct {
-		line []byte
+		line string
 		err  error
 	}
 	done := make(chan answer, 1)
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{tty, out}, "").ReadPassword(prompt)
 		done <- answer{line, err}
 	}()
 	select {
 	case a := <-done:
-		return string(a.line), a.err
+		return a.line, a.err
 	case <-ctx.Done():
-		return "", errors.Join(ctx.Err(), term.Restore(fd, before))
+		fmt.Fprint(out, "\r\n")
+		return "", ctx.Err()
 	}
 }
