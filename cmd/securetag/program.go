@@ -87,7 +87,9 @@ With nothing configured everything runs in this one process: try
 		p.serveCommand(), p.scanCommand(), p.scansCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
 		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.webhooksCommand(), p.auditCommand(),
 		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
+		p.loginCommand(), p.logoutCommand(), p.manCommand(),
 	)
+	p.complete(root)
 	return root
 }
 

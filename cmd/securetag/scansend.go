@@ -20,7 +20,7 @@ canceled then.`}
 	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
-		c, err := p.dial(on, "")
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ take a key with the scope admin.`,
 }
 
 func (p *program) deleteScans(cmd *cobra.Command, f deleteFlags, ids []string) error {
-	c, err := p.dial(f.serverKey, "")
+	c, err := p.dial(cmd.Context(), f.serverKey)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (p *program) scansListCommand() *cobra.Command {
 		if q.State = client.State(state); state != "" && !slices.Contains(stateNames(), state) {
 			return usageError{fmt.Errorf("--state %q: use %s", state, strings.Join(stateNames(), ", "))}
 		}
-		c, err := p.dial(on, "")
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (p *program) scansShowCommand() *cobra.Command {
 	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.dial(on, "")
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}

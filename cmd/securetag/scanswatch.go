@@ -41,7 +41,7 @@ interrupt leaves the scan alone.`,
 		if after != "" && !*asJSON {
 			return usageError{errors.New("--after goes with --json, which shows the ids")}
 		}
-		c, err := p.dial(to, "")
+		c, err := p.dial(cmd.Context(), to)
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func TestMethodsAreConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hook, err := s.CreateWebhook(t.Context(), host.Webhook{ID: host.NewWebhookID(), TenantID: tenant, URL: "https://x/", Events: []host.WebhookEvents(), Secret: "s"})
+	hook, err := s.CreateWebhook(t.Context(), host.Webhook{ID: host.NewWebhookID(), TenantID: tenant, URL: "https://x/", Events: host.WebhookEvents(), Secret: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}

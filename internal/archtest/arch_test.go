@@ -77,6 +77,7 @@ var confined = map[string]string{
 	"github.com/elastic/go-seccomp-bpf": "host/executor/sandbox",
 	"github.com/hashicorp/hcl/v2":       "config",
 	"github.com/spf13/cobra":            "cmd",
+	"github.com/zalando/go-keyring":     "cmd",
 	"github.com/owenrumney/go-sarif/v3": "api/export",
 }
 
