@@ -33,7 +33,7 @@ type watched struct {
 	plain  *http.Client // validates nothing: a stream has no end to wait for
 }
 
-func newWatched(t *testing.T, cfg api.Config, wc watch.Config) *watched {
+func newWatched(t *testing.T, cfg api.Config, wc watch.Config, change ...func(*api.Deps)) *watched {
 	t.Helper()
 	srv, err := redisstream.StartEmbedded()
 	if err != nil {
@@ -61,6 +61,9 @@ func newWatched(t *testing.T, cfg api.Config, wc watch.Config) *watched {
 		ended <- nil // for who stops it again
 	}
 	w.env = newEnvMax(t, cfg, maxArchive, func(d *api.Deps) {
+		for _, f := range change {
+			f(d)
+		}
 		if w.hub, err = watch.New(events, d.Store, wc, hclog.NewNullLogger()); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"mime/multipart"
 	"slices"
 	"strings"
@@ -134,7 +135,14 @@ func (o *operation) body(t *testing.T, doc *openAPI) (string, string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = part.Write([]byte("PK"))
+		content := []byte("PK")
+		schema := doc.resolve(o.schema["properties"].(map[string]any)[name.(string)].(map[string]any))
+		if schema["type"] == "object" {
+			if content, err = json.Marshal(doc.least(schema)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _ = part.Write(content)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -145,6 +153,13 @@ func (o *operation) body(t *testing.T, doc *openAPI) (string, string) {
 // least is the smallest value of a schema.
 func (d *openAPI) least(schema map[string]any) any {
 	schema = d.resolve(schema)
+	if all, _ := schema["allOf"].([]any); len(all) > 0 {
+		out := map[string]any{}
+		for _, one := range all {
+			maps.Copy(out, d.least(one.(map[string]any)).(map[string]any))
+		}
+		return out
+	}
 	for _, key := range []string{"const", "default", "example"} {
 		if v, ok := schema[key]; ok {
 			return v

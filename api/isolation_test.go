@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,6 +22,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
 	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/host/watch"
 	"github.com/securetaghq/securetag/internal/testserver"
 )
 
@@ -45,27 +47,56 @@ func (e *env) estate(t *testing.T) map[string]object {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hook, delivery := e.hook(t)
 	id := func(mine, another string) object {
-		return object{mine, []string{another, "not-an-id", "web", strings.ToUpper(mine), mine + "0"}}
+		return object{mine, []string{another, "not-an-id", strings.ToUpper(mine), mine + "0"}}
 	}
 	return map[string]object{
-		"scans/{id}":           id(scan.ID, string(host.NewScanID())),
-		"artifacts/{artifact}": id(string(artifact.ID), string(host.NewArtifactID())),
-		"keys/{id}":            id(string(key.ID), string(host.NewKeyID())),
-		"deletions/{id}":       id(deletion.ID, string(host.NewDeletionID())),
-		"projects/{project}":   {"alices-project", []string{"nobodys-project"}},
-		"dead/{id}":            id(e.dead(t, 1)[0], string(host.NewJobID())),
-		"tenants/{name}":       {"alice", []string{"nobody"}},
-		"?project":             {"alices-project", []string{"nobodys-project"}},
-		"?type":                {"codeaudit", []string{"nothing"}},
-		"?plugin":              {"secrets", []string{"nothing"}},
-		"?last_event_id":       {"0", []string{"1-1"}},
+		"scans/{id}":            {scan.ID, append(id(scan.ID, string(host.NewScanID())).none, "web")}, // which is a route
+		"artifacts/{artifact}":  id(string(artifact.ID), string(host.NewArtifactID())),
+		"keys/{id}":             id(string(key.ID), string(host.NewKeyID())),
+		"deletions/{id}":        id(deletion.ID, string(host.NewDeletionID())),
+		"webhooks/{id}":         id(hook, string(host.NewWebhookID())),
+		"deliveries/{delivery}": id(delivery, string(host.NewDeliveryID())),
+		"projects/{project}":    {"alices-project", []string{"nobodys-project"}},
+		"dead/{id}":             id(e.dead(t, 1)[0], string(host.NewJobID())),
+		"tenants/{name}":        {"alice", []string{"nobody"}},
+		"?project":              {"alices-project", []string{"nobodys-project"}},
+		"?type":                 {"codeaudit", []string{"nothing"}},
+		"?plugin":               {"secrets", []string{"nothing"}},
+		"?last_event_id":        {"1790000000000-1", []string{"1790000000000-2"}},
 	}
+}
+
+// hook makes a webhook of alice's, in place of any that she has, with two
+// deliveries.
+func (e *env) hook(t *testing.T) (webhook, delivery string) {
+	t.Helper()
+	c := e.client(t, "alice")
+	all, err := c.Webhooks(t.Context())
+	for _, w := range all {
+		err = errors.Join(err, c.DeleteWebhook(t.Context(), w.ID))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.CreateWebhook(t.Context(), client.WebhookRequest{URL: "https://alices-receiver.example/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		d, err := c.TestWebhook(t.Context(), w.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delivery = d.ID
+	}
+	return w.ID, delivery
 }
 
 // secretsOfAlice are texts that no answer to anybody else may hold.
 func secretsOfAlice() []string {
-	return []string{"alices-project", "alices-file.zip", "alices-report.html", "alice's content", "alice's finding", "v1:alices", "alice's other"}
+	return []string{"alices-project", "alices-file.zip", "alices-report.html", "alice's content", "alice's finding", "v1:alices", "alice's other", "alices-receiver"}
 }
 
 // bodies are those that the document's least is not: by operation id.
@@ -90,7 +121,7 @@ func TestIsolation(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		isolate(t, newEnv(t, api.Config{}))
+		isolate(t, newWatched(t, api.Config{}, watch.Config{}).env)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
@@ -99,7 +130,7 @@ func TestIsolation(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		isolate(t, newEnvMax(t, api.Config{}, maxArchive, func(d *api.Deps) { d.Store.(*faulty).Store = s }))
+		isolate(t, newWatched(t, api.Config{}, watch.Config{}, func(d *api.Deps) { d.Store.(*faulty).Store = s }).env)
 	})
 }
 

@@ -17,12 +17,6 @@ import (
 	"github.com/securetaghq/securetag/internal/safetext"
 )
 
-// hookFlags are those of every verb of webhooks.
-type hookFlags struct {
-	server, key string
-	json        *bool
-}
-
 func (p *program) webhooksCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "webhooks", Short: "Be told by the server when scans end", Args: args(cobra.NoArgs),
 		Long: `webhooks manages the addresses that the server tells when your scans end. It needs a
@@ -39,20 +33,15 @@ key with the scope webhook:write.`,
 
 // hookCommand adds the common flags, and makes cmd run f with a client.
 func (p *program) hookCommand(cmd *cobra.Command, f func(ctx context.Context, c *client.Client, a []string, asJSON bool) error) *cobra.Command {
-	var flags hookFlags
-	cmd.Flags().StringVar(&flags.server, "server", "", "URL of the server (default: $"+envServer+")")
-	cmd.Flags().StringVar(&flags.key, "key", "", "API key with the scope webhook:write (default: $"+envKey+")")
-	flags.json = jsonFlag(cmd)
+	var on serverKey
+	on.flags(cmd)
+	inJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		server, key := first(flags.server, p.getenv(envServer)), first(flags.key, p.getenv(envKey))
-		if server == "" || key == "" {
-			return usageError{fmt.Errorf("give --server and --key or set %s and %s", envServer, envKey)}
-		}
-		c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
-			return usageError{err}
+			return err
 		}
-		return f(cmd.Context(), c, a, *flags.json)
+		return f(cmd.Context(), c, a, *inJSON)
 	}
 	return cmd
 }
