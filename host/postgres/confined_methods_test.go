@@ -110,7 +110,7 @@ func TestMethodsAreConfined(t *testing.T) {
 	if err := s.CreateKey(t.Context(), key); err == nil || !strings.Contains(err.Error(), "row-level security") {
 		t.Errorf("CreateKey does not run as the role of tenants: %v", err)
 	}
-	hook.ID = host.NewWebhookID()
+	hook.ID, hook.Secret = host.NewWebhookID(), "s"
 	if _, err := s.CreateWebhook(t.Context(), hook); err == nil || !strings.Contains(err.Error(), "row-level security") {
 		t.Errorf("CreateWebhook does not run as the role of tenants: %v", err)
 	}
