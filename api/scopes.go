@@ -16,15 +16,18 @@ func scopeOf(op *huma.Operation) host.Scope {
 		return host.ScopeScanWrite
 	}
 	switch op.OperationID {
-	case "cancel-scan":
+	case "cancel-scan", "delete-scan":
 		return host.ScopeScanWrite
-	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage",
-		"list-projects", "get-project", "list-project-findings", "get-finding", "diff-scan":
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage", "get-deletion",
+		"watch-scan", "watch-scans", "list-projects", "get-project", "list-project-findings", "get-finding", "diff-scan":
 		return host.ScopeScanRead
 	case "create-project", "set-project", "triage-finding", "triage-findings":
 		return host.ScopeFindingWrite
-	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key":
+	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key", "delete-project-scans":
 		return host.ScopeAdmin
+	case "list-webhooks", "create-webhook", "get-webhook", "update-webhook", "delete-webhook", "rotate-webhook", "test-webhook",
+		"list-deliveries", "replay-delivery": // their URLs may hold secrets, so reading is no less
+		return host.ScopeWebhookWrite
 	}
 	return ""
 }

@@ -35,6 +35,8 @@ type record struct {
 	client       netip.Addr // where it comes from, as far as that can be trusted
 	code         string     // of the problem, if it is one
 	cause        error      // of a 5xx
+	head         bool       // only the header is wanted
+	streams      time.Time  // since when it is answered with a stream; zero: it is not
 }
 
 func (r *record) note(p *problemError) {
@@ -69,6 +71,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inner.Body = b
 	if inner.Method == http.MethodHead {
 		inner.Method = http.MethodGet // net/http sends no body to the original
+		rec.head = true
 	}
 	aborted := a.serve(out, inner) //nolint:contextcheck // inner carries it
 	if !aborted {
@@ -76,7 +79,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.drain()
 	}
 	took := time.Since(start)
-	a.deps.Meter.Answered(rec.route, out.status, took)
+	answered := took
+	if !rec.streams.IsZero() { // a stream may go on for hours
+		answered = rec.streams.Sub(start)
+	}
+	a.deps.Meter.Answered(rec.route, out.status, answered)
 	a.logRequest(r, out, rec, took)
 	if aborted {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one

@@ -19,6 +19,8 @@ type (
 
 	ProjectID        string
 	ProjectFindingID string
+	WebhookID        string
+	DeliveryID       string
 )
 
 func NewTenantID() TenantID     { return TenantID(newID()) }
@@ -30,6 +32,8 @@ func NewArtifactID() ArtifactID { return ArtifactID(newID()) }
 func NewProjectID() ProjectID   { return ProjectID(newID()) }
 
 func NewProjectFindingID() ProjectFindingID { return ProjectFindingID(newID()) }
+func NewWebhookID() WebhookID               { return WebhookID(newID()) }
+func NewDeliveryID() DeliveryID             { return DeliveryID(newID()) }
 
 // ParseID reads an id of any of the id types from outside input. An id that is
 // not a UUID in canonical text names nothing, so the error wraps ErrNotFound.

@@ -226,7 +226,7 @@ type ProjectStore interface {
 	GateFacts(ctx context.Context, s Scan) (GateFacts, error)
 	// Diff compares two scans of one project that were tracked. base "" is the
 	// one that scan was tracked against. ErrNotFound when there is no such scan,
-	// ErrConflict when one is not tracked, or has nothing to compare with, or is
-	// of another project.
+	// ErrConflict when one is not tracked, or has nothing to compare with, not even
+	// any more, or is of another project.
 	Diff(ctx context.Context, t TenantID, scan, base ScanID) (Diff, error)
 }

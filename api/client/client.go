@@ -86,8 +86,10 @@ type request struct {
 	query        url.Values
 	contentType  string
 	body         io.Reader
-	size         int64 // of body; -1: not known
-	expect       bool  // ask before sending the body
+	size         int64  // of body; -1: not known
+	expect       bool   // ask before sending the body
+	accept       string // default JSON
+	lastEventID  string // "": none
 	ifMatch      string
 }
 
@@ -172,6 +174,12 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	req.Header.Set("Accept", "application/json")
+	if r.accept != "" {
+		req.Header.Set("Accept", r.accept)
+	}
+	if r.lastEventID != "" {
+		req.Header.Set("Last-Event-ID", r.lastEventID)
+	}
 	req.Header.Set("User-Agent", c.opts.UserAgent)
 	resp, err := c.http.Do(req)
 	if err != nil {

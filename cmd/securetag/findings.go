@@ -34,7 +34,7 @@ func (p *program) listFindingsCommand() *cobra.Command {
 	fl.StringVar(&q.Path, "path", "", "how the path begins")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.dial(from, "")
+		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (p *program) showFindingCommand() *cobra.Command {
 	from.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.dial(from, "")
+		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (p *program) triageCommand() *cobra.Command {
 		if expires < 0 {
 			return usageError{errors.New("--expires: give a time such as 720h")}
 		}
-		c, err := p.dial(from, "")
+		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ func (p *program) listProjectsCommand() *cobra.Command {
 	from.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		c, err := p.dial(from, "")
+		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (p *program) setProjectCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&newOnly, "new-only", false, "only of findings that were not there before")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		c, err := p.dial(from, "")
+		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}

@@ -32,37 +32,29 @@ func (s *Store) GateFacts(ctx context.Context, scan host.Scan) (f host.GateFacts
 	if !record.IsID(scan.TenantID) || !record.IsID(scan.ID) {
 		return f, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
-		f = host.GateFacts{}
-		b.Queue(outcome, string(scan.TenantID), string(scan.ID)).Query(func(rows pgx.Rows) error {
-			all, err := pgx.CollectRows(rows, toTracking)
-			if len(all) > 0 {
-				f.Tracking = &all[0]
-			}
-			return err
-		})
-		b.Queue(`select `+record.ProjectColumns+` from projects p where p.tenant_id = $1 and p.name = $2`, string(scan.TenantID), scan.Project).
-			Query(func(rows pgx.Rows) error {
-				all, err := pgx.CollectRows(rows, toProject)
-				if len(all) > 0 {
-					f.Project = all[0].Gate
-				}
-				return err
-			})
+	var outcomes []host.Tracking
+	var projects []host.Project
+	err = s.tenantRead(ctx, op, scan.TenantID, func(b *pgx.Batch) {
+		queueAll(b, &outcomes, toTracking, outcome, string(scan.TenantID), string(scan.ID))
+		queueAll(b, &projects, toProject, project, string(scan.TenantID), scan.Project)
 	})
+	if len(outcomes) > 0 {
+		f.Tracking = &outcomes[0]
+	}
+	if len(projects) > 0 {
+		f.Project = projects[0].Gate
+	}
 	g := host.GateOf(scan, f)
 	if err != nil || f.Tracking == nil || g.FailOn == "" {
 		return f, err
 	}
-	err = s.read(ctx, op, func(ctx context.Context) error {
-		f.Against = host.Counts{}
-		rows, err := s.pool.Query(ctx, against, string(scan.ID), int16(g.FailOn.Rank()+1), g.NewOnly)
-		if err != nil {
+	err = s.tenantRead(ctx, op, scan.TenantID, func(b *pgx.Batch) {
+		b.Queue(against, string(scan.ID), int16(g.FailOn.Rank()+1), g.NewOnly).Query(func(rows pgx.Rows) error {
+			f.Against = host.Counts{}
+			var rank, n int
+			_, err := pgx.ForEachRow(rows, []any{&rank, &n}, func() error { f.Against.Add(host.Severities()[rank], n); return nil })
 			return err
-		}
-		var rank, n int
-		_, err = pgx.ForEachRow(rows, []any{&rank, &n}, func() error { f.Against.Add(host.Severities()[rank], n); return nil })
-		return err
+		})
 	})
 	return f, err
 }
@@ -103,30 +95,27 @@ func (s *Store) Diff(ctx context.Context, t host.TenantID, scan, base host.ScanI
 		return d, err
 	}
 	tracked := func(id host.ScanID) (out host.Tracking, err error) {
-		err = s.read(ctx, op, func(ctx context.Context) error {
-			rows, err := s.pool.Query(ctx, outcome, string(t), string(id))
-			if err != nil {
-				return err
-			}
-			out, err = pgx.CollectExactlyOneRow(rows, toTracking)
-			if errors.Is(err, pgx.ErrNoRows) {
-				return fmt.Errorf("scan %s is not tracked: %w", id, host.ErrConflict)
-			}
-			return err
-		})
+		err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueOne(b, &out, toTracking, outcome, string(t), string(id)) })
+		if errors.Is(err, host.ErrNotFound) {
+			err = fmt.Errorf("%s: scan %s is not tracked: %w", op, id, host.ErrConflict)
+		}
 		return out, err
 	}
 	found, err := tracked(scan)
 	if err != nil {
 		return d, err
 	}
-	if base == "" {
+	implied := base == ""
+	if implied {
 		base = found.Base
 	}
 	if base == "" {
 		return d, fmt.Errorf("%s: it is the first of its project: %w", op, host.ErrConflict)
 	}
 	old, err := s.Scan(ctx, t, base)
+	if implied && errors.Is(err, host.ErrNotFound) {
+		err = fmt.Errorf("%s: the scan before it is gone: %w", op, host.ErrConflict)
+	}
 	if err == nil {
 		_, err = tracked(base)
 	}
@@ -138,17 +127,14 @@ func (s *Store) Diff(ctx context.Context, t host.TenantID, scan, base host.ScanI
 	}
 	d = host.Diff{Base: base, Scan: scan}
 	args := []any{string(scan), string(base), record.Comparable(head, old)}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
 		b.Queue(diffCounts, args...).QueryRow(func(row pgx.Row) error {
 			var all int
 			err := row.Scan(&d.New, &d.Absent, &d.Updated, &all)
 			d.Unchanged = all - d.New - d.Updated
 			return err
 		})
-		b.Queue(diffItems, append(args, record.MaxDiff)...).Query(func(rows pgx.Rows) (err error) {
-			d.Items, err = pgx.CollectRows(rows, toDiffItem)
-			return err
-		})
+		queueAll(b, &d.Items, toDiffItem, diffItems, append(args, record.MaxDiff)...)
 	})
 	return d, err
 }

@@ -25,17 +25,31 @@ func (s *Store) Projects(ctx context.Context, t host.TenantID, after string, lim
 	if !record.IsID(t) {
 		return nil, nil
 	}
-	err = s.read(ctx, "list projects", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `select `+record.ProjectColumns+` from projects p where p.tenant_id = $1 and p.name > $2 order by p.name limit $3`,
+	err = s.tenantRead(ctx, "list projects", t, func(b *pgx.Batch) {
+		queueAll(b, &all, toProject, `select `+record.ProjectColumns+` from projects p
+			where p.tenant_id = $1 and p.name > $2 and p.deletion_id is null order by p.name limit $3`,
 			string(t), record.Clean(after), record.Limit(limit, 50, 500))
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, toProject)
-		return err
 	})
 	return all, err
 }
+
+// queueAll reads rows, and queueOne a single one: ErrNotFound when there is none.
+func queueAll[T any](b *pgx.Batch, out *[]T, to pgx.RowToFunc[T], query string, args ...any) {
+	b.Queue(query, args...).Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectRows(rows, to)
+		return err
+	})
+}
+
+func queueOne[T any](b *pgx.Batch, out *T, to pgx.RowToFunc[T], query string, args ...any) {
+	b.Queue(query, args...).Query(func(rows pgx.Rows) (err error) {
+		*out, err = pgx.CollectExactlyOneRow(rows, to)
+		return err
+	})
+}
+
+// project takes tenant and name.
+const project = `select ` + record.ProjectColumns + ` from projects p where p.tenant_id = $1 and p.name = $2 and p.deletion_id is null`
 
 // Project implements host.ProjectStore.
 func (s *Store) Project(ctx context.Context, t host.TenantID, name string) (p host.Project, err error) {
@@ -43,14 +57,7 @@ func (s *Store) Project(ctx context.Context, t host.TenantID, name string) (p ho
 	if !record.IsID(t) {
 		return p, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.read(ctx, op, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, `select `+record.ProjectColumns+` from projects p where p.tenant_id = $1 and p.name = $2`, string(t), record.Clean(name))
-		if err != nil {
-			return err
-		}
-		p, err = pgx.CollectExactlyOneRow(rows, toProject)
-		return err
-	})
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueOne(b, &p, toProject, project, string(t), record.Clean(name)) })
 	return p, err
 }
 
@@ -58,7 +65,8 @@ const (
 	makeProject = `
 insert into projects as p (id, tenant_id, name, fail_on, new_only) values ($3, $1, $2, $4, $5) on conflict do nothing returning ` + record.ProjectColumns
 	setProject = `
-update projects p set fail_on = $4, new_only = $5, version = p.version + 1 where p.tenant_id = $1 and p.name = $2 and p.version = $3 returning ` + record.ProjectColumns
+update projects p set fail_on = $4, new_only = $5, version = p.version + 1 
+where p.tenant_id = $1 and p.name = $2 and p.version = $3 and p.deletion_id is null returning ` + record.ProjectColumns
 )
 
 // SetProject implements host.ProjectStore.
@@ -75,25 +83,23 @@ func (s *Store) SetProject(ctx context.Context, t host.TenantID, name string, ve
 	if version == 0 {
 		statement, third = makeProject, string(host.NewProjectID())
 	}
-	err = s.do(ctx, op, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, statement, string(t), name, third, record.FailOn(g), g.NewOnly)
-		if err != nil {
-			return err
-		}
-		p, err = pgx.CollectExactlyOneRow(rows, toProject)
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		if version == 0 {
-			return host.ErrConflict
-		}
-		var there int
-		if err := s.pool.QueryRow(ctx, `select version from projects where tenant_id = $1 and name = $2`, string(t), name).Scan(&there); err != nil {
-			return err
-		}
-		return fmt.Errorf("it has version %d: %w", there, host.ErrStale)
+	var set []host.Project
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		queueAll(b, &set, toProject, statement, string(t), name, third, record.FailOn(g), g.NewOnly)
 	})
-	return p, err
+	switch {
+	case err != nil:
+		return p, err
+	case len(set) == 1:
+		return set[0], nil
+	case version == 0:
+		return p, fmt.Errorf("%s: %w", op, host.ErrConflict)
+	}
+	there, err := s.Project(ctx, t, name)
+	if err != nil {
+		return p, err
+	}
+	return p, fmt.Errorf("%s: it has version %d: %w", op, there.Version, host.ErrStale)
 }
 
 // examined takes tenant, project, the places behind and up to which a page is, as
@@ -125,28 +131,23 @@ func (s *Store) ProjectFindings(ctx context.Context, t host.TenantID, project st
 		return page, err
 	}
 	limit := record.Limit(q.Limit, 100, 1000)
-	err = s.read(ctx, op, func(ctx context.Context) error {
-		end, seen := last, 0
-		if record.Sifts(q) {
-			err := s.pool.QueryRow(ctx, examined, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(last.Rank), string(last.ID), record.MaxExamined-1).
-				Scan(&end.Rank, &end.ID)
-			if err == nil {
-				seen = record.MaxExamined
-			} else if !errors.Is(err, pgx.ErrNoRows) {
-				return err
-			}
+	end, seen := last, 0
+	if record.Sifts(q) {
+		err := s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+			b.Queue(examined, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(last.Rank), string(last.ID), record.MaxExamined-1).
+				QueryRow(func(row pgx.Row) error { return row.Scan(&end.Rank, &end.ID) })
+		})
+		if err == nil {
+			seen = record.MaxExamined
+		} else if !errors.Is(err, host.ErrNotFound) {
+			return page, err
 		}
-		rows, err := s.pool.Query(ctx, projectFindings, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(end.Rank), string(end.ID),
+	}
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		queueAll(b, &page.Items, toProjectFinding, projectFindings, string(t), string(p.ID), int16(after.Rank), string(after.ID), int16(end.Rank), string(end.ID),
 			string(q.State), record.Clean(q.Plugin), record.Clean(q.Rule), record.Clean(q.Path), string(q.Triage), limit)
-		if err != nil {
-			return err
-		}
-		if page.Items, err = pgx.CollectRows(rows, toProjectFinding); err != nil {
-			return err
-		}
-		page.Next = record.NextPage(page.Items, limit, seen, end)
-		return nil
 	})
+	page.Next = record.NextPage(page.Items, limit, seen, end)
 	return page, err
 }
 
@@ -160,7 +161,8 @@ func toProjectFinding(row pgx.CollectableRow) (host.ProjectFinding, error) {
 }
 
 const projectFinding = `
-select now(), ` + record.ProjectFindingColumns + ` from project_findings f join projects p on p.id = f.project_id where f.tenant_id = $1 and f.id = $2`
+select now(), ` + record.ProjectFindingColumns + ` from project_findings f join projects p on p.id = f.project_id
+where f.tenant_id = $1 and f.id = $2 and p.deletion_id is null`
 
 // ProjectFinding implements host.ProjectStore.
 func (s *Store) ProjectFinding(ctx context.Context, t host.TenantID, id host.ProjectFindingID) (f host.ProjectFinding, history []host.SaidThen, err error) {
@@ -168,11 +170,8 @@ func (s *Store) ProjectFinding(ctx context.Context, t host.TenantID, id host.Pro
 	if !record.IsID(t) || !record.IsID(id) {
 		return f, nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
-		b.Queue(projectFinding, string(t), string(id)).Query(func(rows pgx.Rows) (err error) {
-			f, err = pgx.CollectExactlyOneRow(rows, toProjectFinding)
-			return err
-		})
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		queueOne(b, &f, toProjectFinding, projectFinding, string(t), string(id))
 		// The newest, in the order in which they were said.
 		b.Queue(`select triage, reason, author, expires_at, at from (
 				select * from finding_history where tenant_id = $1 and project_finding_id = $2 order by id desc limit 500) h order by id`,
@@ -243,16 +242,21 @@ func (s *Store) say(ctx context.Context, op string, t host.TenantID, all []host.
 	for i := range lines {
 		lines[i] = string(host.NewFindingID())
 	}
-	err = s.do(ctx, op, func(ctx context.Context) error {
-		var now time.Time
-		if err := s.pool.QueryRow(ctx, `select now()`).Scan(at(&now)); err != nil {
-			return err
-		}
-		if err := said.Check(now); err != nil {
-			return err
-		}
-		return s.pool.QueryRow(ctx, say+countSaid, string(t), list, lines, string(said.Triage), record.Clean(said.Reason), record.Clean(said.Author),
-			orNull(said.ExpiresAt), project, version).Scan(&n)
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(`select now()`).QueryRow(func(row pgx.Row) error {
+			var now time.Time
+			if err := row.Scan(at(&now)); err != nil {
+				return err
+			}
+			return said.Check(now)
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(say+countSaid, string(t), list, lines, string(said.Triage), record.Clean(said.Reason), record.Clean(said.Author),
+			orNull(said.ExpiresAt), project, version).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
 	})
 	return n, err
 }

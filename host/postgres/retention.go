@@ -49,11 +49,13 @@ const dropScans = `delete from scans where id = any($1::text[]::uuid[])`
 // scan's lock, or a lease, which no job of a final scan has.
 func (s *Store) DropScans(ctx context.Context, keep host.Keep, limit int) (host.Dropped, error) {
 	most, plans, ages := record.Keep(keep)
-	return s.dropPicked(ctx, "remove old scans", limit, pickOldScans, most, plans, ages)
+	return s.dropPicked(ctx, "remove old scans", limit, nil, pickOldScans, most, plans, ages)
 }
 
-// dropPicked removes the scans that a pick gives, which takes args and a limit.
-func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick string, args ...any) (out host.Dropped, err error) {
+// dropPicked removes the scans that a pick gives, which takes args and a limit, once
+// also is done with their ids; nil: there is nothing else to do.
+func (s *Store) dropPicked(ctx context.Context, op string, limit int, also func(context.Context, pgx.Tx, []string) error,
+	pick string, args ...any) (out host.Dropped, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -65,6 +67,11 @@ func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick strin
 			out.More = old.Fit() || full
 			if out.Artifacts, err = blobsOfArtifacts(ctx, tx, old.IDs); err != nil {
 				return err
+			}
+			if also != nil {
+				if err := also(ctx, tx, old.IDs); err != nil {
+					return err
+				}
 			}
 			for {
 				r, err := tx.Exec(ctx, dropFindings, old.IDs, record.DropRows)

@@ -15,10 +15,13 @@ import (
 )
 
 // pickUntracked locks the note of one scan that ended, the one that waits
-// longest. It skips what is locked: another host is at it.
+// longest, and the scan, so that nobody removes it. It skips what is locked:
+// another host is at it. What is being deleted found nothing.
 const pickUntracked = `
 select u.scan_id, u.tenant_id, s.project from untracked_scans u join scans s on s.id = u.scan_id
-where u.due_at <= now() order by u.due_at, u.scan_id limit 1 for update of u skip locked`
+where u.due_at <= now() and s.deletion_id is null and not exists (
+    select from deletions d where d.tenant_id = s.tenant_id and d.project = s.project and d.marked_at is null and d.created_at >= s.created_at)
+order by u.due_at, u.scan_id limit 1 for update of u skip locked for share of s skip locked`
 
 // putOff takes a scan whose tracking failed: others come first.
 const putOff = `update untracked_scans set due_at = now() + interval '1 minute' where scan_id = $1`
@@ -70,7 +73,7 @@ func (s *Store) Track(ctx context.Context, most int) (out *host.Tracking, err er
 func (t *tracking) open(ctx context.Context, tenant, scan, project string) error {
 	b := &pgx.Batch{}
 	b.Queue(`insert into projects (id, tenant_id, name) values ($1, $2, $3) on conflict do nothing`, string(host.NewProjectID()), tenant, project)
-	b.Queue(`select id, held, last_scan, last_at from projects where tenant_id = $1 and name = $2 for update`, tenant, project).
+	b.Queue(`select id, held, last_scan, last_at from projects where tenant_id = $1 and name = $2 and deletion_id is null for update`, tenant, project).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&t.project, &t.held, &t.last, at(&t.lastAt)) })
 	queueScan(b, host.TenantID(tenant), host.ScanID(scan), &t.scan)
 	return t.SendBatch(ctx, b).Close()
@@ -276,7 +279,7 @@ func (t *tracking) write(ctx context.Context, c track.Changes) (*host.Tracking, 
 const putOutcome = `
 insert into scan_outcomes (scan_id, tenant_id, project_id, base_scan, added, unchanged, updated, absent, untracked)
 select $1::uuid, $2::uuid, $3::uuid, (
-    select b.id from scans me join scans b on b.tenant_id = me.tenant_id and b.project = me.project and b.project <> '' and b.id <> me.id
+    select b.id from scans me join scans b on b.tenant_id = me.tenant_id and b.project = me.project and b.project <> '' and b.id <> me.id and b.deletion_id is null
         and (b.created_at, b.id) < (me.created_at, me.id)
     join scan_outcomes o on o.scan_id = b.id
     where me.id = $1::uuid order by b.id desc limit 1), $4, $5, $6, $7, $8
@@ -294,7 +297,7 @@ func (t *tracking) queueReopen(b *pgx.Batch, ids []host.ProjectFindingID) {
 	for i := range ids {
 		lines[i] = string(host.NewFindingID())
 	}
-	b.Queue(say+countSaid, string(t.scan.TenantID), texts(ids), lines, string(host.TriageOpen), record.Reopened, host.AuthorHost, nil, nil, 0)
+	b.Queue(say+countSaid+` -- as the host`, string(t.scan.TenantID), texts(ids), lines, string(host.TriageOpen), record.Reopened, host.AuthorHost, nil, nil, 0)
 }
 
 func (t *tracking) queueObservations(b *pgx.Batch, all []track.Observation) {

@@ -87,13 +87,17 @@ func (s *Store) Diff(ctx context.Context, t host.TenantID, scan, base host.ScanI
 	if err != nil {
 		return d, translate(ctx, op, err)
 	}
-	if base == "" {
+	implied := base == ""
+	if implied {
 		base = found.Base
 	}
 	if base == "" {
 		return d, fmt.Errorf("%s: it is the first of its project: %w", op, host.ErrConflict)
 	}
 	old, err := s.Scan(ctx, t, base)
+	if implied && errors.Is(err, host.ErrNotFound) {
+		return d, fmt.Errorf("%s: the scan before it is gone: %w", op, host.ErrConflict)
+	}
 	if err != nil {
 		return d, err
 	}

@@ -22,7 +22,7 @@ func readProjects(ctx context.Context, db querier, where string, args ...any) (a
 }
 
 func readProject(ctx context.Context, db querier, t host.TenantID, name string) (host.Project, error) {
-	all, err := readProjects(ctx, db, `p.tenant_id = ? and p.name = ?`, string(t), record.Clean(name))
+	all, err := readProjects(ctx, db, `p.tenant_id = ? and p.name = ? and p.deletion_id is null`, string(t), record.Clean(name))
 	if err != nil || len(all) == 0 {
 		return host.Project{}, errors.Join(err, host.ErrNotFound)
 	}
@@ -31,7 +31,7 @@ func readProject(ctx context.Context, db querier, t host.TenantID, name string) 
 
 // Projects implements host.ProjectStore.
 func (s *Store) Projects(ctx context.Context, t host.TenantID, after string, limit int) ([]host.Project, error) {
-	all, err := readProjects(ctx, s.readers, `p.tenant_id = ? and p.name > ? order by p.name limit ?`, string(t), record.Clean(after), record.Limit(limit, 50, 500))
+	all, err := readProjects(ctx, s.readers, `p.tenant_id = ? and p.name > ? and p.deletion_id is null order by p.name limit ?`, string(t), record.Clean(after), record.Limit(limit, 50, 500))
 	if err != nil {
 		return nil, translate(ctx, "list projects", err)
 	}
@@ -142,7 +142,7 @@ func readProjectFindings(ctx context.Context, db querier, now time.Time, query s
 
 func (s *Store) projectFinding(ctx context.Context, db querier, t host.TenantID, id host.ProjectFindingID) (host.ProjectFinding, error) {
 	all, err := readProjectFindings(ctx, db, s.cfg.Now(), `select `+record.ProjectFindingColumns+`
-		from project_findings f join projects p on p.id = f.project_id where f.tenant_id = ? and f.id = ?`, string(t), string(id))
+		from project_findings f join projects p on p.id = f.project_id where f.tenant_id = ? and f.id = ? and p.deletion_id is null`, string(t), string(id))
 	if err != nil || len(all) == 0 {
 		return host.ProjectFinding{}, errors.Join(err, host.ErrNotFound)
 	}

@@ -59,11 +59,13 @@ func (s *Store) DropScans(ctx context.Context, keep host.Keep, limit int) (host.
 	for i, name := range plans {
 		byPlan[name] = ages[i]
 	}
-	return s.dropPicked(ctx, "remove old scans", limit, pickOldScans, func(tx tx) []any { return []any{tx.now, most, record.Encode(byPlan)} })
+	return s.dropPicked(ctx, "remove old scans", limit, nil, pickOldScans, func(tx tx) []any { return []any{tx.now, most, record.Encode(byPlan)} })
 }
 
-// dropPicked removes the scans that a pick gives, which takes args and a limit.
-func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick string, args func(tx) []any) (out host.Dropped, err error) {
+// dropPicked removes the scans that a pick gives, which takes args and a limit, once
+// also is done with their ids; nil: there is nothing else to do.
+func (s *Store) dropPicked(ctx context.Context, op string, limit int, also func(tx, context.Context, []string) error,
+	pick string, args func(tx) []any) (out host.Dropped, err error) {
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
 		old, err := tx.pickOld(ctx, limit, pick, args(tx)...)
@@ -75,6 +77,11 @@ func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick strin
 		out = host.Dropped{Scans: len(old.IDs), Archives: old.Blobs(), More: full || left}
 		if out.Artifacts, err = tx.blobsOfArtifacts(ctx, old.IDs); err != nil {
 			return err
+		}
+		if also != nil {
+			if err := also(tx, ctx, old.IDs); err != nil {
+				return err
+			}
 		}
 		for _, id := range old.IDs {
 			gone, err := tx.dropFindings(ctx, id)

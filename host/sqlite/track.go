@@ -28,7 +28,7 @@ type tracking struct {
 func (s *Store) Track(ctx context.Context, most int) (out *host.Tracking, err error) {
 	const op = "track the findings of a scan"
 	var waits bool
-	if err := s.readers.QueryRowContext(ctx, `select exists (select 1 from untracked_scans where due_at <= ?)`, s.cfg.Now().UnixMicro()).Scan(&waits); err != nil {
+	if err := s.readers.QueryRowContext(ctx, `select exists (select 1 from untracked_scans u join scans s on s.id = u.scan_id where u.due_at <= ? and s.deletion_id is null)`, s.cfg.Now().UnixMicro()).Scan(&waits); err != nil {
 		return nil, translate(ctx, op, err)
 	}
 	if !waits {
@@ -38,7 +38,7 @@ func (s *Store) Track(ctx context.Context, most int) (out *host.Tracking, err er
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
 		var tenant, project string
 		err := tx.QueryRowContext(ctx, `select u.scan_id, u.tenant_id, s.project from untracked_scans u join scans s on s.id = u.scan_id
-			where u.due_at <= ? order by u.due_at, u.scan_id limit 1`, tx.now).Scan(&picked, &tenant, &project)
+			where u.due_at <= ? and s.deletion_id is null order by u.due_at, u.scan_id limit 1`, tx.now).Scan(&picked, &tenant, &project)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -71,7 +71,7 @@ func (t *tracking) open(ctx context.Context, tenant, scan, project string) (err 
 	if err != nil {
 		return err
 	}
-	err = t.QueryRowContext(ctx, `select id, held, last_scan, last_at from projects where tenant_id = ? and name = ?`, tenant, project).
+	err = t.QueryRowContext(ctx, `select id, held, last_scan, last_at from projects where tenant_id = ? and name = ? and deletion_id is null`, tenant, project).
 		Scan(&t.project, &t.held, &t.last, at(&t.lastAt))
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (t *tracking) write(ctx context.Context, c track.Changes) (*host.Tracking, 
 const putOutcome = `
 insert into scan_outcomes as o (scan_id, tenant_id, project_id, base_scan, tracked_at, added, unchanged, updated, absent, untracked)
 select ?1, ?2, ?3, (
-    select b.id from scans me join scans b on b.tenant_id = me.tenant_id and b.project = me.project and b.project <> '' and b.id <> me.id
+    select b.id from scans me join scans b on b.tenant_id = me.tenant_id and b.project = me.project and b.project <> '' and b.id <> me.id and b.deletion_id is null
         and (b.created_at, b.id) < (me.created_at, me.id)
     join scan_outcomes o on o.scan_id = b.id
     where me.id = ?1 order by b.id desc limit 1), ?4, ?5, ?6, ?7, ?8, ?9

@@ -14,9 +14,12 @@ create table projects (
     held       integer not null default 0, -- rows in project_findings
     last_scan  uuid, -- the newest that was tracked
     last_at    timestamptz,
-    unique (tenant_id, name),
+    deletion_id uuid, -- the deletion that removes it; null: it stays
     unique (tenant_id, id)
 );
+-- One that is being removed is in nobody's way.
+create unique index projects_name on projects (tenant_id, name) where deletion_id is null;
+create index projects_deleted on projects (deletion_id) where deletion_id is not null;
 
 create table project_findings (
     id          uuid primary key,
