@@ -192,7 +192,7 @@ func refusedRate() host.Rate { return host.Rate{Count: 30, Per: time.Minute} }
 func (a *API) registerAudit(doc huma.API) {
 	huma.Register(doc, huma.Operation{
 		OperationID: "list-audit", Method: http.MethodGet, Path: "/admin/audit", Summary: "The audit log, newest first",
-		Description: "What was done below /admin and by the command line, what was done to keys, which scans were deleted, and who was refused: those of an address within a minute are one line. " +
+		Description: "What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. " +
 			"Lines are never changed, and kept for a year.",
 		Tags: []string{"admin"}, Security: operatorSecurity(), Metadata: map[string]any{forOperators: true},
 	}, a.listAudit)

@@ -57,7 +57,7 @@ const AsTenant = asTenant
 
 // TenantReads are statements that take a tenant and one of its scans.
 func TenantReads() map[string]string {
-	limited := strings.NewReplacer("$3::smallint is null or f.severity = $3::smallint", "true", "(f.severity, f.id) > ($4::smallint, $5::uuid)", "true", "$6", "10")
+	limited := strings.NewReplacer("$3::smallint is null or f.severity = $3::smallint", "true", "(f.severity, f.id) > ($4::smallint, $5::uuid)", "true", "$6", "10", "$7::text = '' or j.plugin = $7::text", "true")
 	return map[string]string{
 		"scanWithJobs": scanWithJobs, "shownScan": shownScan, "artifacts": artifacts, "findings": limited.Replace(findings),
 	}

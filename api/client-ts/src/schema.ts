@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * The audit log, newest first
-         * @description What was done below /admin and by the command line, what was done to keys, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year.
+         * @description What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year.
          */
         get: operations["list-audit"];
         put?: never;
@@ -400,6 +400,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/deletions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far a deletion is
+         * @description For a week after it was done; then it is a 404.
+         */
+        get: operations["get-deletion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happens to all your scans, as it happens
+         * @description As the events of a scan, but for progress: scans.snapshot first, then what happens to any scan of the tenant. It does not end by itself.
+         */
+        get: operations["watch-scans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -495,6 +535,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/scans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete all scans of a project
+         * @description All that it has at that moment, as DELETE /scans/{id} does each. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         */
+        delete: operations["delete-project-scans"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/readyz": {
         parameters: {
             query?: never;
@@ -563,7 +623,11 @@ export interface paths {
         get: operations["get-scan"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete a scan with all that it found
+         * @description The scan, its findings, its artifacts and its archive. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         */
+        delete: operations["delete-scan"];
         options?: never;
         head?: never;
         patch?: never;
@@ -629,6 +693,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/scans/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happens to a scan, as it happens
+         * @description Server-sent events: scan.snapshot first, then what happens, and scan.ended (or scan.removed) last, after which the stream ends. Ids are the same on every host: a client that comes back with the one it saw last, at any host, gets what came since, each event once. An event without an id leaves the place where it was. What is no longer kept is told by events.reset and a new snapshot. After the last event, coming back with its id gives 204. A comment comes every 15 seconds.
+         */
+        get: operations["watch-scan"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/scans/{id}/findings": {
         parameters: {
             query?: never;
@@ -680,6 +764,132 @@ export interface paths {
         get: operations["get-usage"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List webhooks
+         * @description Oldest first.
+         */
+        get: operations["list-webhooks"];
+        put?: never;
+        /**
+         * Be told when scans end
+         * @description A tenant has at most 20. The secret is in the answer, and shown only this once.
+         */
+        post: operations["create-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A webhook, and how it does */
+        get: operations["get-webhook"];
+        put?: never;
+        post?: never;
+        /** Remove a webhook with its deliveries */
+        delete: operations["delete-webhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Change, disable or enable a webhook
+         * @description What is left out stays.
+         */
+        patch: operations["update-webhook"];
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Messages to a webhook, newest first
+         * @description One that was delivered or given up stays for 30 days.
+         */
+        get: operations["list-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/deliveries/{delivery}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message again
+         * @description With the same webhook-id and body, as if it had never been tried. One that is being sent is left to it.
+         */
+        post: operations["replay-delivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace a webhook's secret
+         * @description Messages are signed with the old secret, too, until the overlap is over. The secret is in the answer, and shown only this once.
+         */
+        post: operations["rotate-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message of the type webhook.test
+         * @description It is sent as any other. What comes of it is among the deliveries.
+         */
+        post: operations["test-webhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -913,6 +1123,73 @@ export interface components {
             /** @description The tenant's name. */
             tenant: string;
         };
+        Deletion: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            finished_at?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: int64
+             * @description How many of them are still to be removed.
+             */
+            left: number;
+            /** @description The project whose scans it is about. */
+            project?: string;
+            /**
+             * Format: uuid
+             * @description The scan that it is about; left out when it is about a project's.
+             */
+            scan_id?: string;
+            /**
+             * Format: int64
+             * @description How many scans it is about.
+             */
+            scans: number;
+            /** @enum {string} */
+            state: "deleting" | "deleted";
+        };
+        Delivery: {
+            /**
+             * Format: int64
+             * @description Begun since the event or the last replay.
+             */
+            attempts: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description What was wrong with the last attempt, in words. */
+            error?: string;
+            event: string;
+            /**
+             * Format: uuid
+             * @description The webhook-id of the message, the same in every attempt.
+             */
+            id: string;
+            /** Format: date-time */
+            last_attempt_at?: string;
+            /** Format: date-time */
+            next_attempt_at?: string;
+            /** Format: uuid */
+            scan_id?: string;
+            /**
+             * @description pending waits for its next attempt, or is in one.
+             * @enum {string}
+             */
+            state: "pending" | "delivered" | "failed";
+            /**
+             * Format: int64
+             * @description HTTP status of the last answer.
+             */
+            status?: number;
+            /**
+             * Format: double
+             * @description Time of the last attempt, to the answer.
+             */
+            took_seconds?: number;
+            /** Format: uuid */
+            webhook_id: string;
+        };
         Drain: {
             /** @description Everything is paused and nothing runs. Only the second such answer in a row is sure: a job may have been about to begin. */
             drained: boolean;
@@ -1000,6 +1277,41 @@ export interface components {
             /** @description One line for people. */
             message: string;
         };
+        JobEvent: {
+            /**
+             * Format: date-time
+             * @description When it was told.
+             */
+            at: string;
+            /** Format: int64 */
+            attempt: number;
+            /**
+             * @description Why the attempt failed: the code of the job's error.
+             * @example plugin_crashed
+             */
+            code?: string;
+            /**
+             * Format: int64
+             * @description That the attempt has reported so far.
+             */
+            findings: number;
+            /** Format: uuid */
+            job_id: string;
+            plugin: string;
+            progress?: components["schemas"]["Progress"];
+            /** Format: uuid */
+            scan_id: string;
+            /**
+             * @description In the events of a tenant, when a job ended: how its scan stands. Left out where very many end together; ask for the scan.
+             * @enum {string}
+             */
+            scan_state?: "queued" | "running" | "succeeded" | "partial" | "failed" | "canceled" | "timed_out";
+            /**
+             * @description The job's.
+             * @enum {string}
+             */
+            state: "queued" | "running" | "succeeded" | "partial" | "failed" | "canceled" | "timed_out";
+        };
         KeyRequest: {
             /**
              * Format: int64
@@ -1008,7 +1320,7 @@ export interface components {
             expires_in_seconds?: number;
             /** @description What to call it, to recognise it in the list. */
             name?: string;
-            /** @description What it may do: scan:write, scan:read, finding:write, admin. Default: all but admin. */
+            /** @description What it may do: scan:write, scan:read, finding:write, webhook:write, admin. Default: all but the last two. */
             scopes?: string[];
         };
         Location: {
@@ -1055,6 +1367,39 @@ export interface components {
             /** @description The key itself. It is shown only this once. */
             secret: string;
         };
+        NewWebhook: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            disabled_at?: string;
+            /** @description Why nothing is sent, in words. */
+            disabled_reason?: string;
+            /** @description Whether anything is sent. */
+            enabled: boolean;
+            /** @description What it is told of. */
+            events: string[];
+            /**
+             * Format: date-time
+             * @description Of the first failure after the last success.
+             */
+            failing_since?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Until then messages are signed with the secret before the last rotation, too.
+             */
+            old_secret_until?: string;
+            /** @description Only of its scans; left out: of all. */
+            project?: string;
+            /** @description With which you check signatures. It is shown only this once. */
+            secret: string;
+            url: string;
+        };
+        Notice: {
+            /** @description What it means, in words. */
+            detail: string;
+        };
         OverlapBody: {
             /**
              * Format: int64
@@ -1079,6 +1424,11 @@ export interface components {
         };
         PageDeadLetter: {
             items: components["schemas"]["DeadLetter"][];
+            /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
+            next_page_token?: string;
+        };
+        PageDelivery: {
+            items: components["schemas"]["Delivery"][];
             /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
             next_page_token?: string;
         };
@@ -1114,6 +1464,11 @@ export interface components {
         };
         PageTenant: {
             items: components["schemas"]["Tenant"][];
+            /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
+            next_page_token?: string;
+        };
+        PageWebhook: {
+            items: components["schemas"]["Webhook"][];
             /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
             next_page_token?: string;
         };
@@ -1467,6 +1822,26 @@ export interface components {
             /** @description The target, for a scan of a URL. */
             url?: string;
         };
+        ScanEvent: {
+            /**
+             * Format: date-time
+             * @description When it was told.
+             */
+            at?: string;
+            /** Format: uuid */
+            scan_id?: string;
+            /**
+             * @description The scan's; left out when it is to be asked for.
+             * @enum {string}
+             */
+            state?: "queued" | "running" | "succeeded" | "partial" | "failed" | "canceled" | "timed_out";
+        };
+        ScansSnapshot: {
+            /** @description There are others: list the scans. */
+            more?: boolean;
+            /** @description Running ones before queued ones, newest first, without jobs; at most 100 of each. */
+            scans: components["schemas"]["Scan"][];
+        };
         Setting: {
             /** @description A change waits until the host is started again. */
             needs_restart: boolean;
@@ -1550,6 +1925,59 @@ export interface components {
             limits: components["schemas"]["PlanLimits"];
             plan: string;
             quotas: components["schemas"]["Quota"][];
+        };
+        Webhook: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            disabled_at?: string;
+            /** @description Why nothing is sent, in words. */
+            disabled_reason?: string;
+            /** @description Whether anything is sent. */
+            enabled: boolean;
+            /** @description What it is told of. */
+            events: string[];
+            /**
+             * Format: date-time
+             * @description Of the first failure after the last success.
+             */
+            failing_since?: string;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Until then messages are signed with the secret before the last rotation, too.
+             */
+            old_secret_until?: string;
+            /** @description Only of its scans; left out: of all. */
+            project?: string;
+            url: string;
+        };
+        WebhookChange: {
+            /** @description false: nothing is sent, and what waits has failed. true: takes that back, also when the host did it. */
+            enabled?: boolean;
+            events?: string[];
+            /** @description "": of all projects. */
+            project?: string;
+            url?: string;
+        };
+        WebhookOverlap: {
+            /**
+             * Format: int64
+             * @description How long the old secret still counts. Default: a day.
+             */
+            overlap_seconds?: number;
+        };
+        WebhookRequest: {
+            /** @description What to be told of: scan.succeeded, scan.partial, scan.failed, scan.canceled, scan.timed_out. Default: all. */
+            events?: string[];
+            /** @description Only of the scans of this project. Default: of all. */
+            project?: string;
+            /**
+             * @description Where to send: https or http, a public name.
+             * @example https://ci.example.com/hooks/securetag
+             */
+            url: string;
         };
     };
     responses: never;
@@ -2489,6 +2917,130 @@ export interface operations {
             };
         };
     };
+    "get-deletion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the deletion. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Location?: string;
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "watch-scans": {
+        parameters: {
+            query?: {
+                /** @description The same, for clients that cannot set the header, which counts when both are given. */
+                last_event_id?: string;
+            };
+            header?: {
+                /** @description The id of the last event that was seen; what came since is told. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A stream of events, as the HTML standard defines it (server-sent events). The schema is that of the list of them; data is JSON on one line. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": ({
+                        data: components["schemas"]["Notice"];
+                        /** @enum {string} */
+                        event: "events.away";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["Notice"];
+                        /** @enum {string} */
+                        event: "events.reset";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.ended";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.retry";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.started";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["ScanEvent"];
+                        /** @enum {string} */
+                        event: "scan.accepted";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["ScanEvent"];
+                        /** @enum {string} */
+                        event: "scan.changed";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["ScansSnapshot"];
+                        /** @enum {string} */
+                        event: "scans.snapshot";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    })[];
+                };
+            };
+            /** @description There is no more to hear: Last-Event-ID is that of the last event. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     health: {
         parameters: {
             query?: never;
@@ -2675,6 +3227,40 @@ export interface operations {
             };
         };
     };
+    "delete-project-scans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's name. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    Location?: string;
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     ready: {
         parameters: {
             query?: never;
@@ -2822,6 +3408,40 @@ export interface operations {
             };
         };
     };
+    "delete-scan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the scan. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    Location?: string;
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "list-artifacts": {
         parameters: {
             query?: never;
@@ -2910,6 +3530,111 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Scan"];
                 };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "watch-scan": {
+        parameters: {
+            query?: {
+                /** @description The same, for clients that cannot set the header, which counts when both are given. */
+                last_event_id?: string;
+            };
+            header?: {
+                /** @description The id of the last event that was seen; what came since is told. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /** @description Id of the scan. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A stream of events, as the HTML standard defines it (server-sent events). The schema is that of the list of them; data is JSON on one line. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": ({
+                        data: components["schemas"]["Notice"];
+                        /** @enum {string} */
+                        event: "events.away";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["Notice"];
+                        /** @enum {string} */
+                        event: "events.reset";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.ended";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.progress";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.retry";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["JobEvent"];
+                        /** @enum {string} */
+                        event: "job.started";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["ScanEvent"];
+                        /** @enum {string} */
+                        event: "scan.changed";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["Scan"];
+                        /** @enum {string} */
+                        event: "scan.ended";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["ScanEvent"];
+                        /** @enum {string} */
+                        event: "scan.removed";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    } | {
+                        data: components["schemas"]["Scan"];
+                        /** @enum {string} */
+                        event: "scan.snapshot";
+                        /** @description Where a client is that has seen it; left out when that does not change. */
+                        id?: string;
+                    })[];
+                };
+            };
+            /** @description There is no more to hear: Last-Event-ID is that of the last event. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem: anything that is not a success. */
             default: {
@@ -3017,6 +3742,309 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageWebhook"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "delete-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "update-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["WebhookChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-deliveries": {
+        parameters: {
+            query?: {
+                /** @description Only in this state. */
+                state?: "pending" | "delivered" | "failed";
+                /** @description Deliveries a page. */
+                limit?: number;
+                /** @description next_page_token of the page before, with the same filters. */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDelivery"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "replay-delivery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+                /** @description Id of the delivery. */
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "rotate-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["WebhookOverlap"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "test-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivery"];
                 };
             };
             /** @description A problem: anything that is not a success. */
