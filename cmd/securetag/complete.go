@@ -10,6 +10,7 @@ import (
 
 	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/host"
 )
 
 // A completion gives the words that may stand where somebody pressed the tab key.
@@ -58,7 +59,7 @@ func (p *program) complete(root *cobra.Command) {
 	plugins, settings := p.configured(pluginNames), p.configured(settingPaths)
 	for path, f := range map[string]completion{
 		"plugin info": plugins, "plugin schema": plugins, "plugin verify": plugins, "plugin pin": plugins, "plugin reload": plugins,
-		"config show": settings, "config explain": settings,
+		"config show": settings, "config explain": settings, "findings triage": triageArgs,
 	} {
 		find(root, path).ValidArgsFunction = f
 	}
@@ -69,9 +70,15 @@ func (p *program) complete(root *cobra.Command) {
 			"priority": words("high", "normal", "low"),
 			"fail-on":  words("critical", "high", "medium", "low", "info", "unknown", "none"),
 		},
-		"report":     {"format": words(formatWords()...)},
-		"serve":      {"role": words(config.RoleAll, config.RoleAPI, config.RoleWorker)},
-		"plugin new": {"lang": words("go", "python", "node")},
+		"findings list": {
+			"state":    words("new", "unchanged", "updated", "absent"),
+			"severity": words("critical", "high", "medium", "low", "info", "unknown"),
+			"triage":   words(triages()...),
+		},
+		"projects set": {"fail-on": words("critical", "high", "medium", "low", "info", "unknown", "none")},
+		"report":       {"format": words(formatWords()...)},
+		"serve":        {"role": words(config.RoleAll, config.RoleAPI, config.RoleWorker)},
+		"plugin new":   {"lang": words("go", "python", "node")},
 	} {
 		for flag, f := range flags {
 			if err := find(root, verb).RegisterFlagCompletionFunc(flag, f); err != nil {
@@ -80,6 +87,22 @@ func (p *program) complete(root *cobra.Command) {
 		}
 	}
 	noFiles(root)
+}
+
+func triages() []string {
+	var out []string
+	for _, t := range host.Triages() {
+		out = append(out, string(t))
+	}
+	return out
+}
+
+// triageArgs completes the second argument of findings triage.
+func triageArgs(_ *cobra.Command, before []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(before) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return triages(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // find gives the verb of a path that there is.

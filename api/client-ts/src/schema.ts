@@ -440,6 +440,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/findings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project's finding and what was said of it */
+        get: operations["get-finding"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Say what a finding is
+         * @description Needs If-Match: 428 without, 412 when somebody said something since. False positives and accepted risks leave the gate until they expire.
+         */
+        patch: operations["triage-finding"];
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -535,6 +556,88 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List projects, by name
+         * @description A project is there from the end of its first scan, or since it was made.
+         */
+        get: operations["list-projects"];
+        put?: never;
+        /** Make a project before its first scan */
+        post: operations["create-project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project and its gate */
+        get: operations["get-project"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change a project's gate
+         * @description Needs If-Match: 428 without, 412 when the project has changed since. It holds for scans that are looked at from then on, those that have ended too.
+         */
+        patch: operations["set-project"];
+        trace?: never;
+    };
+    "/projects/{project}/findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Findings of a project, worst first
+         * @description Each is there once, whatever number of scans saw it. A page looks at 2,000 findings at most: with filters that fit few it may be short, or empty, and not be the last. Only the one without next_page_token is.
+         */
+        get: operations["list-project-findings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/projects/{project}/findings/triage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say the same of several findings
+         * @description Whatever was said of them before. Ids of which the project has no finding are left out.
+         */
+        post: operations["triage-findings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/scans": {
         parameters: {
             query?: never;
@@ -546,8 +649,8 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Delete all scans of a project
-         * @description All that it has at that moment, as DELETE /scans/{id} does each. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         * Delete a project with all its scans
+         * @description All that it has at that moment, as DELETE /scans/{id} does each, and its gate, its findings and what was said of them. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
          */
         delete: operations["delete-project-scans"];
         options?: never;
@@ -625,7 +728,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a scan with all that it found
-         * @description The scan, its findings, its artifacts and its archive. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         * @description The scan, its findings, its artifacts and its archive, and what its project knows from it alone, unless somebody said something of that. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
          */
         delete: operations["delete-scan"];
         options?: never;
@@ -687,6 +790,26 @@ export interface paths {
          * @description Queued jobs end at once, running ones when their plugin stopped. Asking again changes nothing.
          */
         post: operations["cancel-scan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/scans/{id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What changed from another scan of its project
+         * @description Counts, and the findings that are in one of the two only. Something is absent only if its plugin saw the whole of the same target in this scan. 409 until both were compared.
+         */
+        get: operations["diff-scan"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1033,6 +1156,32 @@ export interface components {
              */
             times: number;
         };
+        Baseline: {
+            /**
+             * Format: int64
+             * @description Were there, and a plugin that saw the whole of the same target did not report them.
+             */
+            absent: number;
+            /**
+             * Format: uuid
+             * @description The project's newest scan before it; left out: it was the first.
+             */
+            base_scan_id?: string;
+            /** Format: int64 */
+            new: number;
+            /** Format: int64 */
+            unchanged: number;
+            /**
+             * Format: int64
+             * @description Not kept, because the project holds as many as it may.
+             */
+            untracked?: number;
+            /**
+             * Format: int64
+             * @description The same, and something that is shown has changed.
+             */
+            updated: number;
+        };
         Check: {
             detail?: string;
             /** @enum {string} */
@@ -1076,6 +1225,11 @@ export interface components {
             medium: number;
             /** Format: int64 */
             unknown: number;
+        };
+        CreateProjectInputBody: {
+            /** @description What its scans are held to; left out: nothing. */
+            gate?: components["schemas"]["GatePolicy"];
+            name: string;
         };
         CreateTenantInputBody: {
             /** @description Lower-case letters, digits and -. */
@@ -1190,6 +1344,27 @@ export interface components {
             /** Format: uuid */
             webhook_id: string;
         };
+        Diff: {
+            /** Format: int64 */
+            absent: number;
+            /** Format: uuid */
+            base_scan_id: string;
+            /** @description New and absent ones, worst first, at most 1,000. */
+            items: components["schemas"]["DiffItem"][];
+            /** Format: int64 */
+            new: number;
+            /** Format: uuid */
+            scan_id: string;
+            /** Format: int64 */
+            unchanged: number;
+            /** Format: int64 */
+            updated: number;
+        };
+        DiffItem: {
+            finding: components["schemas"]["ProjectFinding"];
+            /** @enum {string} */
+            state: "new" | "absent";
+        };
         Drain: {
             /** @description Everything is paused and nothing runs. Only the second such answer in a row is sure: a job may have been about to begin. */
             drained: boolean;
@@ -1219,6 +1394,11 @@ export interface components {
             /** @description Plain text. */
             message?: string;
             plugin: string;
+            /**
+             * Format: uuid
+             * @description The project's finding that it is: /findings/{id}.
+             */
+            project_finding_id?: string;
             /** @description What else the plugin said: an object of strings. */
             properties?: {
                 [key: string]: unknown;
@@ -1231,9 +1411,41 @@ export interface components {
             severity: "critical" | "high" | "medium" | "low" | "info" | "unknown";
             /** @description The text that shows it; secrets are redacted. */
             snippet?: string;
+            /**
+             * @description How it stands to its project's findings before; left out until they were compared, and without a project.
+             * @enum {string}
+             */
+            state?: "new" | "unchanged" | "updated" | "absent";
             tags?: string[];
             /** @description One line. */
             title: string;
+        };
+        Gate: {
+            /**
+             * @description Findings of this severity or worse close the gate; left out: there is no gate.
+             * @enum {string}
+             */
+            fail_on?: "critical" | "high" | "medium" | "low" | "info" | "unknown";
+            /** @description Only findings that were not there before. */
+            new_only?: boolean;
+            /** @description Never before the end. */
+            passed: boolean;
+            /** @description Why it did not pass. A job that did not succeed is one, whatever was found. */
+            reasons?: string[];
+            /**
+             * @description pending until the scan has ended and its findings were compared with those before, which takes a moment more.
+             * @enum {string}
+             */
+            state: "pending" | "passed" | "failed";
+        };
+        GatePolicy: {
+            /**
+             * @description Findings of this severity or worse close the gate; left out: there is no gate.
+             * @enum {string}
+             */
+            fail_on?: "critical" | "high" | "medium" | "low" | "info" | "unknown";
+            /** @description Only findings that were not there before. */
+            new_only?: boolean;
         };
         Health: {
             /** @enum {string} */
@@ -1452,6 +1664,16 @@ export interface components {
             /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
             next_page_token?: string;
         };
+        PageProject: {
+            items: components["schemas"]["Project"][];
+            /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
+            next_page_token?: string;
+        };
+        PageProjectFinding: {
+            items: components["schemas"]["ProjectFinding"][];
+            /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
+            next_page_token?: string;
+        };
         PageScan: {
             items: components["schemas"]["Scan"][];
             /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
@@ -1665,6 +1887,82 @@ export interface components {
             total?: number;
             unit?: string;
         };
+        Project: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description Findings that it holds, absent ones too.
+             */
+            findings: number;
+            /** @description What its scans are held to, unless a request says otherwise. */
+            gate: components["schemas"]["GatePolicy"];
+            /**
+             * Format: date-time
+             * @description When that was accepted.
+             */
+            last_scan_at?: string;
+            /**
+             * Format: uuid
+             * @description The newest scan whose findings were compared with those before.
+             */
+            last_scan_id?: string;
+            /** @example shop */
+            name: string;
+            /**
+             * Format: int64
+             * @description Of the gate; the ETag.
+             */
+            version: number;
+        };
+        ProjectFinding: {
+            /** @description The key that said so, by its id, or host. */
+            author?: string;
+            /**
+             * Format: date-time
+             * @description Until when a false positive or an accepted risk stays out of the gate; left out: for good.
+             */
+            expires_at?: string;
+            /** @description As it was last seen. Its scan may be gone. */
+            finding: components["schemas"]["Finding"];
+            /** Format: uuid */
+            first_scan_id: string;
+            /** Format: date-time */
+            first_seen_at: string;
+            /** @description What was said of it, the oldest first, at most the last 500. Left out in lists. */
+            history?: components["schemas"]["SaidThen"][];
+            /** Format: uuid */
+            id: string;
+            /** Format: date-time */
+            last_seen_at: string;
+            /**
+             * Format: int64
+             * @description Tells it from others with the same fingerprint, and means nothing else.
+             */
+            occurrence: number;
+            project: string;
+            reason?: string;
+            /**
+             * @description How the newest scan found it.
+             * @enum {string}
+             */
+            state: "new" | "unchanged" | "updated" | "absent";
+            /**
+             * @description open again once it has expired, or a fixed one is seen.
+             * @enum {string}
+             */
+            triage: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+            /**
+             * Format: date-time
+             * @description When that was said; left out: never.
+             */
+            triaged_at?: string;
+            /**
+             * Format: int64
+             * @description Of what people said of it; the ETag.
+             */
+            version: number;
+        };
         QueueCounts: {
             /** Format: int64 */
             dead_letters: number;
@@ -1775,9 +2073,28 @@ export interface components {
             /** @description Plugins that begin anew: new jobs get new processes, running ones keep theirs. */
             reloaded: string[];
         };
+        SaidThen: {
+            /** Format: date-time */
+            at: string;
+            /** @description The key that said so, by its id, or host. */
+            author?: string;
+            /**
+             * Format: date-time
+             * @description Until when a false positive or an accepted risk stays out of the gate; left out: for good.
+             */
+            expires_at?: string;
+            reason?: string;
+            /**
+             * @description open again once it has expired, or a fixed one is seen.
+             * @enum {string}
+             */
+            triage: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+        };
         Scan: {
             /** @description The uploaded archive, for a scan of one. */
             archive?: components["schemas"]["Archive"];
+            /** @description How its findings stand to those of its project before, a moment after its end. Left out in lists. */
+            baseline?: components["schemas"]["Baseline"];
             /** Format: date-time */
             cancel_requested_at?: string;
             /** @description Findings of the jobs that delivered, by severity. */
@@ -1786,6 +2103,8 @@ export interface components {
             created_at: string;
             /** Format: date-time */
             finished_at?: string;
+            /** @description Whether it passes, if there is a gate. Left out in lists. */
+            gate?: components["schemas"]["Gate"];
             /**
              * Format: uuid
              * @description Id of the scan.
@@ -1842,6 +2161,10 @@ export interface components {
             /** @description Running ones before queued ones, newest first, without jobs; at most 100 of each. */
             scans: components["schemas"]["Scan"][];
         };
+        SetProjectInputBody: {
+            /** @description What its scans are held to; empty: nothing. */
+            gate: components["schemas"]["GatePolicy"];
+        };
         Setting: {
             /** @description A change waits until the host is started again. */
             needs_restart: boolean;
@@ -1876,6 +2199,8 @@ export interface components {
             page_token?: string;
         };
         StartInputBody: {
+            /** @description What the scan is held to instead of its project's gate. */
+            gate?: components["schemas"]["GatePolicy"];
             /** @description By name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep. */
             options?: {
                 [key: string]: unknown;
@@ -1916,6 +2241,36 @@ export interface components {
              */
             suspended_at?: string;
             suspended_reason?: string;
+        };
+        Triage: {
+            /**
+             * Format: date-time
+             * @description For false_positive and accepted_risk: when it is open again; left out: never.
+             */
+            expires_at?: string;
+            /** @description Needed for an accepted risk. */
+            reason?: string;
+            /** @enum {string} */
+            triage: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+        };
+        TriageMany: {
+            /**
+             * Format: date-time
+             * @description For false_positive and accepted_risk: when it is open again; left out: never.
+             */
+            expires_at?: string;
+            ids: string[];
+            /** @description Needed for an accepted risk. */
+            reason?: string;
+            /** @enum {string} */
+            triage: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+        };
+        Triaged: {
+            /**
+             * Format: int64
+             * @description How many of the findings there were.
+             */
+            triaged: number;
         };
         UpdateTenantInputBody: {
             /** @description Its name in the configuration; empty: the default plan. */
@@ -2880,6 +3235,10 @@ export interface operations {
                      * @description The archive, at most 52428800 bytes.
                      */
                     file: Blob;
+                    /** @description JSON, what the scan is held to instead of its project's gate: {"fail_on": "high", "new_only": true}. */
+                    gate?: {
+                        [key: string]: unknown;
+                    };
                     /** @description JSON, by name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep. */
                     options?: {
                         [key: string]: unknown;
@@ -3029,6 +3388,79 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-finding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the project's finding: project_finding_id of a scan's. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectFinding"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "triage-finding": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the finding that this is based on, or *. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Id of the project's finding: project_finding_id of a scan's. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Triage"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectFinding"];
+                };
             };
             /** @description A problem: anything that is not a success. */
             default: {
@@ -3214,6 +3646,232 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PagePlugin"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-projects": {
+        parameters: {
+            query?: {
+                /** @description Projects a page. */
+                limit?: number;
+                /** @description next_page_token of the page before. */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageProject"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "create-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateProjectInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the project. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "set-project": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETag of the project that the change is based on, or *. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description Name of the project. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetProjectInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "list-project-findings": {
+        parameters: {
+            query?: {
+                /** @description How the newest scan found it. */
+                state?: "new" | "unchanged" | "updated" | "absent";
+                /** @description Only of this severity. */
+                severity?: "critical" | "high" | "medium" | "low" | "info" | "unknown";
+                /** @description What people say of it. What has expired is open. */
+                triage?: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+                /** @description Only of this plugin. */
+                plugin?: string;
+                /** @description Only of this rule. */
+                rule?: string;
+                /** @description How the path or the URL begins. */
+                path?: string;
+                /** @description Findings a page. */
+                limit?: number;
+                /** @description next_page_token of the page before, with the same filters. */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of the project. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageProjectFinding"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "triage-findings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the project. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TriageMany"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Triaged"];
                 };
             };
             /** @description A problem: anything that is not a success. */
@@ -3529,6 +4187,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Scan"];
+                };
+            };
+            /** @description A problem: anything that is not a success. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "diff-scan": {
+        parameters: {
+            query?: {
+                /** @description Id of the scan to compare with; left out: the project's newest before it. */
+                base?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the scan. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diff"];
                 };
             };
             /** @description A problem: anything that is not a success. */
