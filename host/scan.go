@@ -23,6 +23,9 @@ type Scan struct {
 	Priority Priority        // "" is normal
 	Options  json.RawMessage // a JSON object: by plugin, that plugin's own object; nil means {}
 	State    State           // derived from the jobs
+	// Once is by what the request is known when it comes again; nil: by nothing.
+	// Only Accept takes it: no query gives it back.
+	Once *Once `json:"-"`
 
 	CreatedAt         time.Time
 	StartedAt         time.Time // zero: no job has started

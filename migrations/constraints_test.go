@@ -24,6 +24,8 @@ const artifact = `insert into artifacts (id, tenant_id, scan_id, job_id, name, m
 
 const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
 
+const request = `insert into accepted_requests (tenant_id, key, digest, scan_id, scan, created_at)`
+
 const operatorKey = `insert into operator_keys (id, name, prefix, hash, created_at)`
 
 // running takes a job, with some columns set otherwise.
@@ -59,6 +61,7 @@ var (
 		"dead letter":            `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
 		"attempt":                attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"pause of a plugin":      `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
+		"request":                request + ` values (<1>, <hash>, <hash>, <3>, '{}', <now>)`,
 		"pause of all":           `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
 		"operator's key":         operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
 		"no scan, no jobs":       `delete from scans where id = <3>`,
@@ -127,6 +130,10 @@ var (
 		"pause of no plugin":         `insert into pauses (kind, name, created_at) values ('plugin', '', <now>)`,
 		"pause of all by name":       `insert into pauses (kind, name, created_at) values ('all', 'p', <now>)`,
 		"operator's key, short hash": operatorKey + ` values (<9>, 'n', 'p', <short>, <now>)`,
+		"request of another tenant":  request + ` values (<2>, <hash>, <hash>, <3>, '{}', <now>)`,
+		"request of no scan":         request + ` values (<1>, <hash>, <hash>, <9>, '{}', <now>)`,
+		"request with a short key":   request + ` values (<1>, <short>, <hash>, <3>, '{}', <now>)`,
+		"request, short digest":      request + ` values (<1>, <hash>, <short>, <3>, '{}', <now>)`,
 		"finding of no job":          finding + ` values (<9>, <1>, <3>, <8>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another's job":   finding + ` values (<9>, <1>, <3>, <6>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another tenant":  finding + ` values (<9>, <2>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
