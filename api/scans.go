@@ -19,6 +19,7 @@ const pollAfter = "1"
 
 type scanOutput struct {
 	Location   string `header:"Location" doc:"Where the scan is."`
+	Replayed   string `header:"Idempotency-Replayed" enum:"true" doc:"The same request was accepted before; this is the answer that it had."`
 	RetryAfter string `header:"Retry-After" doc:"Seconds after which asking again makes sense; left out when the scan has ended."`
 	Body       client.Scan
 }
@@ -29,6 +30,20 @@ func answerScan(s host.Scan) *scanOutput {
 		out.RetryAfter = pollAfter
 	}
 	return out
+}
+
+// answerAccepted answers what came of a request for a scan.
+func answerAccepted(s host.Scan, err error, at pointerFunc) (*scanOutput, error) {
+	var replayed *intake.Replayed
+	if errors.As(err, &replayed) {
+		out := answerScan(replayed.Scan)
+		out.Replayed = "true"
+		return out, nil
+	}
+	if err != nil {
+		return nil, problemOf(err, at)
+	}
+	return answerScan(s), nil
 }
 
 func (a *API) registerScans(doc huma.API) {
@@ -90,6 +105,7 @@ func (o *object) UnmarshalJSON(b []byte) error {
 func (o object) MarshalJSON() ([]byte, error) { return o, nil }
 
 type startInput struct {
+	Key  onceKey `header:"Idempotency-Key"`
 	Body struct {
 		URL      string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
 		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
@@ -106,12 +122,10 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 		req := intake.Request{
 			Tenant: recordOf(ctx).tenant, Plan: recordOf(ctx).plan, Type: name,
 			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
+			Key: in.Key.of("/scans/" + name),
 		}
 		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)
-		if err != nil {
-			return nil, problemOf(err, inBody)
-		}
-		return answerScan(s), nil
+		return answerAccepted(s, err, inBody)
 	}
 }
 

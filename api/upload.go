@@ -28,7 +28,10 @@ const (
 
 // uploadInput takes the raw request: huma would read the body into memory or
 // spool it to files that nobody removes.
-type uploadInput struct{ r *http.Request }
+type uploadInput struct {
+	Key onceKey `header:"Idempotency-Key"`
+	r   *http.Request
+}
 
 // Resolve is called by huma before the handler.
 func (in *uploadInput) Resolve(ctx huma.Context) []error {
@@ -82,7 +85,8 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			return nil, problemOf(err, inForm)
 		}
 		rec := recordOf(ctx)
-		bounds, err := a.deps.Intake.Room(ctx, rec.tenant, rec.plan, in.r.ContentLength-maxOverhead)
+		key := in.Key.of("/" + name + "/upload")
+		bounds, err := a.roomFor(ctx, rec, key, in.r.ContentLength-maxOverhead)
 		if err != nil {
 			return nil, problemOf(err, inForm)
 		}
@@ -91,12 +95,9 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options}
+		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options, Key: key}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
-		if err != nil {
-			return nil, problemOf(err, inForm)
-		}
-		return answerScan(s), nil
+		return answerAccepted(s, err, inForm)
 	}
 }
 
