@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 	"github.com/gorilla/mux"
 	"github.com/hashicorp/go-hclog"
+	"github.com/rs/cors"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
@@ -85,6 +86,9 @@ type Config struct {
 	DrainTime  time.Duration
 	// Limits are those to begin with; SetLimits changes them.
 	Limits Limits
+	// CORSOrigins are those whose pages may read answers, such as
+	// "https://dash.example.com", or "*". Default: none.
+	CORSOrigins []string
 }
 
 func (c *Config) fill() error {
@@ -129,9 +133,12 @@ type API struct {
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
+	pages     pages
 	refused   refusals
 	ready     readiness
 	draining  atomic.Bool
+	cors      *cors.Cors    // nil: none
+	waiting   chan struct{} // holds one for each request that waits for a scan
 }
 
 // New builds the routes and the OpenAPI document. It starts nothing.
@@ -148,7 +155,8 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey)}
+	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
+		cors: newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting)}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)

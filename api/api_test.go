@@ -229,7 +229,7 @@ func TestStartURLRefused(t *testing.T) {
 	}{
 		"no plugin":        {"/scans/web", `{"url":"https://example.com"}`, 501, "no_plugin", nil},
 		"unknown type":     {"/scans/nope", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
-		"archive type":     {"/scans/codeaudit", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
+		"archive type":     {"/scans/codeaudit", `{"url":"https://example.com"}`, 415, "unsupported_media_type", nil},
 		"no such upload":   {"/nope/upload", `{}`, 404, "unknown_scan_type", nil},
 		"no body":          {"/scans/dast", ``, 400, "malformed", nil},
 		"not JSON":         {"/scans/dast", `{"url":`, 400, "malformed", []string{"#"}},
@@ -299,7 +299,7 @@ func TestRoutingProblems(t *testing.T) {
 		{http.MethodGet, "//scans", 404, ""},
 		{http.MethodGet, "/scans/", 404, ""},
 		{http.MethodGet, "/scans/a/../b", 404, ""},
-		{http.MethodGet, "/docs", 404, ""},
+		{http.MethodGet, "/doc", 404, ""},
 		{http.MethodDelete, "/scans", 405, "GET, HEAD"},
 		{http.MethodGet, "/codeaudit/upload", 405, "POST"},
 		{http.MethodPut, "/scans/dast", 405, "GET, HEAD, POST"},

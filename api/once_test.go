@@ -76,6 +76,10 @@ func TestIdempotencyKey(t *testing.T) {
 		"another route": func() (*http.Response, string) {
 			return e.keyed(t, "alice", "/scans/dast", "k", "application/json", start)
 		},
+		"the other address of uploads": func() (*http.Response, string) {
+			contentType, body := encode(t, file)
+			return e.keyed(t, "alice", "/scans/codeaudit", "k", contentType, string(body))
+		},
 		"another tenant": func() (*http.Response, string) { return e.uploadKeyed(t, "bob", "k", file) },
 	} {
 		resp, body := send()
@@ -89,8 +93,8 @@ func TestIdempotencyKey(t *testing.T) {
 	if resp, _ := e.keyed(t, "alice", "/scans/dast", `"k"`, "application/json", start); resp.Header.Get("Idempotency-Replayed") != "true" {
 		t.Error("a key in quotes is another one")
 	}
-	if n := e.stored(t); n != 3 {
-		t.Errorf("%d archives are kept, want those of 3 scans", n)
+	if n := e.stored(t); n != 4 {
+		t.Errorf("%d archives are kept, want those of 4 scans", n)
 	}
 }
 
