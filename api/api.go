@@ -233,7 +233,11 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	if len(op.Security) > 0 {
 		r, w := humamux.Unwrap(ctx)
 		r = r.WithContext(ctx.Context())
-		if err := a.admit(w, r, op); err != nil {
+		err := a.admit(w, r, op)
+		if err == nil && op.Metadata[creates] != nil {
+			err = checkKey(r)
+		}
+		if err != nil {
 			a.writeProblem(w, r, err)
 			return
 		}
@@ -289,7 +293,18 @@ func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	allow := ""
+	allow := strings.Join(a.methodsAt(r), ", ")
+	p := &problemError{
+		Problem: kindMethodNotAllowed().problem("This address answers " + allow + "."),
+		header:  http.Header{"Allow": {allow}},
+	}
+	a.writeProblem(w, r, p)
+}
+
+// methodsAt are those that an address answers. One with a route of its own is not
+// also one of a pattern: a scan type is no scan.
+func (a *API) methodsAt(r *http.Request) (all []string) {
+	own := false
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
@@ -297,17 +312,18 @@ func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		if !a.router.Match(probe, &match) || match.MatchErr != nil {
 			continue
 		}
-		if allow != "" {
-			allow += ", "
+		template, _ := match.Route.GetPathTemplate() // every route has one
+		literal := template == r.URL.Path
+		if own && !literal {
+			continue
 		}
-		allow += method
+		if literal && !own {
+			own, all = true, nil
+		}
+		all = append(all, method)
 		if method == http.MethodGet {
-			allow += ", " + http.MethodHead
+			all = append(all, http.MethodHead)
 		}
 	}
-	p := &problemError{
-		Problem: kindMethodNotAllowed().problem("This address answers " + allow + "."),
-		header:  http.Header{"Allow": {allow}},
-	}
-	a.writeProblem(w, r, p)
+	return all
 }

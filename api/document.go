@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/host"
 )
 
 // documenter finishes what huma says of the operations: every status that each
@@ -88,6 +91,31 @@ func (d *documenter) properties(r *huma.Response) map[string]*huma.Schema {
 	return s.Properties
 }
 
+// tighten says in the document what handlers check by themselves, for they have
+// better words for it than huma.
+func tighten(document []byte) ([]byte, error) {
+	var all map[string]any
+	if err := json.Unmarshal(document, &all); err != nil {
+		return nil, fmt.Errorf("read the document again: %w", err)
+	}
+	at := func(path ...string) map[string]any {
+		here := all
+		for _, name := range append([]string{"components", "schemas"}, path...) {
+			here, _ = here[name].(map[string]any)
+		}
+		return here
+	}
+	if s := at("Settlement"); s != nil {
+		s["oneOf"] = []any{map[string]any{"required": []string{"ids"}}, map[string]any{"required": []string{"filter"}}}
+		s["dependentRequired"] = map[string]any{"limit": []string{"filter"}, "page_token": []string{"filter"}}
+		at("Settlement", "properties", "ids")["minItems"] = 1
+	}
+	if s := at("KeyRequest", "properties", "scopes", "items"); s != nil {
+		s["enum"] = host.AllScopes()
+	}
+	return json.Marshal(all)
+}
+
 // describe says what key an operation takes, where it takes one.
 func (d *documenter) describe(op *huma.Operation) {
 	need := ""
@@ -105,7 +133,8 @@ func (d *documenter) describe(op *huma.Operation) {
 // statuses are those of the problems that an operation can answer with: those of
 // its own, which it says itself, and those of what it is.
 func (d *documenter) statuses(op *huma.Operation) []int {
-	all := []int{http.StatusInternalServerError, http.StatusServiceUnavailable}
+	// A parameter that there is not is wrong too.
+	all := []int{http.StatusUnprocessableEntity, http.StatusInternalServerError, http.StatusServiceUnavailable}
 	for status := range op.Responses {
 		if n, err := strconv.Atoi(status); err == nil && n >= 400 && d.isProblem(op.Responses[status]) {
 			all = append(all, n)
@@ -118,7 +147,7 @@ func (d *documenter) statuses(op *huma.Operation) []int {
 		all = append(all, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict) // of Content-Digest; of what is changed
 	}
 	if op.RequestBody != nil {
-		all = append(all, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+		all = append(all, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	for _, p := range op.Parameters {
 		switch {
@@ -127,9 +156,6 @@ func (d *documenter) statuses(op *huma.Operation) []int {
 		case strings.EqualFold(p.Name, "If-Match"):
 			all = append(all, http.StatusPreconditionFailed, http.StatusPreconditionRequired)
 		}
-	}
-	if len(op.Security) > 0 || len(op.Parameters) > 0 { // a parameter that there is not is wrong too
-		all = append(all, http.StatusUnprocessableEntity)
 	}
 	if op.Metadata[creates] != nil {
 		all = append(all, http.StatusNotImplemented)

@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
 )
@@ -22,12 +24,10 @@ type onceKey string
 func (onceKey) Schema(huma.Registry) *huma.Schema {
 	s := &huma.Schema{
 		Type: huma.TypeString, Pattern: keyPattern,
-		PatternDescription: "a key of 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes",
-		Description: "What you call this request, such as a UUID. Sent again with the same key within 24 hours, the request has the effect of one, " +
+		Description: "What you call this request, such as a UUID: 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes. Sent again with the same key within 24 hours, the request has the effect of one, " +
 			"and the answer that the first one had. Of an archive its content counts, and not its name.",
 		Examples: []any{`"01a20a02-7914-7be9-bd21-46768b2e29c6"`},
 	}
-	s.PrecomputeMessages()
 	return s
 }
 
@@ -47,6 +47,19 @@ func (k onceKey) of(route string) *[32]byte {
 	}
 	key := intake.OnceKey(route, k.name())
 	return &key
+}
+
+// checkKey refuses what huma takes for no key, and would make each request another
+// one: an empty key, and more than one.
+func checkKey(r *http.Request) error {
+	given := r.Header.Values("Idempotency-Key")
+	if len(given) == 0 || len(given) == 1 && given[0] != "" {
+		return nil
+	}
+	const detail = "Idempotency-Key must be one key of 1 to 255 characters; leave it out to have none."
+	p := &problemError{Problem: kindInvalid().problem(detail)}
+	p.Errors = []client.ProblemError{{Pointer: "header.Idempotency-Key", Detail: detail}}
+	return p
 }
 
 // roomFor is Intake.Room for a request that may have been accepted before: then

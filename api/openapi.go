@@ -31,8 +31,8 @@ func (a *API) humaConfig() huma.Config {
 	cfg.CreateHooks = nil
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.Formats = map[string]huma.Format{
-		"application/json": huma.DefaultJSONFormat,
-		"json":             huma.DefaultJSONFormat, // what huma looks up for +json
+		"application/json": jsonFormat(),
+		"json":             jsonFormat(), // what huma looks up for +json
 	}
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{a.transform}
@@ -78,7 +78,9 @@ func (a *API) publish(doc huma.API) error {
 	if err != nil {
 		return fmt.Errorf("write OpenAPI document: %w", err)
 	}
-	a.openAPI = raw
+	if a.openAPI, err = tighten(raw); err != nil {
+		return err
+	}
 	a.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(a.serveOpenAPI)
 	return a.publishPages(spec)
 }

@@ -5,13 +5,19 @@ import (
 	"encoding/json"
 	"flag"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/api"
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/intake"
 )
 
 //go:generate go test -run ^(TestProblemPages|TestCommittedDocument)$ -update .
@@ -125,4 +131,34 @@ func TestPages(t *testing.T) {
 	if strings.Count(body, "<h3 id=\"schema-") < 10 {
 		t.Error("/docs shows no schemas")
 	}
+}
+
+// TestCommittedDocument: what a host with the scan types that come with SecureTag
+// serves is committed, for people who make clients and for the tools that hold
+// it to api/openapi.v1.json.
+func TestCommittedDocument(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, api.Config{})
+	types := []intake.ScanType{
+		{Name: "codeaudit", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Hour, Attempts: 3},
+		{Name: "web", Input: host.InputURL, Timeout: time.Hour, Attempts: 3},
+	}
+	in, err := intake.New(e.store, nil, checkZip, types, func() {}, intake.Config{MaxArchive: 50 << 20}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := e.deps
+	deps.Intake = in
+	served, err := api.New(deps, api.Config{Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	served.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi.json", nil))
+	var want bytes.Buffer
+	if err := json.Indent(&want, w.Body.Bytes(), "", " "); err != nil {
+		t.Fatal(err)
+	}
+	want.WriteByte('\n')
+	committed(t, "openapi.json", want.Bytes())
 }
