@@ -5,6 +5,8 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
+# Apart, so that it and the linters choose the versions of what both use.
+OASDIFF := $(GO) tool -modfile=tools/oasdiff/go.mod oasdiff
 # Plugins in modules of their own, so that their engines stay out of the host.
 PLUGIN_MODULES := plugins/secrets
 # And those of the benchmark's peers. `make build` does not need them.
@@ -74,6 +76,9 @@ lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 	@set -e; for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=../../tools/go.mod golangci-lint run ./...); done
 	$(TOOL) buf lint
 	$(TOOL) buf breaking --against sdk/proto/frozen/v1.txtpb
+	@sh scripts/kit-deps.sh node tools/openapi >/dev/null && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		node tools/openapi/node_modules/@redocly/cli/bin/cli.js lint api/openapi.json --config tools/openapi/redocly.yaml
+	$(OASDIFF) breaking --fail-on ERR api/openapi.v1.json api/openapi.json
 
 generate: ## regenerate what is generated and committed
 	$(TOOL) buf generate
@@ -81,12 +86,14 @@ generate: ## regenerate what is generated and committed
 	$(GO) generate $(PACKAGES)
 
 # After a release, so that what it added to the contract is held as well.
-freeze: ## take the contract of now as the frozen one; refuses what breaks the last
+freeze: ## take the contracts of now as the frozen ones; refuses what breaks the last
 	$(TOOL) buf breaking --against sdk/proto/frozen/v1.txtpb
 	$(TOOL) buf build --exclude-source-info -o sdk/proto/frozen/v1.txtpb
+	$(OASDIFF) breaking --fail-on ERR api/openapi.v1.json api/openapi.json
+	cp api/openapi.json api/openapi.v1.json
 
 generate-check: generate
-	@test -z "$$(git status --porcelain -- sdk docs)" || { git status --short -- sdk docs; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
+	@test -z "$$(git status --porcelain -- sdk docs api)" || { git status --short -- sdk docs api; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }
 
 # Three rounds or more of all systems and phases write docs/benchmarks.md, fewer
 # are only printed. bench/peers/main.go says what there is to choose from.

@@ -92,7 +92,7 @@ func (d *documenter) properties(r *huma.Response) map[string]*huma.Schema {
 }
 
 // tighten says in the document what handlers check by themselves, for they have
-// better words for it than huma.
+// better words for it than huma, and shows examples.
 func tighten(document []byte) ([]byte, error) {
 	var all map[string]any
 	if err := json.Unmarshal(document, &all); err != nil {
@@ -112,6 +112,11 @@ func tighten(document []byte) ([]byte, error) {
 	}
 	if s := at("KeyRequest", "properties", "scopes", "items"); s != nil {
 		s["enum"] = host.AllScopes()
+	}
+	for name, value := range examples() {
+		if s := at(name); s != nil {
+			s["examples"] = []any{value}
+		}
 	}
 	return json.Marshal(all)
 }

@@ -161,4 +161,18 @@ func TestCommittedDocument(t *testing.T) {
 	}
 	want.WriteByte('\n')
 	committed(t, "openapi.json", want.Bytes())
+
+	doc := loadDoc(t, served)
+	for name, schema := range doc.raw["components"].(map[string]any)["schemas"].(map[string]any) {
+		shown, _ := schema.(map[string]any)["examples"].([]any)
+		for _, example := range shown {
+			compiled, err := doc.compiler.Compile("https://x/openapi.json#/components/schemas/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := compiled.Validate(example); err != nil {
+				t.Errorf("the example of %s: %v", name, err)
+			}
+		}
+	}
 }
