@@ -89,5 +89,7 @@ func (a *API) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Security-Policy", a.pages.policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(page) // a client that went away needs no answer
+	status, body := askedBy(r).represent(http.StatusOK, w.Header(), page)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that went away needs no answer
 }

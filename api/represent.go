@@ -22,7 +22,7 @@ const minCompressed = 4 << 10
 func held(h http.Header) bool {
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	switch media {
-	case "application/json", openAPIType, problemType, "text/html":
+	case "application/json", openAPIType, problemType:
 		return true
 	}
 	return false

@@ -37,7 +37,7 @@ func TestNotModified(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})
 	id := e.upload(t, client.UploadOptions{}).ID
-	for _, path := range []string{"/scans/" + id, "/scans", "/openapi.json"} {
+	for _, path := range []string{"/scans/" + id, "/scans", "/openapi.json", "/docs", "/problems/invalid"} {
 		resp, body := e.ask(t, http.MethodGet, path, nil, "")
 		tag := resp.Header.Get("ETag")
 		if resp.StatusCode != http.StatusOK || len(tag) < 20 || tag[0] != '"' {
@@ -214,4 +214,24 @@ func TestSecurityHeaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzHeaders: what clients write into the fields that are read here is taken for
+// something or for nothing, and a body that passes is the one that was announced.
+func FuzzHeaders(f *testing.F) {
+	f.Add(`"a", W/"b", *`, "gzip;q=0, *;q=1", "sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:", []byte("hello world"))
+	f.Add(`W/"`, "gzip;;q==", "sha-256=:", []byte{})
+	f.Add("", ",;=", "sha-512=::, sha-256=:AAAA:;x=1", []byte("x"))
+	f.Fuzz(func(t *testing.T, match, encoding, digest string, body []byte) {
+		if api.Matches(match, "tag") && !strings.Contains(match, "tag") && !strings.Contains(match, "*") {
+			t.Errorf("If-None-Match %q names the tag", match)
+		}
+		if api.AcceptsGzip([]string{encoding}) && !strings.Contains(strings.ToLower(encoding), "gzip") && !strings.Contains(encoding, "*") {
+			t.Errorf("Accept-Encoding %q takes gzip", encoding)
+		}
+		sum := sha256.Sum256(body)
+		if err := api.CheckDigest(digest, body); err == nil && strings.HasPrefix(digest, "sha-256=") && !strings.Contains(digest, base64.StdEncoding.EncodeToString(sum[:])) {
+			t.Errorf("Content-Digest %q is that of %q", digest, body)
+		}
+	})
 }

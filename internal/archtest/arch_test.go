@@ -66,6 +66,7 @@ var confined = map[string]string{
 	"github.com/prometheus":             "host/telemetry",
 	"github.com/danielgtaylor/huma/v2":  "api",
 	"github.com/gorilla/mux":            "api",
+	"github.com/rs/cors":                "api",
 	"github.com/landlock-lsm":           "host/executor/sandbox",
 	"github.com/elastic/go-seccomp-bpf": "host/executor/sandbox",
 	"github.com/hashicorp/hcl/v2":       "config",
