@@ -43,8 +43,8 @@ server {
   # given back, and another host starts them again.
   shutdown_grace = "25s"
 
-  # Requests from one address, or one /64 of IPv6, that carry no key which this
-  # host has seen to be good: guesses, and whoever has no key. "0": any number.
+  # Requests from one address, or one /64 of IPv6, that carry no good key: guesses,
+  # and whoever has no key. "0": any number.
   # The rates of tenants are in their plans, below.
   address_rate = "600/1m"
 
@@ -65,7 +65,7 @@ server {
 
 database {
   # Empty: SQLite in data_dir, for one host. To share the work between hosts:
-  # url = "postgres://securetag:password@db.example.com:5432/securetag"
+  # url = "postgres://securetag:${env("POSTGRES_PASSWORD")}@db.example.com:5432/securetag"
   url = ""
 
   # To PostgreSQL, from this host.
@@ -74,7 +74,7 @@ database {
 
 redis {
   # Empty: inside this process, for one host. To share the work between hosts:
-  # url = "rediss://:password@redis.example.com:6379/0"
+  # url = "rediss://:${env("REDIS_PASSWORD")}@redis.example.com:6379/0"
   url = ""
 
   # For a Cluster, or for Sentinels with sentinel_master, instead of url:
@@ -141,6 +141,7 @@ plan "default" {
 
   findings  = 0    # of one job
   artifacts = "0B" # of one job, together
+  retention = "0s" # how long a scan is kept after it ended; 0s: retention.scans
 }
 
 # A plan of your own starts from 100 requests and 5 uploads a minute. A tenant
@@ -158,6 +159,7 @@ plan "free" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 plan "premium" {
@@ -173,6 +175,7 @@ plan "premium" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 plan "enterprise" {
@@ -188,6 +191,7 @@ plan "enterprise" {
   priority        = "normal"
   findings        = 0
   artifacts       = "0B"
+  retention       = "0s"
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not
@@ -234,6 +238,15 @@ scan "codeaudit" {
 
   # Its jobs that run at once, over all hosts. 0: any number.
   concurrency = 0
+
+  # What clients may give with a scan, handed to the plugins that know it:
+  # option "depth" {
+  #   type    = "int"
+  #   doc     = "How many levels deep to look."
+  #   default = 3
+  #   min     = 1
+  #   max     = 10
+  # }
 }
 
 # POST /scans/web takes a URL. Name a plugin to switch it on.

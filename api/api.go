@@ -130,11 +130,13 @@ type API struct {
 	tokens    tokens
 	keys      *keyring
 	operators hashes // keys of operators
+	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
 	pages     pages
 	refused   refusals
+	reports   shares // that are being written
 	ready     readiness
 	draining  atomic.Bool
 	cors      *cors.Cors    // nil: none
@@ -155,13 +157,17 @@ func New(deps Deps, cfg Config) (*API, error) {
 	if deps.Plans == nil {
 		deps.Plans = host.FixedPlan{}
 	}
-	a := &API{deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
-		cors: newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting)}
+	a := &API{
+		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
+		strangers: newLane(deps.Store.GoodKeys),
+		cors:      newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting),
+	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
 	a.registerScans(doc)
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
+	a.registerReports(doc)
 	a.registerAdmin(doc)
 	a.registerTenants(doc)
 	a.registerAudit(doc)

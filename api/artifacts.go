@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
@@ -92,38 +91,23 @@ func (a *API) downloadArtifact(ctx context.Context, in *artifactInput) (*huma.St
 	return nil, problemOf(host.ErrNotFound, nil)
 }
 
-// sendArtifact gives the client answerTime for each piece, however large the
-// whole is.
 func (a *API) sendArtifact(ctx huma.Context, f host.Artifact, blob host.Blob) {
 	defer blob.Close()
 	_, w := humamux.Unwrap(ctx)
 	h := w.Header()
-	h.Set("Content-Type", octets)
+	download(h, octets, f.Name) // letters, digits and ._+@-
 	h.Set("Content-Length", strconv.FormatInt(blob.Size(), 10))
-	// The name is of letters, digits and ._+@-: it needs no escaping.
-	h.Set("Content-Disposition", `attachment; filename="`+f.Name+`"`)
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	h.Set("X-Content-Type-Options", "nosniff")
 	if sum, err := hex.DecodeString(f.SHA256); err == nil {
 		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530
 	}
 	w.WriteHeader(http.StatusOK)
-	deadlines := http.NewResponseController(w)
-	piece := make([]byte, 64<<10)
-	for {
-		n, err := blob.Read(piece)
-		if n > 0 {
-			_ = deadlines.SetWriteDeadline(time.Now().Add(answerTime)) // writers that know no deadline need none
-			if _, err := w.Write(piece[:n]); err != nil {
-				return // the client went away
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			a.log.Error("an artifact could not be read to its end", "scan", f.ScanID, "artifact", f.ID, "error", err)
-			panic(http.ErrAbortHandler) // the length says it is not whole
-		}
+	out := &paced{w: w, deadlines: http.NewResponseController(w)}
+	_, err := io.Copy(out, blob)
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil && out.err == nil { // else the client went away
+		a.log.Error("an artifact could not be read to its end", "scan", f.ScanID, "artifact", f.ID, "error", err)
+		panic(http.ErrAbortHandler) // the length says it is not whole
 	}
 }

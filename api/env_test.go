@@ -30,6 +30,7 @@ import (
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/sqlite"
+	"github.com/securetaghq/securetag/host/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -144,6 +145,8 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 		{Name: "codeaudit", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Hour, Attempts: 3},
 		{Name: "web", Input: host.InputURL, Timeout: time.Hour, Attempts: 1},
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
+		{Name: "deep", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
+		{Name: "packed", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
 	}
 	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{MaxArchive: maxArchive, Inline: -1}, log)
 	if err != nil {
@@ -195,7 +198,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 
 func newStore(t testing.TB) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "securetag.db")})
+	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: sqlitetest.File(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +431,7 @@ func (d *openAPI) validate(method, path string, status int, contentType string, 
 	if err != nil {
 		return err
 	}
-	if contentType == "application/octet-stream" {
+	if !strings.Contains(contentType, "json") || strings.HasSuffix(contentType, "jsonl") {
 		return schema.Validate(string(body))
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))

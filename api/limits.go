@@ -17,9 +17,8 @@ import (
 
 // The policies that limit requests, by the names that clients and operators see.
 // The first three count a tenant's requests, each by itself, so that one that
-// polls can still cancel. The last counts those of an address that say nothing
-// of whose they are, or carry a key that this host has not seen to be good: what
-// comes from a shared address with good keys is nobody else's business.
+// polls can still cancel. The last counts those of an address that carry no good
+// key: what comes from a shared address with good keys is nobody else's business.
 const (
 	policyRead    = "read"    // host.Plan.RequestRate
 	policyWrite   = "write"   // the same, of what changes something
@@ -33,7 +32,7 @@ const creates = "creates"
 // Limits is what holds before it is known whose a request is.
 type Limits struct {
 	// AddressRate is that of the requests of one address, or of one /64 of IPv6,
-	// that carry no key which this host has seen to be good. Zero: any number.
+	// that carry no good key. Zero: any number.
 	AddressRate host.Rate
 	Proxies     Proxies
 }
@@ -44,12 +43,20 @@ func (a *API) SetLimits(l Limits) { a.limits.Store(&l) }
 // admit finds out who asks, and whether they may now. What it is told of the
 // limits is in the header of w, whatever comes of the request. Operators have no
 // rate: who has to step in must not wait.
+//
+// A key that may be one is never refused for what others at its address do: it
+// waits for its turn in the lane, and only if it is not good the address counts.
 func (a *API) admit(w http.ResponseWriter, r *http.Request, op *huma.Operation) error {
 	rec := recordOf(r.Context())
-	if !a.familiar(r, op) {
+	good, err := a.recognise(r, op)
+	if err != nil {
+		return fmt.Errorf("look up a key: %w", err)
+	}
+	if !good {
 		if err := a.limitAddress(w, r); err != nil {
 			return err
 		}
+		return a.refuse(w, r, op, rec, badKey(op))
 	}
 	if err := a.identify(r.Context(), r, op, rec); err != nil {
 		return a.refuse(w, r, op, rec, err)
@@ -70,25 +77,47 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, op *huma.Operation) 
 	return rec.denied
 }
 
-// familiar reports whether this host has seen the request's key to be good, now
-// or before.
-func (a *API) familiar(r *http.Request, op *huma.Operation) bool {
+// recognise reports whether a request carries a key that is good, or was when
+// this host last looked it up. What cannot be a key, by its checksum, costs
+// nothing; what can be, and is new here, a place in the lane.
+func (a *API) recognise(r *http.Request, op *huma.Operation) (bool, error) {
 	secret, _ := secretOf(r.Header)
+	parse, knows := apikey.Parse, a.keys.knows
 	if op.Metadata[forOperators] != nil {
-		hash, ok := apikey.ParseOperator(secret)
-		return ok && a.operators.has(hash)
+		parse, knows = apikey.ParseOperator, a.operators.has
 	}
-	hash, ok := apikey.Parse(secret)
-	return ok && a.keys.knows(hash)
+	hash, ok := parse(secret)
+	if !ok || knows(hash) {
+		return ok, nil
+	}
+	return a.strangers.good(r.Context(), addressOfClient(r), hash)
+}
+
+// addressOfClient is whom a request is counted with, "" if it did not come over a
+// network.
+func addressOfClient(r *http.Request) string {
+	client := recordOf(r.Context()).client
+	if !client.IsValid() {
+		return ""
+	}
+	return neighbours(client)
+}
+
+// badKey is why a request is refused whose key is not good.
+func badKey(op *huma.Operation) error {
+	if op.Metadata[forOperators] != nil {
+		return noOperator()
+	}
+	return host.ErrUnauthorized
 }
 
 // limitAddress counts a request by where it comes from.
 func (a *API) limitAddress(w http.ResponseWriter, r *http.Request) error {
-	client := recordOf(r.Context()).client
-	if !client.IsValid() {
-		return nil // not over a network
+	from := addressOfClient(r)
+	if from == "" {
+		return nil
 	}
-	return a.limit(w, r, policyAddress, neighbours(client), a.limits.Load().AddressRate)
+	return a.limit(w, r, policyAddress, from, a.limits.Load().AddressRate)
 }
 
 // limit counts a request by a policy, says in the header how that stands, and
@@ -154,7 +183,7 @@ func count(n int64, what string) string {
 }
 
 // maxOperators bounds the operators' keys that are remembered; beyond it all are
-// forgotten, and their next requests count by address.
+// forgotten, and their next requests wait for a turn.
 const maxOperators = 1000
 
 // hashes is a bounded set of keys that were good the last time.

@@ -16,6 +16,7 @@ import (
 	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/apikey"
 	"github.com/securetaghq/securetag/host/ratelimit"
 	"github.com/securetaghq/securetag/host/redisstream"
 )
@@ -213,13 +214,15 @@ func TestNoRate(t *testing.T) {
 	}
 }
 
-// TestAddressRate: strangers are counted by their address, and take nothing from
-// those at the same address whose key this host has seen to be good.
+// TestAddressRate: who has no good key is counted by address, and takes nothing
+// from those at the same address who have one, seen here before or not.
 func TestAddressRate(t *testing.T) {
 	t.Parallel()
 	e, pass := limited(t, host.Plan{}, api.Limits{AddressRate: perMinute(6)})
 	e.operator(t, "ann", nil)
+	e.operator(t, "eve", nil)
 	e.keys["nobody"] = strings.Repeat("x", 64)
+	e.keys["guesser"], _ = apikey.New()
 	ask := func(who, path string) standing {
 		resp, _ := e.do(t, who, http.MethodGet, path, "", nil)
 		return standingOf(resp.Header, resp.StatusCode)
@@ -229,21 +232,35 @@ func TestAddressRate(t *testing.T) {
 		who, path string
 		status    int
 	}{
-		{"alice", "/scans", 200}, {"ann", "/admin/queue", 200}, {"nobody", "/scans", 401}, {"", "/nowhere", 404}, {"nobody", "/admin/queue", 401}, {"", "/openapi.json", 200},
+		{"guesser", "/scans", 401}, {"guesser", "/admin/queue", 401}, {"nobody", "/scans", 401}, {"", "/nowhere", 404}, {"nobody", "/admin/queue", 401}, {"", "/openapi.json", 200},
 	} {
 		want := standing{tt.status, policy, fmt.Sprintf(`"address";r=%d;t=10`, 5-i), ""}
 		if got := ask(tt.who, tt.path); got != want {
 			t.Errorf("%s asks for %s: %+v, want %+v", tt.who, tt.path, got, want)
 		}
+		if i == 2 { // in between
+			for who, path := range map[string]string{"alice": "/scans", "ann": "/admin/queue"} {
+				if got, want := ask(who, path), (standing{status: 200}); got != want {
+					t.Errorf("%s asks for %s: %+v, want %+v", who, path, got, want)
+				}
+			}
+		}
 	}
+	over := standing{429, policy, `"address";r=0;t=10`, "10"}
 	for _, tt := range []struct {
 		who, path string
 		want      standing
 	}{
-		{"bob", "/scans", standing{429, policy, `"address";r=0;t=10`, "10"}}, // good, and nobody here knows that yet
-		{"revoked", "/scans", standing{429, policy, `"address";r=0;t=10`, "10"}},
+		{"bob", "/scans", standing{status: 200}}, // good, and nobody here knows that yet
+		{"eve", "/admin/queue", standing{status: 200}},
 		{"alice", "/scans", standing{status: 200}},
 		{"ann", "/admin/queue", standing{status: 200}},
+		{"revoked", "/scans", over},
+		{"guesser", "/scans", over},
+		{"guesser", "/admin/queue", over},
+		{"nobody", "/scans", over},
+		{"", "/scans", over},
+		{"alice", "/admin/queue", over}, // a tenant's key is none there
 		{"", "/healthz", standing{status: 200}},
 		{"", "/readyz", standing{status: 200}},
 	} {
@@ -254,8 +271,8 @@ func TestAddressRate(t *testing.T) {
 		}
 	}
 	pass(10 * time.Second)
-	if got, want := ask("bob", "/scans"), (standing{200, policy, `"address";r=0;t=10`, ""}); got != want {
-		t.Errorf("bob asks again: %+v, want %+v", got, want)
+	if got, want := ask("nobody", "/scans"), (standing{401, policy, `"address";r=0;t=10`, ""}); got != want {
+		t.Errorf("nobody asks again: %+v, want %+v", got, want)
 	}
 	e.api.SetLimits(api.Limits{})
 	if got, want := ask("nobody", "/scans"), (standing{status: 401}); got != want {
@@ -313,12 +330,12 @@ func TestMeterHearsRefusals(t *testing.T) {
 	m := &refusals{by: map[string]int{}}
 	e, _ := limited(t, host.Plan{RequestRate: perMinute(1)}, api.Limits{AddressRate: perMinute(2)}, func(d *api.Deps) { d.Meter = m })
 	for range 3 {
-		e.do(t, "alice", http.MethodGet, "/scans", "", nil) // one of address, for the key is new
+		e.do(t, "alice", http.MethodGet, "/scans", "", nil)
 		e.do(t, "", http.MethodGet, "/scans", "", nil)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if diff := cmp.Diff(map[string]int{"read": 2, "address": 2}, m.by); diff != "" {
+	if diff := cmp.Diff(map[string]int{"read": 2, "address": 1}, m.by); diff != "" {
 		t.Errorf("refusals by policy (-want +got):\n%s", diff)
 	}
 }

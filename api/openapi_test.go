@@ -93,6 +93,9 @@ func TestProblemPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed(t, "problems.json", want.Bytes())
+	if *update {
+		return // this program has the file as it was
+	}
 	e := newEnv(t, api.Config{})
 	for _, row := range rows {
 		resp, body := e.ask(t, http.MethodGet, "/problems/"+row.Code, nil, "")

@@ -71,6 +71,9 @@ type reloadInput struct {
 type reloadOutput struct{ Body client.Reload }
 
 func (a *API) reloadPlugins(ctx context.Context, in *reloadInput) (*reloadOutput, error) {
+	if in.Plugin != "" {
+		recordOf(ctx).about("plugin " + in.Plugin)
+	}
 	r, err := a.deps.Plugins.Reload(ctx, in.Plugin)
 	if err != nil {
 		p := configProblem(err)

@@ -86,6 +86,14 @@ func TestReloadPlugins(t *testing.T) {
 	if _, err := ann.ReloadPlugin(t.Context(), "a&b=c/../"); !errors.As(err, &missing) || missing.Status != http.StatusNotFound || !strings.Contains(missing.Detail, "no such plugin") {
 		t.Errorf("one that is not there: %v", err)
 	}
+	var targets []string
+	lines, err := ann.Audit(t.Context(), client.AuditQuery{Action: "reload-plugins"})
+	for _, l := range lines.Items {
+		targets = append(targets, l.Target+" "+l.Outcome)
+	}
+	if diff := cmp.Diff([]string{"plugin a&b=c/../ not_found", "plugin secrets done", " done", " done"}, targets); diff != "" || err != nil {
+		t.Errorf("the audit log, newest first: %v (-want +got):\n%s", err, diff)
+	}
 	for want, err := range map[int]error{
 		http.StatusUnprocessableEntity: fmt.Errorf("securetag.hcl:3: Invalid value: %w", host.ErrInvalid),
 		http.StatusNotImplemented:      host.ErrNoPlugin,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -79,6 +80,10 @@ func kindUnavailable() kind {
 
 func kindRateLimited() kind {
 	return kind{429, "rate_limited", "Too many requests", "There were too many requests. Try again later."}
+}
+
+func kindTooManyReports() kind {
+	return kind{429, "too_many_reports", "Too many reports at once", fmt.Sprintf("At most %d reports of a tenant are written at a time. Read one to its end, then ask again.", reportsAtOnce)}
 }
 
 // kinds is the one table from error to problem; the first match counts.
@@ -163,7 +168,12 @@ func (p *problemError) describe(refusal *intake.Refusal, at pointerFunc) {
 			p.Title = "Archive refused"
 		}
 	}
-	if refusal.Field != "" && at != nil {
+	if at != nil {
+		for _, f := range refusal.Faults {
+			p.Errors = append(p.Errors, client.ProblemError{Pointer: at(f.Field), Detail: f.Detail})
+		}
+	}
+	if len(p.Errors) == 0 && refusal.Field != "" && at != nil {
 		p.Errors = []client.ProblemError{{Pointer: at(refusal.Field), Detail: refusal.Detail}}
 	}
 }

@@ -66,6 +66,7 @@ func (a *API) registerScans(doc huma.API) {
 			Metadata:        map[string]any{creates: true},
 			BodyReadTimeout: -1, // body.go has its own
 		}, a.startURL(name))
+		a.documentOptions(doc.OpenAPI().Paths["/scans/"+name].Post.RequestBody, name)
 	}
 	huma.Register(doc, huma.Operation{
 		OperationID: "list-scans", Method: http.MethodGet, Path: "/scans",
@@ -120,7 +121,7 @@ type startInput struct {
 		URL      string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
 		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
 		Priority string `json:"priority,omitempty" enum:"high,normal,low" doc:"Which of your own scans go first. Default: normal."`
-		Options  object `json:"options,omitempty" doc:"By plugin name, an object for that plugin: at most 16 KiB, nested at most 8 deep."`
+		Options  object `json:"options,omitempty" doc:"By name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."`
 	}
 }
 

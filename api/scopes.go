@@ -18,7 +18,7 @@ func scopeOf(op *huma.Operation) host.Scope {
 	switch op.OperationID {
 	case "cancel-scan":
 		return host.ScopeScanWrite
-	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "list-plugins", "get-usage":
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage":
 		return host.ScopeScanRead
 	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key":
 		return host.ScopeAdmin

@@ -122,12 +122,15 @@ func (a *API) getTenant(ctx context.Context, in *NamedTenant) (*tenantOutput, er
 type createTenantInput struct {
 	Body struct {
 		Name string `json:"name" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" maxLength:"63" doc:"Lower-case letters, digits and -."`
-		Plan string `json:"plan,omitempty" maxLength:"63" doc:"Default: the default plan."`
+		Plan string `json:"plan,omitempty" maxLength:"63" doc:"Its name in the configuration. Default: the default plan."`
 	}
 }
 
 func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*tenantOutput, error) {
 	recordOf(ctx).target = "tenant " + in.Body.Name
+	if err := a.checkPlan(in.Body.Plan); err != nil {
+		return nil, err
+	}
 	t := host.Tenant{ID: host.NewTenantID(), Name: in.Body.Name, Terms: host.Terms{Plan: in.Body.Plan}}
 	if err := a.deps.Store.CreateTenant(ctx, t); err != nil {
 		p := problemOf(err, nil)
@@ -164,9 +167,25 @@ type updateTenantInput struct {
 
 func (a *API) updateTenant(ctx context.Context, in *updateTenantInput) (*tenantOutput, error) {
 	return a.changeTenant(ctx, in.Name, func(t host.Tenant) error {
+		if err := a.checkPlan(in.Body.Plan); err != nil {
+			return err
+		}
 		t.Terms.Plan = in.Body.Plan
 		return a.deps.Store.SetTerms(ctx, t.ID, t.Terms)
 	})
+}
+
+// checkPlan refuses a plan that the configuration of this host does not have.
+func (a *API) checkPlan(name string) error {
+	var unknown *host.UnknownPlan
+	err := a.deps.Plans.Check(name)
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	p := problemOf(err, nil)
+	p.Detail = "T" + strings.TrimPrefix(unknown.Error(), "t") + "."
+	p.Errors = []client.ProblemError{{Pointer: inBody("plan"), Detail: p.Detail}}
+	return p
 }
 
 type suspendInput struct {

@@ -62,11 +62,11 @@ func (a *API) registerUpload(doc huma.API, id, path, name string) {
 		Metadata: map[string]any{streamed: true, creates: true},
 	}, a.upload(path, name))
 	// Set only now: with a body in the operation huma would read it whole.
-	doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive())
+	doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name))
 }
 
 // uploadBody documents the form.
-func uploadBody(maxArchive int64) *huma.RequestBody {
+func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
 	maxProject := maxProjectLen
 	return &huma.RequestBody{
 		Required: true,
@@ -77,7 +77,7 @@ func uploadBody(maxArchive int64) *huma.RequestBody {
 					"file":     {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
 					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
-					"options":  {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."},
+					"options":  options,
 				},
 			},
 			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}},
@@ -99,7 +99,7 @@ func (a *API) upload(path, name string) func(context.Context, *uploadInput) (*sc
 		if err != nil {
 			return nil, problemOf(err, inForm)
 		}
-		f, err := a.readForm(ctx, in.r, bounds)
+		f, err := a.readForm(ctx, in.r, name, bounds)
 		if err != nil {
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
@@ -112,6 +112,7 @@ func (a *API) upload(path, name string) func(context.Context, *uploadInput) (*sc
 
 // form is what an upload says.
 type form struct {
+	scanType string
 	bounds   intake.Bounds
 	staged   *intake.Staged
 	project  string
@@ -122,8 +123,8 @@ type form struct {
 
 // readForm reads the parts in whatever order they come. The form is returned
 // with an error too, since it may hold a staged archive.
-func (a *API) readForm(ctx context.Context, r *http.Request, b intake.Bounds) (*form, error) {
-	f := &form{bounds: b, seen: map[string]bool{}}
+func (a *API) readForm(ctx context.Context, r *http.Request, scanType string, b intake.Bounds) (*form, error) {
+	f := &form{scanType: scanType, bounds: b, seen: map[string]bool{}}
 	most := a.deps.Intake.MaxArchive()
 	if b.Archive > 0 {
 		most = min(most, b.Archive)
@@ -213,7 +214,9 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
 			return err
 		}
-		f.options, err = intake.ParseOptions(json.RawMessage(raw))
+		// As it was given: by that a request is known again, and defaults may change.
+		f.options = json.RawMessage(raw)
+		_, err = a.deps.Intake.CheckOptions(f.scanType, f.options)
 		return err
 	default:
 		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority and options.", name))

@@ -47,6 +47,7 @@ func UsageOf(p host.Plan, u host.Usage) client.Usage {
 			RequestRate: rate(p.RequestRate), UploadRate: rate(p.UploadRate),
 			ArchiveSize: p.ArchiveSize, UnpackedSize: p.UnpackedSize,
 			ConcurrentJobs: p.ConcurrentJobs, Findings: p.Findings, Artifacts: p.Artifacts,
+			RetentionSeconds: seconds(p.Retention),
 		},
 	}
 }
@@ -58,6 +59,9 @@ func limit(n int64) *int64 {
 	}
 	return &n
 }
+
+// seconds are whole ones; 0 is none, and what is shorter than one is one.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 func rate(r host.Rate) *client.Rate {
 	if r.Unlimited() {

@@ -31,7 +31,7 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	plan := host.Plan{
 		Name: "free", Quota: host.Quota{Storage: 1000, ScansPerDay: 3}, RequestRate: host.Rate{Count: 100, Per: time.Minute},
-		ArchiveSize: 900, Findings: 7,
+		ArchiveSize: 900, Findings: 7, Retention: 90*time.Minute + time.Millisecond,
 	}
 	e := newEnvPlan(t, api.Config{}, maxArchive, plan)
 	if resp, text := e.put(t, "alice", 400); resp.StatusCode != http.StatusAccepted {
@@ -53,7 +53,7 @@ func TestUsage(t *testing.T) {
 			{Name: "queued_scans", Unit: "scans", Used: 1},
 		},
 		Limits: client.PlanLimits{
-			RequestRate: &client.Rate{Requests: 100, Seconds: 60}, ArchiveSize: 900, Findings: 7,
+			RequestRate: &client.Rate{Requests: 100, Seconds: 60}, ArchiveSize: 900, Findings: 7, RetentionSeconds: 5401,
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

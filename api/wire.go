@@ -61,7 +61,7 @@ func wireFinding(f host.Finding) client.Finding {
 		ID: string(f.ID), ScanID: string(f.ScanID), JobID: string(f.JobID), Plugin: f.Plugin,
 		RuleID: f.RuleID, Title: f.Title, Message: f.Message, Severity: string(f.Severity),
 		Confidence: string(f.Confidence), Location: client.Location(f.Location), Snippet: f.Snippet,
-		Fingerprint: f.Fingerprint, CWE: f.CWE, Tags: f.Tags, References: f.References,
+		Fingerprint: f.Fingerprint, LineHash: f.LineHash, CWE: f.CWE, Tags: f.Tags, References: f.References,
 		Properties: f.Properties, CreatedAt: f.CreatedAt.UTC(),
 	}
 }

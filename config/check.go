@@ -241,7 +241,7 @@ func (c *checker) worker() {
 			path = "worker.lease"
 		}
 		c.bad(path, "Heartbeat too slow for the lease", "worker.heartbeat is %s and must be at most a third of worker.lease, which is %s: otherwise one lost heartbeat takes a healthy host's jobs away.",
-			formatDuration(w.Heartbeat), formatDuration(w.Lease))
+			FormatDuration(w.Heartbeat), FormatDuration(w.Lease))
 	}
 }
 
@@ -272,6 +272,7 @@ func (c *checker) scan(name string, s Scan) {
 	if at, ok := c.w.blocks["scan."+name]; ok && name == reservedScan {
 		c.diags = append(c.diags, problem(at, "Reserved name", "A scan type cannot be called %q: its routes would be those of the API itself.", name)...)
 	}
+	c.options(name, s)
 	path := "scan." + name + ".plugins"
 	if !c.ok(path) {
 		return

@@ -10,8 +10,9 @@ import (
 //
 // Tags: koanf is the name in the file; doc the meaning, a sentence for people;
 // example a value for messages where the default is none; min, max and oneof
-// what is allowed; reload whether a running host takes a change, see reload.go. A
-// map of structs is a block with a label. A field with the doc "-" is no setting.
+// what is allowed; url that of a secret only the password in it is one; reload
+// whether a running host takes a change, see reload.go. A map of structs is a block
+// with a label. A field with the doc "-" is no setting.
 type Config struct {
 	DataDir   string `koanf:"data_dir" doc:"Directory of the embedded database, of uploaded archives and of workspaces. It is made when it is missing. A relative path in the file is relative to the file; elsewhere, to the working directory." example:"/var/lib/securetag" reload:"no"`
 	PluginDir string `koanf:"plugin_dir" doc:"Directory in which plugin commands are looked up. Empty: the directory plugins beside the securetag executable." example:"/usr/lib/securetag/plugins" reload:"yes"`
@@ -45,7 +46,7 @@ type Server struct {
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
 
-	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no key which this host has seen to be good. 0: any number. The rates of tenants are in their plans." reload:"yes"`
+	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no good key. 0: any number. The rates of tenants are in their plans." reload:"yes"`
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
 	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]" reload:"yes"`
 	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded" reload:"yes"`
@@ -55,13 +56,13 @@ type Server struct {
 
 // Database is the store.
 type Database struct {
-	URL            Secret `koanf:"url" doc:"PostgreSQL to use, as a URL. Empty: an SQLite database in data_dir, for one host." example:"postgres://securetag:password@localhost:5432/securetag"`
+	URL            Secret `koanf:"url" doc:"PostgreSQL to use, as a URL. Empty: an SQLite database in data_dir, for one host." example:"postgres://securetag@localhost:5432/securetag" url:"true"`
 	MaxConnections int    `koanf:"max_connections" doc:"How many connections to PostgreSQL this host opens at most." min:"2" max:"1000"`
 }
 
 // Redis carries doorbells, cancels and events between hosts.
 type Redis struct {
-	URL            Secret   `koanf:"url" doc:"One server, as a redis:// or rediss:// (TLS) URL." example:"redis://localhost:6379/0"`
+	URL            Secret   `koanf:"url" doc:"One server, as a redis:// or rediss:// (TLS) URL." example:"redis://localhost:6379/0" url:"true"`
 	Addresses      []string `koanf:"addresses" doc:"The nodes of a Redis Cluster or, with sentinel_master, the Sentinels: host:port each. Use it instead of url." example:"[\"redis-1:6379\", \"redis-2:6379\"]"`
 	SentinelMaster string   `koanf:"sentinel_master" doc:"The master's name when addresses are Sentinels." example:"mymaster"`
 	Username       string   `koanf:"username" doc:"User name for addresses; in a url it is part of the url." example:"securetag"`
@@ -118,6 +119,8 @@ type Scan struct {
 	Backoff  BackoffRange  `koanf:"backoff" doc:"Pause before a retry: the first and the longest; it doubles in between." min:"100ms" max:"1h"`
 
 	Concurrency int `koanf:"concurrency" doc:"Jobs of this scan type that run or are handed out at once, over all hosts. 0: any number. The same on every host." min:"0" max:"1000000"`
+
+	Options map[string]Option `koanf:"option" doc:"What a client may give with a scan, beside its target: checked before the scan is accepted, shown with it, and handed to each of the plugins that has an option of that name." reload:"no"`
 }
 
 // Plugin is an executable that scans.
@@ -146,6 +149,9 @@ type Plugin struct {
 
 	// Places says where in the file each setting of Config is: "securetag.hcl:12".
 	Places map[string]string `koanf:"places" doc:"-"`
+	// Literals are those that the file writes out, wholly or in part, and does not
+	// refer to with env or file: what is sensitive must not be among them.
+	Literals map[string]bool `koanf:"literals" doc:"-"`
 
 	Limits  PluginLimits `koanf:"limits" doc:"What each of its processes may use, with all that it starts. They hold in the sandbox only."`
 	Restart Restart      `koanf:"restart" doc:"What happens when processes of the plugin cannot be started, or end while they wait for a job. One that dies of a scan does not count: that is held against the scan."`
@@ -201,7 +207,7 @@ func Default() Config {
 func defaultScan() Scan {
 	return Scan{
 		Input: "archive", Plugins: []string{}, Timeout: 10 * time.Minute,
-		Attempts: 3, Backoff: BackoffRange{Min: time.Second, Max: time.Minute},
+		Attempts: 3, Backoff: BackoffRange{Min: time.Second, Max: time.Minute}, Options: map[string]Option{},
 	}
 }
 

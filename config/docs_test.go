@@ -67,6 +67,33 @@ The file is [HCL 2](https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md
 | ` + "`upper(s)`, `lower(s)`, `split(sep, s)`, `join(sep, list)`" + ` | strings |
 | ` + "`concat(list, ...)`, `coalesce(a, ...)`, `max(n, ...)`, `min(n, ...)`" + ` | lists, the first that is not null, numbers |
 
+Secrets are in the file by reference only. A password in ` + "`database.url` or `redis.url`" + `, or a
+` + "`redis.password`" + `, that is written out is a mistake, and so is one that is the default of
+` + "`env`" + `. Refer to it, alone or in the middle of a URL:
+
+` + "```hcl" + `
+database {
+  url = "postgres://securetag:${env("POSTGRES_PASSWORD")}@db.example.com:5432/securetag"
+}
+
+redis {
+  addresses = ["redis-1:6379", "redis-2:6379"]
+  password  = trimspace(file("/run/secrets/redis"))
+}
+` + "```" + `
+
+The same holds for what a plugin calls sensitive among its own settings:
+
+` + "```hcl" + `
+plugin "deps" {
+  config {
+    token = env("REGISTRY_TOKEN")
+  }
+}
+` + "```" + `
+
+The variables below hold the value itself.
+
 Sensitive settings and what stands in the env and config of a plugin are never
 printed or logged.
 
@@ -97,6 +124,10 @@ func referencePage() string {
 			title, name, ok := strings.Cut(r.Path, ".")
 			if ok {
 				name, inner, _ := strings.Cut(name, ".")
+				inner, _, named := strings.Cut(inner, ".")
+				if named {
+					inner += ` "<name>"`
+				}
 				title = strings.TrimSpace(title + ` "` + name + `" ` + inner)
 			}
 			fmt.Fprintf(&b, "\n### `%s`\n\n%s\n\n", title, r.Doc)

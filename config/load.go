@@ -65,6 +65,7 @@ type Loaded struct {
 	schema   *node
 	origins  map[string]origin
 	settings map[string]hcl.Range // of each one in the config block of a plugin
+	literals map[string]bool      // those of them that are written out
 	sources  map[string][]byte
 	blocks   map[string]hcl.Range // of the file, by path
 }
@@ -183,7 +184,7 @@ func (l *loading) run() (*Loaded, error) {
 	}
 	l.resolve(cfg, dir, o.origins)
 	loaded := &Loaded{
-		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, blocks: w.blocks, sources: l.fail.sources,
+		Config: *cfg, File: name, schema: l.schema, origins: o.origins, settings: w.settings, literals: w.literals, blocks: w.blocks, sources: l.fail.sources,
 	}
 	loaded.place()
 	return loaded, nil
@@ -199,7 +200,7 @@ func (l *loading) merge(file map[string]any, o *overlay) (*Config, error) {
 	defaults := l.schema.layer(reflect.ValueOf(Default()))
 	newBlocks(defaults, file, l.schema)
 	for _, p := range defaults["plugin"].(map[string]any) {
-		p.(map[string]any)["places"] = map[string]any{} // no setting; see place
+		p.(map[string]any)["places"], p.(map[string]any)["literals"] = map[string]any{}, map[string]any{} // no settings; see place
 	}
 	env, err := o.env(l.opts, l.schema.paths(defaults, ""))
 	if err != nil {

@@ -115,7 +115,7 @@ func TestNoFileGivesTheDefaults(t *testing.T) {
 	want.DataDir = filepath.Join(dir, "securetag-data")
 	want.PluginDir = filepath.Join(dir, "bin", "plugins")
 	secrets := want.Plugins["secrets"]
-	secrets.Places = map[string]string{}
+	secrets.Places, secrets.Literals = map[string]string{}, map[string]bool{}
 	secrets.Command = filepath.Join(want.PluginDir, "secrets")
 	want.Plugins["secrets"] = secrets
 	if diff := cmp.Diff(want, l.Config); diff != "" {

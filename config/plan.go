@@ -4,8 +4,10 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,18 +16,19 @@ import (
 // Plan is what a tenant may use. 0 of a limit means what limits says
 // for everybody, or no limit where it says nothing.
 type Plan struct {
-	RequestRate    Rate     `koanf:"request_rate" doc:"Requests of the tenant that read, and as many others that change something. Those that create scans are in upload_rate. 0: any number."`
-	UploadRate     Rate     `koanf:"upload_rate" doc:"Requests of the tenant that create scans. 0: any number."`
-	ArchiveSize    ByteSize `koanf:"archive_size" doc:"Size of an uploaded archive. 0: limits.archive_size, which it cannot exceed." min:"0B" max:"64GiB"`
-	UnpackedSize   ByteSize `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked. 0: limits.unpacked_size, which it cannot exceed." min:"0B" max:"1TiB"`
-	StorageQuota   ByteSize `koanf:"storage_quota" doc:"Size of all archives of the tenant that are kept, as uploaded. Retention makes room. 0: any." min:"0B" max:"1024TiB"`
-	ScansPerDay    int      `koanf:"scans_per_day" doc:"Scans that are accepted in a day, from 00:00 to 24:00 UTC. 0: any number." min:"0" max:"100000000"`
-	QueuedScans    int      `koanf:"queued_scans" doc:"Scans that wait for their first job to start. 0: any number." min:"0" max:"10000000"`
-	ConcurrentJobs int      `koanf:"concurrent_jobs" doc:"Jobs of the tenant that run or are handed out at once, over all hosts, unless the tenant has a cap of its own. 0: limits.tenant_concurrency." min:"0" max:"1000000"`
-	Weight         float64  `koanf:"weight" doc:"The tenant's part of the slots that several tenants want, in proportion to theirs, unless it has one of its own." min:"0.01" max:"100"`
-	Priority       string   `koanf:"priority" doc:"Priority of scans whose request names none. It orders the tenant's own scans only." oneof:"high,normal,low"`
-	Findings       int      `koanf:"findings" doc:"Findings of one job. 0: limits.findings, which it cannot exceed." min:"0" max:"10000000"`
-	Artifacts      ByteSize `koanf:"artifacts" doc:"Artifacts of one job together. 0: limits.artifacts, which it cannot exceed." min:"0B" max:"64GiB"`
+	RequestRate    Rate          `koanf:"request_rate" doc:"Requests of the tenant that read, and as many others that change something. Those that create scans are in upload_rate. 0: any number."`
+	UploadRate     Rate          `koanf:"upload_rate" doc:"Requests of the tenant that create scans. 0: any number."`
+	ArchiveSize    ByteSize      `koanf:"archive_size" doc:"Size of an uploaded archive. 0: limits.archive_size, which it cannot exceed." min:"0B" max:"64GiB"`
+	UnpackedSize   ByteSize      `koanf:"unpacked_size" doc:"Size of everything in an archive, unpacked. 0: limits.unpacked_size, which it cannot exceed." min:"0B" max:"1TiB"`
+	StorageQuota   ByteSize      `koanf:"storage_quota" doc:"Size of all archives of the tenant that are kept, as uploaded. Retention makes room. 0: any." min:"0B" max:"1024TiB"`
+	ScansPerDay    int           `koanf:"scans_per_day" doc:"Scans that are accepted in a day, from 00:00 to 24:00 UTC. 0: any number." min:"0" max:"100000000"`
+	QueuedScans    int           `koanf:"queued_scans" doc:"Scans that wait for their first job to start. 0: any number." min:"0" max:"10000000"`
+	ConcurrentJobs int           `koanf:"concurrent_jobs" doc:"Jobs of the tenant that run or are handed out at once, over all hosts, unless the tenant has a cap of its own. 0: limits.tenant_concurrency." min:"0" max:"1000000"`
+	Weight         float64       `koanf:"weight" doc:"The tenant's part of the slots that several tenants want, in proportion to theirs, unless it has one of its own." min:"0.01" max:"100"`
+	Priority       string        `koanf:"priority" doc:"Priority of scans whose request names none. It orders the tenant's own scans only." oneof:"high,normal,low"`
+	Findings       int           `koanf:"findings" doc:"Findings of one job. 0: limits.findings, which it cannot exceed." min:"0" max:"10000000"`
+	Artifacts      ByteSize      `koanf:"artifacts" doc:"Artifacts of one job together. 0: limits.artifacts, which it cannot exceed." min:"0B" max:"64GiB"`
+	Retention      time.Duration `koanf:"retention" doc:"How long a scan of the tenant is kept after it ended, with its findings and its archive. 0s: retention.scans, which it cannot exceed." min:"0s" max:"87600h"`
 }
 
 // The plans that are always there. A tenant without a plan has DefaultPlan, and
@@ -106,7 +109,7 @@ func (r Rate) String() string {
 	if r.Count == 0 {
 		return "0"
 	}
-	return strconv.Itoa(r.Count) + "/" + formatDuration(r.Per)
+	return strconv.Itoa(r.Count) + "/" + FormatDuration(r.Per)
 }
 
 // number reads a decimal number.
@@ -121,7 +124,7 @@ func number(s string) (float64, error) {
 // plan checks that what was given for a plan is within what holds for everybody.
 // A default that is not is simply bounded.
 func (c *checker) plan(name string, p Plan) {
-	l, prefix := c.cfg.Limits, "plan."+name+"."
+	l, kept, prefix := c.cfg.Limits, c.cfg.Retention.Scans, "plan."+name+"."
 	for _, s := range []struct {
 		setting, bound string
 		over           bool
@@ -131,12 +134,23 @@ func (c *checker) plan(name string, p Plan) {
 		{"unpacked_size", "limits.unpacked_size", p.UnpackedSize > l.UnpackedSize, p.UnpackedSize, l.UnpackedSize},
 		{"findings", "limits.findings", p.Findings > l.Findings, p.Findings, l.Findings},
 		{"artifacts", "limits.artifacts", p.Artifacts > l.Artifacts, p.Artifacts, l.Artifacts},
+		{"retention", "retention.scans", kept > 0 && p.Retention > kept, FormatDuration(p.Retention), FormatDuration(kept)},
 	} {
 		if path := prefix + s.setting; s.over && c.ok(path, s.bound) && c.o.origins[path] != (origin{}) {
 			c.bad(path, "Plan over the limit for everybody", "%s is %v, and %s is %v, which holds for every tenant: raise that one, or lower this one.",
 				path, s.value, s.bound, s.most)
 		}
 	}
+}
+
+// CheckPlan reports a plan that there is none of: what its name was most likely
+// meant to be, "" when nothing is close, and what there is, in order.
+func (c Config) CheckPlan(name string) (meant string, known []string, ok bool) {
+	if _, ok := c.Plans[name]; ok {
+		return "", nil, true
+	}
+	known = slices.Sorted(maps.Keys(c.Plans))
+	return nearest(cut(name, 128), known), known, false
 }
 
 // SetPlan reads the value of one setting of a plan, as it would stand in a

@@ -76,7 +76,7 @@ func reloadWord(live bool) string {
 func (k kind) word() string {
 	return [...]string{
 		kindString: "string", kindSecret: "secret", kindInt: "number", kindBool: "bool", kindDuration: "duration", kindSize: "size",
-		kindRange: "range", kindRate: "rate", kindNumber: "decimal", kindList: "list", kindVars: "map", kindObject: "object", kindBlock: "block", kindLabelled: "block",
+		kindRange: "range", kindRate: "rate", kindNumber: "decimal", kindValue: "value", kindList: "list", kindVars: "map", kindObject: "object", kindBlock: "block", kindLabelled: "block",
 	}[k]
 }
 

@@ -39,18 +39,18 @@ func TestTake(t *testing.T) {
 	old := loadText(t, dir, `
 data_dir = "/a"
 limits { entries = 10 }
-redis { url = "redis://:s3cret@one/0" }
+redis { url = env("ONE") }
 scan "codeaudit" { timeout = "1m" }
 plugin "secrets" {
   limits { memory = "1GiB" }
 }
 plugin "gone" { dev = true }
 scan "gone" {}
-`)
+`, "ONE=redis://:s3cret@one/0")
 	next := loadText(t, dir, `
 data_dir = "/b"
 limits { entries = 20 }
-redis { url = "redis://:s3cret@two/0" }
+redis { url = env("TWO") }
 scan "codeaudit" {
   timeout = "2m"
   plugins = ["secrets", "new"]
@@ -61,7 +61,7 @@ plugin "secrets" {
   config { deep = true }
 }
 plugin "new" { dev = true }
-`, "SECURETAG_LOG__LEVEL=debug", "SECURETAG_LOG__FORMAT=json")
+`, "TWO=redis://:s3cret@two/0", "SECURETAG_LOG__LEVEL=debug", "SECURETAG_LOG__FORMAT=json")
 	got, changes := old.Take(next, "")
 	want := []config.Change{
 		{Action: config.Changed, Path: "data_dir", Old: `"/a"`, New: `"/b"`, Source: "securetag.hcl:2", Restart: true},
@@ -130,9 +130,9 @@ func TestTakeOfPluginsAlone(t *testing.T) {
 
 func TestDiffOfEqualFilesIsEmpty(t *testing.T) {
 	t.Parallel()
-	const text = "database { url = \"postgres://a:s3cret@db/x\" }\nplugin \"secrets\" {\n  env = { A = \"b\" }\n  config { x = [1] }\n}\n"
+	const text = "database { url = \"postgres://a:${env(\"ONE\")}@db/x\" }\nplugin \"secrets\" {\n  env = { A = \"b\" }\n  config { x = [1] }\n}\n"
 	dir := t.TempDir()
-	if changes := loadText(t, dir, text).Diff(loadText(t, dir, "# moved\n"+text)); len(changes) > 0 {
+	if changes := loadText(t, dir, text, "ONE=s3cret").Diff(loadText(t, dir, "# moved\n"+text, "ONE=s3cret")); len(changes) > 0 {
 		t.Errorf("changes: %+v", changes)
 	}
 }
@@ -158,7 +158,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("by its variable: %+v", r)
 	}
 	refs, err := config.Explain("scan")
-	if err != nil || refs[0].Path != "scan.<name>" || !refs[0].Block || refs[0].Reload != "restart" || refs[1].Path != "scan.<name>.input" || len(refs) != 7 {
+	if err != nil || refs[0].Path != "scan.<name>" || !refs[0].Block || refs[0].Reload != "restart" || refs[1].Path != "scan.<name>.input" || len(refs) != 8 {
 		t.Errorf("scan: %+v, %v", refs, err)
 	}
 	for path, want := range map[string]string{

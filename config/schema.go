@@ -25,6 +25,7 @@ const (
 	kindNumber   // that need not be whole
 	kindList     // of strings
 	kindVars     // a map of strings
+	kindValue    // a string, number, bool or list of strings, as JSON
 	kindObject   // a block of anything, handed on as JSON
 	kindBlock    // settings in braces
 	kindLabelled // the same, any number of times, each with a name
@@ -40,6 +41,7 @@ type node struct {
 	min, max  string
 	oneOf     []string
 	sensitive bool
+	url       bool   // of a secret: a URL, in which only the password is one
 	reload    string // what a reload does with it: see reload.go; that of the block around it unless it has its own
 	index     int    // of the field in its struct
 	children  []*node
@@ -65,7 +67,9 @@ func newSchema() *node {
 // defaults is the layer of defaults with one labelled block of each kind.
 func (n *node) defaults() map[string]any {
 	cfg := Default()
-	cfg.Scans = map[string]Scan{label: defaultScan()}
+	scan := defaultScan()
+	scan.Options = map[string]Option{label: defaultOption()}
+	cfg.Scans = map[string]Scan{label: scan}
 	cfg.Plugins = map[string]Plugin{label: defaultPlugin(label)}
 	cfg.Plans = map[string]Plan{label: defaultPlan()}
 	return n.layer(reflect.ValueOf(cfg))
@@ -82,7 +86,7 @@ func fieldsOf(t reflect.Type, prefix, reload string) []*node {
 		}
 		n := &node{
 			name: f.Tag.Get("koanf"), doc: f.Tag.Get("doc"), example: f.Tag.Get("example"),
-			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "",
+			min: f.Tag.Get("min"), max: f.Tag.Get("max"), sensitive: f.Tag.Get("sensitive") != "", url: f.Tag.Get("url") != "",
 			kind: kindOf(f.Type), reload: cmp.Or(f.Tag.Get("reload"), reload), index: i,
 		}
 		if one := f.Tag.Get("oneof"); one != "" {
@@ -120,6 +124,8 @@ func kindOf(t reflect.Type) kind {
 		return kindRange
 	case reflect.TypeFor[Rate]():
 		return kindRate
+	case reflect.TypeFor[Value]():
+		return kindValue
 	case reflect.TypeFor[json.RawMessage]():
 		return kindObject
 	case reflect.TypeFor[[]string]():

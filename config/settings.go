@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// place notes where in the file each setting of a plugin's config block is.
-// What comes from elsewhere is not noted.
+// place notes where in the file each setting of a plugin's config block is, and
+// whether it is written out there. What comes from elsewhere is not noted.
 func (l *Loaded) place() {
 	for name, p := range l.Config.Plugins {
 		prefix := "plugin." + name + ".config"
@@ -18,6 +18,9 @@ func (l *Loaded) place() {
 		for path, at := range l.settings {
 			if setting, ok := strings.CutPrefix(path, prefix+"."); ok {
 				p.Places[setting] = fmt.Sprintf("%s:%d", at.Filename, at.Start.Line)
+				if l.literals[path] {
+					p.Literals[setting] = true
+				}
 			}
 		}
 		l.Config.Plugins[name] = p

@@ -116,12 +116,12 @@ func (r *BackoffRange) UnmarshalText(text []byte) error {
 func (r BackoffRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 func (r BackoffRange) String() string {
-	return formatDuration(r.Min) + ".." + formatDuration(r.Max)
+	return FormatDuration(r.Min) + ".." + FormatDuration(r.Max)
 }
 
-// formatDuration is time.Duration's text without its trailing zeros: "10m",
+// FormatDuration is time.Duration's text without its trailing zeros: "10m",
 // not "10m0s".
-func formatDuration(d time.Duration) string {
+func FormatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

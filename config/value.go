@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,12 +25,14 @@ func (n *node) canonical(f reflect.Value) any {
 	case Secret:
 		return v.Reveal()
 	case time.Duration:
-		return formatDuration(v)
+		return FormatDuration(v)
 	case ByteSize:
 		return v.String()
 	case BackoffRange:
 		return v.String()
 	case Rate:
+		return v.String()
+	case Value:
 		return v.String()
 	case json.RawMessage:
 		return string(v)
@@ -76,6 +79,8 @@ func (n *node) fromText(s string) (any, error) {
 	case kindVars:
 		m, err := varsFromText(s)
 		return m, errors.Join(err, checkVars(m))
+	case kindValue:
+		return valueFromText(s)
 	case kindObject:
 		return objectFromText(s)
 	default:
@@ -231,6 +236,8 @@ func (n *node) wants() string {
 		what, example = "a list of strings", `["a", "b"]`
 	case kindVars:
 		what, example = "a map of strings", `{ NAME = "value" }`
+	case kindValue:
+		what = "a string, number, true, false or list of strings"
 	case kindObject:
 		what, example = "a JSON object", `{"max_size": 1000}`
 	default:
@@ -272,6 +279,9 @@ func (n *node) display(v any) string {
 			return `""`
 		}
 		return sensitive
+	}
+	if n.kind == kindValue { // JSON of these is HCL as well
+		return cmp.Or(v.(string), "null")
 	}
 	switch v := v.(type) {
 	case []string:

@@ -28,6 +28,7 @@ var labelName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 type walker struct {
 	schema *node
 	eval   *hcl.EvalContext
+	probe  *hcl.EvalContext // tells what the file writes out itself: see literal.go
 	diags  hcl.Diagnostics
 
 	places   map[string]hcl.Range   // of each value, by path
@@ -36,13 +37,14 @@ type walker struct {
 	given    map[string]hcl.Range   // the name of each setting that is there, right or wrong, by path
 	broken   map[string]bool        // paths whose value was wrong and left out
 	settings map[string]hcl.Range   // of each member of a free-form block, by path
+	literals map[string]bool        // those of settings that the file writes out: see literal.go
 }
 
 func newWalker(schema *node, eval *hcl.EvalContext) *walker {
 	return &walker{
-		schema: schema, eval: eval,
+		schema: schema, eval: eval, probe: probeContext(eval),
 		places: map[string]hcl.Range{}, elements: map[string][]hcl.Range{},
-		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{},
+		blocks: map[string]hcl.Range{}, given: map[string]hcl.Range{}, broken: map[string]bool{}, settings: map[string]hcl.Range{}, literals: map[string]bool{},
 	}
 }
 
@@ -145,9 +147,11 @@ func (w *walker) plain(bl *hclsyntax.Block, n *node, path string, out map[string
 	failed := len(w.diags)
 	for _, a := range bl.Body.Attributes {
 		w.settings[path+n.name+"."+a.Name] = a.SrcRange
+		w.literals[path+n.name+"."+a.Name] = w.writesOut(a.Expr)
 	}
 	for _, inner := range bl.Body.Blocks {
 		w.settings[path+n.name+"."+inner.Type] = inner.DefRange()
+		w.literals[path+n.name+"."+inner.Type] = w.literals[path+n.name+"."+inner.Type] || w.bodyWritesOut(inner.Body)
 	}
 	text, err := json.Marshal(w.object(bl.Body))
 	if err != nil { // not to be expected: every member is checked by object
@@ -167,14 +171,18 @@ func (w *walker) labelled(bl *hclsyntax.Block, n *node, path string, out map[str
 		if len(bl.Labels) > 1 {
 			at = bl.LabelRanges[1]
 		}
-		w.bad(at, "Wrong number of labels", "A %s block has exactly one name: write %s.", n.name, blockForm(n))
+		w.bad(at, "Wrong number of labels", "%s block has exactly one name: write %s.", capital(article(n.name)), blockForm(n))
 		if len(bl.Labels) == 0 {
 			return
 		}
 	}
 	name := bl.Labels[0]
-	if len(name) > 63 || !labelName.MatchString(name) {
-		w.bad(bl.LabelRanges[0], "Invalid name", "The name of a %s is lower-case letters, digits and hyphens, begins with a letter and has at most 63 characters, such as %q.", n.name, "code-audit")
+	names, hyphen, example := labelName, "hyphens", "code-audit"
+	if n.name == "option" {
+		names, hyphen, example = optionName, "single underscores", "max_depth"
+	}
+	if len(name) > 63 || !names.MatchString(name) {
+		w.bad(bl.LabelRanges[0], "Invalid name", "The name of %s is lower-case letters, digits and %s, begins with a letter and has at most 63 characters, such as %q.", article(n.name), hyphen, example)
 		w.blocks[path+n.name+"."+name] = bl.DefRange()
 		w.body(bl.Body, n, path+n.name+"."+cut(name, 64)+".", map[string]any{}) // for its mistakes
 		return
@@ -184,6 +192,16 @@ func (w *walker) labelled(bl *hclsyntax.Block, n *node, path string, out map[str
 	}
 	w.body(bl.Body, n, path+n.name+"."+name+".", group(group(out, n.name), name))
 }
+
+// article is a name with the article that it takes.
+func article(name string) string {
+	if strings.ContainsRune("aeiou", rune(name[0])) {
+		return "an " + name
+	}
+	return "a " + name
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // group is the map called name in out, which is made when it is missing.
 func group(out map[string]any, name string) map[string]any {
@@ -248,6 +266,7 @@ func (w *walker) attribute(a *hclsyntax.Attribute, n *node, path string) (any, b
 	if !ok || v.IsNull() { // null leaves the layer below alone
 		return nil, false
 	}
+	w.byReference(a.Expr, n, path)
 	out, err := n.fromCty(v)
 	if err != nil {
 		w.broken[path] = true
@@ -337,6 +356,8 @@ func (w *walker) object(b *hclsyntax.Body) map[string]any {
 // fromCty reads a value of the file.
 func (n *node) fromCty(v cty.Value) (any, error) {
 	switch n.kind {
+	case kindValue:
+		return valueFromCty(v)
 	case kindList:
 		lv, err := convert.Convert(v, cty.List(cty.String))
 		if err != nil {
@@ -436,6 +457,15 @@ func newBlocks(defaults, file map[string]any, schema *node) {
 			if _, ok := known[name]; !ok {
 				known[name] = schema.child(kind).layer(reflect.ValueOf(block(name)))
 			}
+		}
+	}
+	option := schema.child("scan").child("option")
+	declared, _ := file["scan"].(map[string]any)
+	for name, scan := range declared {
+		options, _ := scan.(map[string]any)["option"].(map[string]any)
+		known := defaults["scan"].(map[string]any)[name].(map[string]any)["option"].(map[string]any)
+		for o := range options {
+			known[o] = option.layer(reflect.ValueOf(defaultOption()))
 		}
 	}
 }

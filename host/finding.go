@@ -69,6 +69,7 @@ type Finding struct {
 	Location    Location
 	Snippet     string // the code or text that shows it; secrets redacted by the plugin
 	Fingerprint string // identity across scans, computed by the host: "v1:" + hex
+	LineHash    string // GitHub's primaryLocationLineHash of the line it is in; "" when there is none
 	CWE         []int
 	Tags        []string
 	References  []string        // https URLs

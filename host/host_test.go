@@ -108,21 +108,24 @@ func TestCounts(t *testing.T) {
 
 func TestOptionsFor(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ options, want string }{
-		{``, ""}, {`{}`, ""}, {`null`, ""},
-		{`{"secrets":{"max":1}}`, `{"max":1}`},
-		{`{"noop":{"a":1},"secrets":{ "b" : [1, {"c":2}] }}`, `{ "b" : [1, {"c":2}] }`},
-		{`{"noop":{"secrets":{"a":1}}}`, ""},
-		{`{"Secrets":{"a":1}}`, ""},
-		{`{"secrets":{"a":1}`, ""}, // not what intake stores
-		{`[{"secrets":1}]`, ""},
+	for _, c := range []struct{ options, want, shared string }{
+		{``, "", "null"}, {`{}`, "", "null"}, {`null`, "", "null"},
+		{`{"secrets":{"max":1}}`, `{"max":1}`, "null"},
+		{`{"noop":{"a":1},"secrets":{ "b" : [1, {"c":2}] }}`, `{ "b" : [1, {"c":2}] }`, "null"},
+		{`{"noop":{"secrets":{"a":1}}}`, "", "null"},
+		{`{"Secrets":{"a":1}}`, "", "null"},
+		{`{"secrets":{"a":1}`, "", "null"}, // not what intake stores
+		{`[{"secrets":1}]`, "", "null"},
+		{`{"depth":3,"mode":"fast","only":["a"],"secrets":{"max":1},"noop":{"b":2}}`, `{"max":1}`, `{"depth":3,"mode":"fast","only":["a"]}`},
 	} {
 		var options json.RawMessage
 		if c.options != "" {
 			options = json.RawMessage(c.options)
 		}
-		if got := string(host.Scan{Options: options}.OptionsFor("secrets")); got != c.want {
-			t.Errorf("%s: %s, want %s", c.options, got, c.want)
+		own, shared := host.Scan{Options: options}.OptionsFor("secrets")
+		text, err := json.Marshal(shared)
+		if err != nil || string(own) != c.want || string(text) != c.shared {
+			t.Errorf("%s: %s and %s, %v; want %s and %s", c.options, own, text, err, c.want, c.shared)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type Plan struct {
 
 	Findings  int   // of one job
 	Artifacts int64 // of one job, together, in bytes
+
+	Retention time.Duration // of a scan, from its end; 0: for ever
 }
 
 // Quota bounds what a tenant may hold at once and in a day. 0 is no limit.
@@ -71,6 +74,9 @@ type Override struct {
 	Priority     *Priority `json:"priority,omitempty"`
 	Findings     *int      `json:"findings,omitempty"`
 	Artifacts    *int64    `json:"artifacts,omitempty"`
+
+	// Stores read this one in SQL, by this name and in nanoseconds.
+	Retention *time.Duration `json:"retention,omitempty"`
 }
 
 // Apply gives the plan as it is with o. What it gives is still to be held within
@@ -86,6 +92,7 @@ func (o Override) Apply(p Plan) Plan {
 	set(&p.Priority, o.Priority)
 	set(&p.Findings, o.Findings)
 	set(&p.Artifacts, o.Artifacts)
+	set(&p.Retention, o.Retention)
 	return p
 }
 
@@ -114,6 +121,8 @@ func (t Terms) Check() error {
 		return fmt.Errorf("a plan's name has at most %d characters: %w", MaxPlanName, ErrInvalid)
 	case o.Findings != nil && *o.Findings < 0:
 		return fmt.Errorf("findings must not be negative: %w", ErrInvalid)
+	case o.Retention != nil && *o.Retention < 0:
+		return fmt.Errorf("retention must not be negative: %w", ErrInvalid)
 	case o.Priority != nil && !o.Priority.Valid():
 		return fmt.Errorf("%.40q is no priority: %w", string(*o.Priority), ErrInvalid)
 	}
@@ -130,10 +139,34 @@ func (t Terms) Check() error {
 // concurrent use; it does not block.
 type Plans interface {
 	Plan(t Terms) Plan
+	// Check reports a name that no plan has, with *UnknownPlan. Who gives a tenant
+	// a plan asks; what a plan that went later means for its tenants, Plan says.
+	Check(name string) error
 }
+
+// UnknownPlan is a plan's name that the configuration does not have. It wraps
+// ErrInvalid.
+type UnknownPlan struct {
+	Name    string
+	Nearest string   // what was most likely meant; "" when nothing is close
+	Known   []string // in order
+}
+
+func (e *UnknownPlan) Error() string {
+	there := "; there are: "
+	if e.Nearest != "" {
+		there = fmt.Sprintf("; did you mean %q? There are: ", e.Nearest)
+	}
+	return fmt.Sprintf("there is no plan %.64q in the configuration", e.Name) + there + strings.Join(e.Known, ", ")
+}
+
+func (e *UnknownPlan) Unwrap() error { return ErrInvalid }
 
 // FixedPlan is Plans that gives everybody the same.
 type FixedPlan Plan
 
 // Plan implements Plans.
 func (p FixedPlan) Plan(Terms) Plan { return Plan(p) }
+
+// Check implements Plans: every name is as good.
+func (p FixedPlan) Check(string) error { return nil }

@@ -12,11 +12,12 @@ import (
 // Only scans that are final are ever touched. One that somebody else holds at
 // that moment is left for the next time. Ages are by the store's clock.
 type RetentionStore interface {
-	// DropScans removes scans that ended longer ago than age, the oldest
-	// first, with their jobs and findings: at most limit in one transaction,
-	// and fewer when they have many findings, so that a transaction is short or
-	// of one scan. The caller removes the blobs that it names.
-	DropScans(ctx context.Context, age time.Duration, limit int) (Dropped, error)
+	// DropScans removes scans that ended longer ago than their tenant's are kept,
+	// of a tenant the oldest first, with their jobs and findings: at most limit in
+	// one transaction, and fewer when they have many findings, so that a
+	// transaction is short or of one scan. The caller removes the blobs that it
+	// names.
+	DropScans(ctx context.Context, keep Keep, limit int) (Dropped, error)
 	// DropArchives notes that the archives of at most limit scans that ended
 	// longer ago than age are gone, the oldest first. The scans stay, with
 	// Archive.RemovedAt set. The caller removes the blobs that it names.
@@ -42,6 +43,17 @@ type RetentionStore interface {
 	// Origin names the database: made with it, never changed, and the same in
 	// what is restored from its backups. At most 64 bytes.
 	Origin(ctx context.Context) (string, error)
+}
+
+// Keep is how long scans are kept after they ended. 0 is for ever.
+type Keep struct {
+	// Most bounds it for every tenant.
+	Most time.Duration
+	// Plans is how long by the plan's name, "" for tenants without one, within
+	// Most. A tenant's own, in its [Override], takes the place of its plan's. One
+	// whose plan is not here is held to Most: what a plan would have kept must not
+	// be gone because its name was mistyped.
+	Plans map[string]time.Duration
 }
 
 // Dropped is what one call took out of the store.

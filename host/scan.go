@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -21,7 +22,7 @@ type Scan struct {
 	Project  string          // "" or ^[A-Za-z0-9_-]{1,64}$
 	Input    Input           //
 	Priority Priority        // "" is normal
-	Options  json.RawMessage // a JSON object: by plugin, that plugin's own object; nil means {}
+	Options  json.RawMessage // a JSON object: by name the scan type's options, and by plugin that plugin's own object; nil means {}
 	State    State           // derived from the jobs
 	// Once is by what the request is known when it comes again; nil: by nothing.
 	// Only Accept takes it: no query gives it back.
@@ -36,13 +37,25 @@ type Scan struct {
 	Counts Counts // findings of its finished jobs
 }
 
-// OptionsFor gives the options of one plugin, nil when there are none.
-func (s Scan) OptionsFor(plugin string) json.RawMessage {
+// OptionsFor gives the options of one plugin, nil when there are none, and those
+// of the scan type, by name. Only a plugin's are an object.
+func (s Scan) OptionsFor(plugin string) (own json.RawMessage, shared map[string]json.RawMessage) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(s.Options, &all) != nil { // intake stores nothing but objects
-		return nil
+		return nil, nil
 	}
-	return all[plugin]
+	for name, v := range all {
+		switch {
+		case !bytes.HasPrefix(v, []byte("{")):
+			if shared == nil {
+				shared = map[string]json.RawMessage{}
+			}
+			shared[name] = v
+		case name == plugin:
+			own = v
+		}
+	}
+	return own, shared
 }
 
 // Storage is what the scan's archive takes of its tenant's storage, in bytes.
@@ -90,6 +103,24 @@ type Archive struct {
 // Counts is how many findings there are of each severity.
 type Counts struct {
 	Critical, High, Medium, Low, Info, Unknown int
+}
+
+// Of is the number of findings of severity s.
+func (c Counts) Of(s Severity) int {
+	switch s {
+	case SeverityCritical:
+		return c.Critical
+	case SeverityHigh:
+		return c.High
+	case SeverityMedium:
+		return c.Medium
+	case SeverityLow:
+		return c.Low
+	case SeverityInfo:
+		return c.Info
+	default:
+		return c.Unknown
+	}
 }
 
 // Total is the number of findings of every severity.

@@ -66,6 +66,10 @@ type KeyStore interface {
 	// UseKey returns the key with this hash, with its tenant's terms, and notes that it was used.
 	// ErrNotFound when there is none, or it is revoked or expired.
 	UseKey(ctx context.Context, hash [32]byte) (Key, error)
+	// GoodKeys gives those of the hashes, in any order, for which UseKey or
+	// UseOperatorKey has a key. It is one look-up for any number, and notes
+	// nothing: for whoever is asked about many keys that are most likely none.
+	GoodKeys(ctx context.Context, hashes [][32]byte) ([][32]byte, error)
 	// Keys lists a tenant's keys, oldest first, revoked ones included.
 	Keys(ctx context.Context, t TenantID) ([]Key, error)
 	// RevokeKey revokes one; idempotent. ErrNotFound when the tenant has none
@@ -123,6 +127,7 @@ type ScanQuery struct {
 // FindingQuery narrows findings. Limit 0 means 100, at most 1000.
 type FindingQuery struct {
 	Severity Severity // only this one; "" for all
+	Plugin   string   // only of this one; "" for all
 	After    *FindingCursor
 	Limit    int
 }

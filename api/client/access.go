@@ -84,6 +84,15 @@ func (c *Client) CreateTenant(ctx context.Context, name, plan string) (Tenant, e
 	return t, err
 }
 
+// UpdateTenant gives it another plan; "" is the default one.
+func (c *Client) UpdateTenant(ctx context.Context, name, plan string) (Tenant, error) {
+	var t Tenant
+	err := c.sendJSON(ctx, http.MethodPatch, tenantPath(name), struct {
+		Plan string `json:"plan"`
+	}{plan}, &t)
+	return t, err
+}
+
 // SuspendTenant refuses its keys and starts none of its jobs.
 func (c *Client) SuspendTenant(ctx context.Context, name, reason string) (Tenant, error) {
 	var t Tenant

@@ -34,18 +34,11 @@ func (c *Client) Artifacts(ctx context.Context, scan string) ([]Artifact, error)
 // all of it and its SHA-256 is the artifact's; after an error w may have a part.
 func (c *Client) Download(ctx context.Context, a Artifact, w io.Writer) error {
 	r := request{method: "GET", path: scanPath(a.ScanID) + "/artifacts/" + url.PathEscape(a.ID)}
-	resp, err := c.do(ctx, r)
+	resp, err := c.open(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != 200 {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return &NetworkError{r.op(), fmt.Errorf("read answer: %w", err)}
-		}
-		return readError(resp, body)
-	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(resp.Body, a.Size+1))
 	switch {

@@ -138,7 +138,11 @@ func (c *Client) backoff(attempt int) time.Duration {
 
 // postJSON sends in (nil for none) once.
 func (c *Client) postJSON(ctx context.Context, path string, in, out any) error {
-	req := request{method: http.MethodPost, path: path}
+	return c.sendJSON(ctx, http.MethodPost, path, in, out)
+}
+
+func (c *Client) sendJSON(ctx context.Context, method, path string, in, out any) error {
+	req := request{method: method, path: path}
 	if in != nil {
 		raw, err := json.Marshal(in)
 		if err != nil {

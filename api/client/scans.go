@@ -18,7 +18,7 @@ type StartOptions struct {
 	Type     string          // scan type; default "web"
 	Project  string          // default: none
 	Priority Priority        // default: normal
-	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
 	// Key makes the request one with every other of the same key, for a day:
 	// letters, digits and punctuation but " and \, at most 255. Default: a random
 	// one for each call.

@@ -40,7 +40,7 @@ type Scan struct {
 	State      State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
 	Archive    *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
 	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
-	Options    json.RawMessage `json:"options,omitempty" doc:"By plugin name, what that plugin was given."`
+	Options    json.RawMessage `json:"options,omitempty" doc:"By name the options of the scan type, defaults filled in, and by plugin name what that plugin was given."`
 	Counts     Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
 	Jobs       []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
 	CreatedAt  time.Time       `json:"created_at"`
@@ -118,6 +118,7 @@ type Finding struct {
 	Location    Location        `json:"location"`
 	Snippet     string          `json:"snippet,omitempty" doc:"The text that shows it; secrets are redacted."`
 	Fingerprint string          `json:"fingerprint" doc:"The same for the same problem in the next scan, when lines moved."`
+	LineHash    string          `json:"line_hash,omitempty" doc:"GitHub's primaryLocationLineHash; left out where the file is over 1 MiB or was the last of very many."`
 	CWE         []int           `json:"cwe,omitempty"`
 	Tags        []string        `json:"tags,omitempty"`
 	References  []string        `json:"references,omitempty"`
@@ -162,6 +163,6 @@ type Problem struct {
 
 // ProblemError is one thing that was wrong with a request.
 type ProblemError struct {
-	Pointer string `json:"pointer,omitempty" doc:"Where: a JSON pointer into the body (#/url), a parameter (query.limit) or a form field (form.project)."`
+	Pointer string `json:"pointer,omitempty" doc:"Where: a JSON pointer into the body (#/options/depth), a parameter (query.limit), a form field (form.project), or a place in one that is JSON (form.options/depth)."`
 	Detail  string `json:"detail"`
 }

@@ -21,7 +21,7 @@ type UploadOptions struct {
 	Filename string          // what to call the archive; default "archive"
 	Project  string          // default: none
 	Priority Priority        // default: normal
-	Options  json.RawMessage // a JSON object: by plugin name, an object for that plugin; default: none
+	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
 	Size int64

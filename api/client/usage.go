@@ -21,7 +21,8 @@ type Quota struct {
 	ResetsAt *time.Time `json:"resets_at,omitempty" doc:"When used begins at 0 again; left out when only what is given back counts."`
 }
 
-// PlanLimits are what one request or one scan may be.
+// PlanLimits are what one request or one scan may be. What is left out is not
+// limited.
 type PlanLimits struct {
 	RequestRate    *Rate `json:"request_rate,omitempty" doc:"Of all requests."`
 	UploadRate     *Rate `json:"upload_rate,omitempty" doc:"Of requests that create scans."`
@@ -30,6 +31,8 @@ type PlanLimits struct {
 	ConcurrentJobs int   `json:"concurrent_jobs,omitempty" doc:"Jobs that run at once."`
 	Findings       int   `json:"findings,omitempty" doc:"Of one job."`
 	Artifacts      int64 `json:"artifacts,omitempty" doc:"Bytes of the artifacts of one job together."`
+
+	RetentionSeconds int64 `json:"retention_seconds,omitempty" doc:"How long a scan is kept after it ended, with its findings. Left out: until somebody removes it."`
 }
 
 // Rate is how often something may happen.

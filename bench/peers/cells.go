@@ -22,6 +22,7 @@ type cell struct {
 	env            []string
 	ready          string // what each prints once it serves
 	embedded       bool   // SecureTag without PostgreSQL and Redis
+	unlimited      bool   // its tenant has no plan; else it has one with every limit
 }
 
 // allCells are the systems in the order of the tables. Tuned ones have the one
@@ -49,8 +50,11 @@ func (b *bench) allCells() []cell {
 	}
 	embedded := securetag("securetag-embedded", "SecureTag, embedded default (SQLite, nothing to install)", own, nil)
 	embedded.embedded = true
+	unlimited := securetag(report.Unlimited, "SecureTag, a tenant without limits", own, nil)
+	unlimited.unlimited = true
 	return []cell{
 		securetag(report.Ours, "SecureTag", own, nil),
+		unlimited,
 		embedded,
 		securetag("securetag-split", "SecureTag, API and worker apart", slices.Concat(own, []string{"--role", "api"}), slices.Concat(own, []string{"--role", "worker"})),
 		node("express", "Express + BullMQ"),

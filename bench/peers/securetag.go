@@ -21,11 +21,13 @@ import (
 	"github.com/securetaghq/securetag/bench/peers/stats"
 )
 
-// ownConfig takes data directory, database and Redis, "" for the embedded ones,
-// slots and the plugin's executable. Everything else has its default.
+// ownConfig takes data directory, Redis, "" for the embedded one, slots and the
+// plugin's executable. The file database.url is empty for the embedded database.
+// Everything else has its default. The plan has every limit that there is, none
+// of which is ever reached.
 const ownConfig = `
 data_dir = %q
-database { url = %q }
+database { url = file("database.url") }
 redis { url = %q }
 worker { slots = %d }
 scan "codeaudit" { plugins = ["noop"] }
@@ -33,6 +35,18 @@ plugin "noop" {
   command   = %q
   dev       = true
   isolation = "shared"
+}
+plan "far" {
+  request_rate    = "1000000/1s"
+  upload_rate     = "1000000/1s"
+  archive_size    = "50MiB"
+  unpacked_size   = "1GiB"
+  storage_quota   = "1024TiB"
+  scans_per_day   = 100000000
+  queued_scans    = 10000000
+  concurrent_jobs = 1000000
+  findings        = 25000
+  artifacts       = "64MiB"
 }
 `
 
@@ -46,7 +60,11 @@ func (s *subject) setUpOwn(ctx context.Context) (err error) {
 	if err := s.configure(filepath.Join(s.dir, "data")); err != nil {
 		return err
 	}
-	if _, err := s.verb(ctx, "tenant", "create", "bench"); err != nil {
+	plan := "far"
+	if s.unlimited {
+		plan = "default"
+	}
+	if _, err := s.verb(ctx, "tenant", "create", "bench", "--plan", plan); err != nil {
 		return err
 	}
 	key, err := s.verb(ctx, "key", "create", "--tenant", "bench")
@@ -62,9 +80,10 @@ func (s *subject) configure(data string) error {
 	if s.embedded {
 		database, redis = "", ""
 	}
-	text := fmt.Sprintf(ownConfig, data, database, redis, peer.Slots,
+	text := fmt.Sprintf(ownConfig, data, redis, peer.Slots,
 		filepath.Join(b.root, "bin", "plugins", "noop"))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	err := os.WriteFile(filepath.Join(s.dir, "database.url"), []byte(database), 0o600) // it has a password
+	if err = errors.Join(err, os.WriteFile(path, []byte(text), 0o600)); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
 	return nil

@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // auditedVerbs are the last words of the commands that change something of
@@ -53,7 +53,7 @@ func auditTarget(cmd *cobra.Command) string {
 			words = append(words, "--"+name+"="+f.Value.String())
 		}
 	}
-	return report.Plain(strings.Join(words, " "))
+	return safetext.Plain(strings.Join(words, " "))
 }
 
 func systemUser() string {
@@ -102,8 +102,8 @@ func (p *program) showAudit(ctx context.Context, s host.Store, q host.AuditQuery
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tAT\tACTOR\tNAME\tACTION\tOUTCOME\tTIMES\tSOURCE\tTARGET")
 	for _, l := range lines {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, l.At.Format(time.DateTime), l.Actor, cmp.Or(report.Plain(l.Name), "-"),
-			report.Plain(l.Action), report.Plain(l.Outcome), l.Times, cmp.Or(report.Plain(l.Source), "-"), cmp.Or(report.Plain(l.Target), "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", l.ID, l.At.Format(time.DateTime), l.Actor, cmp.Or(safetext.Plain(l.Name), "-"),
+			safetext.Plain(l.Action), safetext.Plain(l.Outcome), l.Times, cmp.Or(safetext.Plain(l.Source), "-"), cmp.Or(safetext.Plain(l.Target), "-"))
 	}
 	return w.Flush()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) configDiffCommand() *cobra.Command {
@@ -94,7 +95,7 @@ func writeChanges(out io.Writer, changes []client.ConfigChange) error {
 		if c.Restart {
 			note = strings.TrimSuffix("needs a restart: "+c.Because, ": ") + ", " + c.Source
 		}
-		fmt.Fprintf(w, "%s %s\t%s\t# %s\n", cmp.Or(mark, "~"), report.Plain(c.Path), report.Plain(value), report.Plain(note))
+		fmt.Fprintf(w, "%s %s\t%s\t# %s\n", cmp.Or(mark, "~"), safetext.Plain(c.Path), safetext.Plain(value), safetext.Plain(note))
 	}
 	return w.Flush()
 }
@@ -131,7 +132,7 @@ It goes to one host, with an operator's key. Call it for each.`,
 			return err
 		}
 		if len(r.Plugins) > 0 {
-			fmt.Fprintf(p.stdout, "Plugins that begin anew: %s.\n", report.Plain(strings.Join(r.Plugins, ", ")))
+			fmt.Fprintf(p.stdout, "Plugins that begin anew: %s.\n", safetext.Plain(strings.Join(r.Plugins, ", ")))
 		}
 		fmt.Fprintln(p.stdout, reloaded(r))
 		return nil

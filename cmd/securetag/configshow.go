@@ -15,6 +15,7 @@ import (
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) configShowCommand() *cobra.Command {
@@ -44,7 +45,7 @@ than the file.`,
 		}
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		for _, s := range settings {
-			fmt.Fprintf(w, "%s\t= %s\t# %s\n", report.Plain(s.Path), report.Plain(s.Value), report.Plain(s.Source))
+			fmt.Fprintf(w, "%s\t= %s\t# %s\n", safetext.Plain(s.Path), safetext.Plain(s.Value), safetext.Plain(s.Source))
 		}
 		return w.Flush()
 	}

@@ -47,6 +47,27 @@ func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, 
 	return &connection{client: c, close: func() error { return nil }}, nil
 }
 
+// serverKey says which server a verb asks, and with which key.
+type serverKey struct{ server, key string }
+
+func (r *serverKey) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.server, "server", "", "URL of the server (default: $"+envServer+")")
+	cmd.Flags().StringVar(&r.key, "key", "", "API key (default: $"+envKey+")")
+}
+
+// dial makes a client of that server. instead is what else could be given, or "".
+func (p *program) dial(r serverKey, instead string) (*client.Client, error) {
+	server, key := first(r.server, p.getenv(envServer)), first(r.key, p.getenv(envKey))
+	if server == "" || key == "" {
+		return nil, usageError{fmt.Errorf("give --server and --key or set %s and %s%s", envServer, envKey, instead)}
+	}
+	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
 func first(values ...string) string {
 	for _, v := range values {
 		if v != "" {

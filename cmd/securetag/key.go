@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) keyCommand() *cobra.Command {
@@ -97,7 +97,7 @@ func checkKey(name string, expires time.Duration) error {
 	if expires < 0 {
 		return usageError{fmt.Errorf("--expires %v: a key cannot expire in the past", expires)}
 	}
-	if len(name) > maxKeyName || report.Plain(name) != name {
+	if len(name) > maxKeyName || safetext.Plain(name) != name {
 		return usageError{fmt.Errorf("--name %.*q: use at most %d bytes of one line of text", maxKeyName, name, maxKeyName)}
 	}
 	return nil
@@ -111,7 +111,7 @@ func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) err
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), report.Plain(k.Scopes.String()), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, safetext.Plain(k.Name), safetext.Plain(k.Scopes.String()), stamp(k.CreatedAt, "-"), lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
 	}
 	return w.Flush()
 }

@@ -321,7 +321,7 @@ func executorConfig(cfg config.Config, dir, version string) executor.Config {
 			p.Standby = 0 // nobody knows whose job comes next, or the one process is always there
 		}
 		ec.Plugins = append(ec.Plugins, executor.Plugin{
-			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places,
+			Name: name, Command: p.Command, Args: p.Args, Env: p.Env, Config: p.Config, Places: p.Places, Literals: p.Literals,
 			SHA256: p.SHA256, Dir: p.Dir, Files: p.Files, Dev: p.Dev, Version: p.Version,
 			Isolation: executor.Isolation(p.Isolation), Standby: p.Standby, TenantIdle: p.TenantIdle, TenantProcesses: p.TenantProcesses,
 			MaxFindings: cfg.Limits.Findings, MaxFindingsRule: cfg.Limits.RuleFindings,
@@ -356,7 +356,7 @@ func scanTypes(cfg config.Config) []intake.ScanType {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
 		s := cfg.Scans[name]
 		types = append(types, intake.ScanType{
-			Name: name, Input: host.InputKind(s.Input), Plugins: s.Plugins, Timeout: s.Timeout, Attempts: s.Attempts,
+			Name: name, Input: host.InputKind(s.Input), Plugins: s.Plugins, Timeout: s.Timeout, Attempts: s.Attempts, Options: s.OptionsSchema(),
 		})
 	}
 	return types

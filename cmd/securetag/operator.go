@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) operatorCommand() *cobra.Command {
@@ -77,7 +77,7 @@ func (p *program) listOperators(ctx context.Context, s host.Store) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")
 	for _, k := range keys {
-		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, report.Plain(k.Name), stamp(k.CreatedAt, "-"),
+		fmt.Fprintf(w, "%s\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, safetext.Plain(k.Name), stamp(k.CreatedAt, "-"),
 			lastUsed(k.LastUsedAt), keyState(k.RevokedAt, k.ExpiresAt, time.Now()))
 	}
 	return w.Flush()

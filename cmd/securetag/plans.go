@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -35,13 +36,40 @@ func (p *plans) set(cfg config.Config) {
 func (p *plans) Plan(t host.Terms) host.Plan {
 	cfg := p.now.Load()
 	name := cmp.Or(t.Plan, config.DefaultPlan)
-	if _, ok := cfg.Plans[name]; !ok {
+	_, there := cfg.Plans[name]
+	if !there {
 		if _, said := p.missing.LoadOrStore(name, true); !said {
 			p.log.Warn("a tenant has a plan that the configuration does not have, and is held to the smallest one", "plan", name, "held_to", config.SmallestPlan)
 		}
 		name = config.SmallestPlan
 	}
-	return within(t.Override.Apply(planOf(name, cfg.Plans[name])), *cfg)
+	plan := planOf(name, cfg.Plans[name])
+	if !there {
+		plan.Retention = 0 // see host.Keep
+	}
+	return within(t.Override.Apply(plan), *cfg)
+}
+
+// Check implements host.Plans.
+func (p *plans) Check(name string) error { return checkPlan(*p.now.Load(), name) }
+
+// checkPlan reports a name that no plan has.
+func checkPlan(cfg config.Config, name string) error {
+	nearest, known, ok := cfg.CheckPlan(cmp.Or(name, config.DefaultPlan))
+	if ok {
+		return nil
+	}
+	return &host.UnknownPlan{Name: name, Nearest: nearest, Known: known}
+}
+
+// keep is how long scans are kept.
+func keep(cfg config.Config) host.Keep {
+	k := host.Keep{Most: cfg.Retention.Scans, Plans: map[string]time.Duration{}}
+	for name, p := range cfg.Plans {
+		k.Plans[name] = p.Retention
+	}
+	k.Plans[""] = k.Plans[config.DefaultPlan]
+	return k
 }
 
 // caps gives what may run at once. It is asked for each look at the queue.
@@ -72,7 +100,7 @@ func planOf(name string, p config.Plan) host.Plan {
 		ArchiveSize: int64(p.ArchiveSize), UnpackedSize: int64(p.UnpackedSize),
 		Quota:          host.Quota{Storage: int64(p.StorageQuota), ScansPerDay: int64(p.ScansPerDay), QueuedScans: int64(p.QueuedScans)},
 		ConcurrentJobs: p.ConcurrentJobs, Weight: p.Weight, Priority: host.Priority(p.Priority),
-		Findings: p.Findings, Artifacts: int64(p.Artifacts),
+		Findings: p.Findings, Artifacts: int64(p.Artifacts), Retention: p.Retention,
 	}
 }
 
@@ -83,6 +111,7 @@ func within(p host.Plan, cfg config.Config) host.Plan {
 	p.UnpackedSize = least(p.UnpackedSize, int64(l.UnpackedSize))
 	p.Findings = least(p.Findings, l.Findings)
 	p.Artifacts = least(p.Artifacts, int64(l.Artifacts))
+	p.Retention = least(p.Retention, cfg.Retention.Scans)
 	if p.ConcurrentJobs == 0 {
 		p.ConcurrentJobs = l.TenantConcurrency
 	}
@@ -90,7 +119,7 @@ func within(p host.Plan, cfg config.Config) host.Plan {
 }
 
 // least is the smaller of two limits, of which 0 is none.
-func least[T int | int64](a, b T) T {
+func least[T ~int | ~int64](a, b T) T {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}

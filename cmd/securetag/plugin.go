@@ -17,6 +17,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) pluginCommand() *cobra.Command {
@@ -192,7 +193,7 @@ func (p *program) listPlugins(ctx context.Context, e *executor.Executor, asJSON 
 			version, rules = s.Info.Version, fmt.Sprint(len(s.Info.Rules))
 			what = cmp.Or(what, s.Info.Description)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, version, s.State, rules, s.Isolation, report.Plain(what))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, version, s.State, rules, s.Isolation, safetext.Plain(what))
 	}
 	if err := w.Flush(); err != nil {
 		return err

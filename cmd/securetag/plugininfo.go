@@ -15,6 +15,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/executor/catalog"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // showPlugin prints all there is to know of one plugin.
@@ -32,7 +33,7 @@ func (p *program) showPlugin(block config.Plugin, s executor.PluginStatus, asJSO
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, report.Plain(value))
+			fmt.Fprintf(w, "%s\t%s\n", name, safetext.Plain(value))
 		}
 	}
 	line("Name", v.Name)
@@ -91,7 +92,7 @@ func (p *program) showSchema(ctx context.Context, e *executor.Executor, name str
 		case s.Sensitive:
 			def = "(sensitive)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Name, cmp.Or(strings.ReplaceAll(s.Type, "_", " "), "?"), report.Plain(def), report.Plain(describeSetting(s)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Name, cmp.Or(strings.ReplaceAll(s.Type, "_", " "), "?"), safetext.Plain(def), safetext.Plain(describeSetting(s)))
 	}
 	return w.Flush()
 }

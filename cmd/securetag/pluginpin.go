@@ -13,6 +13,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host/executor/catalog"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) pluginVerifyCommand() *cobra.Command {
@@ -81,7 +82,7 @@ func (p *program) showVerdicts(all []verdict, asJSON bool) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tSHA-256\tWHY")
 	for _, v := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, v.State, cmp.Or(v.SHA256, "-"), report.Plain(cmp.Or(v.Reason, "-")))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Name, v.State, cmp.Or(v.SHA256, "-"), safetext.Plain(cmp.Or(v.Reason, "-")))
 	}
 	return errors.Join(w.Flush(), bad)
 }

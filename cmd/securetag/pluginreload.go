@@ -10,6 +10,7 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) pluginReloadCommand() *cobra.Command {
@@ -58,12 +59,12 @@ func (p *program) reloadPlugins(ctx context.Context, name, server, key string, a
 	}
 	switch {
 	case len(r.Reloaded) > 0:
-		fmt.Fprintf(p.stdout, "Reloaded %s.\n", report.Plain(strings.Join(r.Reloaded, ", ")))
+		fmt.Fprintf(p.stdout, "Reloaded %s.\n", safetext.Plain(strings.Join(r.Reloaded, ", ")))
 	default:
 		fmt.Fprintln(p.stdout, "Nothing has changed.")
 	}
 	if len(r.Restart) > 0 {
-		fmt.Fprintf(p.stdout, "New or gone, so the host must be restarted for it: %s.\n", report.Plain(strings.Join(r.Restart, ", ")))
+		fmt.Fprintf(p.stdout, "New or gone, so the host must be restarted for it: %s.\n", safetext.Plain(strings.Join(r.Restart, ", ")))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host/executor/conformance"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // pluginTestFlags are the choices of one test.
@@ -149,9 +150,9 @@ func (c *checkPrinter) result(r conformance.Result) {
 	fmt.Fprintf(out, "  %s %s%s\n", c.mark(r.Status), r.Title, c.paint("2", took))
 	switch r.Status {
 	case conformance.Fail, conformance.Warn:
-		fmt.Fprintf(out, "      check  %s\n      seen   %s\n      do     %s\n      rule   %s\n", r.ID, report.Plain(r.Saw), r.Fix, r.Rule)
+		fmt.Fprintf(out, "      check  %s\n      seen   %s\n      do     %s\n      rule   %s\n", r.ID, safetext.Plain(r.Saw), r.Fix, r.Rule)
 	case conformance.NotApplicable:
-		fmt.Fprintf(out, "      %s\n", c.paint("2", "not applicable: "+report.Plain(r.Saw)))
+		fmt.Fprintf(out, "      %s\n", c.paint("2", "not applicable: "+safetext.Plain(r.Saw)))
 	}
 }
 
@@ -178,7 +179,7 @@ func (c *checkPrinter) paint(code, s string) string {
 func (c *checkPrinter) summary(rep conformance.Report) {
 	name := "The plugin"
 	if rep.Name != "" {
-		name = report.Plain(rep.Name + " " + rep.Version)
+		name = safetext.Plain(rep.Name + " " + rep.Version)
 	}
 	verdict := "keeps the contract"
 	if !rep.OK() {
@@ -216,12 +217,12 @@ type junitText struct {
 
 func writeJUnit(path string, rep conformance.Report) error {
 	suite := junitSuite{
-		Name: "securetag plugin test " + report.Plain(rep.Name), Tests: len(rep.Results),
+		Name: "securetag plugin test " + safetext.Plain(rep.Name), Tests: len(rep.Results),
 		Failures: rep.Count(conformance.Fail), Skipped: rep.Count(conformance.NotApplicable), Time: rep.Took.Seconds(),
 	}
 	for _, r := range rep.Results {
 		c := junitCase{Class: r.Group(), Name: r.ID, Time: r.Took.Seconds()}
-		saw := report.Plain(r.Saw)
+		saw := safetext.Plain(r.Saw)
 		switch r.Status {
 		case conformance.Fail:
 			c.Failure = &junitText{saw, r.Fix + "\n" + r.Rule}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // program is one run of the command: everything it touches of the process, so
@@ -53,10 +54,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(p.stderr, "Interrupted.")
 		return report.ExitInterrupted
 	case errors.As(err, &usage):
-		fmt.Fprintln(p.stderr, "Error: "+report.Plain(err.Error()))
+		fmt.Fprintln(p.stderr, "Error: "+safetext.Plain(err.Error()))
 		return report.ExitUsage
 	default:
-		fmt.Fprintln(p.stderr, "Error: "+report.Plain(err.Error()))
+		fmt.Fprintln(p.stderr, "Error: "+safetext.Plain(err.Error()))
 		return report.ExitCodeOf(err)
 	}
 }
@@ -84,7 +85,7 @@ With nothing configured everything runs in this one process: try
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
 	root.AddCommand(
 		p.serveCommand(), p.scanCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
-		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.auditCommand(),
+		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.auditCommand(),
 		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
 	)
 	return root

@@ -16,6 +16,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) queueCommand() *cobra.Command {
@@ -45,7 +46,7 @@ func (p *program) onQueue(cmd *cobra.Command, f func(config.Config, control.Queu
 func (p *program) onArchives(cfg config.Config, q control.Queue, f func(control.Queue) error) (err error) {
 	dir := filepath.Join(cfg.DataDir, "blobs")
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintf(p.stderr, "No archives are kept in %s: whether those of the scans still exist was not checked.\n", report.Plain(dir))
+		fmt.Fprintf(p.stderr, "No archives are kept in %s: whether those of the scans still exist was not checked.\n", safetext.Plain(dir))
 		return f(q)
 	}
 	blobs, err := dirblob.New(dir)
@@ -104,7 +105,7 @@ limits that have begun to count do too. Pausing again changes only the reason.`,
 			return p.onQueue(cmd, func(cfg config.Config, q control.Queue) error {
 				pause := which.pause()
 				pause.Reason = reason
-				if !pause.Valid() || report.Plain(pause.Reason) != pause.Reason {
+				if !pause.Valid() || safetext.Plain(pause.Reason) != pause.Reason {
 					return usageError{fmt.Errorf("--plugin, --scan-type and --reason take at most %d bytes of one line of text", host.MaxPauseText)}
 				}
 				if err := q.Store.Pause(cmd.Context(), pause); err != nil {
@@ -192,7 +193,7 @@ it was interrupted.`,
 var errPatience = errors.New("out of patience")
 
 func (p *program) drain(cmd *cobra.Command, q control.Queue, reason string, timeout time.Duration) error {
-	if len(reason) > host.MaxPauseText || report.Plain(reason) != reason {
+	if len(reason) > host.MaxPauseText || safetext.Plain(reason) != reason {
 		return usageError{fmt.Errorf("--reason takes at most %d bytes of one line of text", host.MaxPauseText)}
 	}
 	ctx := cmd.Context()
@@ -233,7 +234,7 @@ func waitingFor(s host.QueueStats) string {
 	var of []string
 	for _, g := range s.Groups {
 		if g.Running > 0 {
-			of = append(of, fmt.Sprintf("%d of %s in %s", g.Running, report.Plain(g.Plugin), report.Plain(g.ScanType)))
+			of = append(of, fmt.Sprintf("%d of %s in %s", g.Running, safetext.Plain(g.Plugin), safetext.Plain(g.ScanType)))
 		}
 	}
 	if len(of) == 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) queueStatsCommand() *cobra.Command {
@@ -58,7 +59,7 @@ func writeStats(out io.Writer, s client.QueueStats) error {
 			if c.Ready > 0 {
 				oldest = seconds(c.OldestReadySeconds).String()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", report.Plain(plugin), report.Plain(scanType),
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", safetext.Plain(plugin), safetext.Plain(scanType),
 				c.Ready, oldest, c.Waiting, c.HandedOut, c.Running, c.DeadLetters, paused)
 		}
 		for _, g := range s.Groups {
@@ -74,10 +75,10 @@ func writeStats(out io.Writer, s client.QueueStats) error {
 	for _, p := range s.Pauses {
 		reason := ""
 		if p.Reason != "" {
-			reason = ": " + report.Plain(p.Reason)
+			reason = ": " + safetext.Plain(p.Reason)
 		}
 		fmt.Fprintf(out, "Paused since %s: %s%s\n", stamp(p.CreatedAt, "-"),
-			report.Plain(named(host.Pause{Kind: host.PauseKind(p.Kind), Name: p.Name})), reason)
+			safetext.Plain(named(host.Pause{Kind: host.PauseKind(p.Kind), Name: p.Name})), reason)
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (p *program) listDead(ctx context.Context, q control.Queue, query host.Dead
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "JOB\tTENANT\tSCAN TYPE\tPLUGIN\tTRIED\tDIED\tERROR")
 		for _, d := range items {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", d.ID, report.Plain(d.Tenant), report.Plain(d.ScanType), report.Plain(d.Plugin),
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", d.ID, safetext.Plain(d.Tenant), safetext.Plain(d.ScanType), safetext.Plain(d.Plugin),
 				d.Attempt, d.MaxAttempts, stamp(d.DeadAt, "-"), fault(d.Error))
 		}
 		err = w.Flush()
@@ -169,7 +170,7 @@ func fault(e *client.JobError) string {
 	if e == nil {
 		return "-"
 	}
-	return report.Plain(e.Code + ": " + e.Message)
+	return safetext.Plain(e.Code + ": " + e.Message)
 }
 
 func (p *program) showDead(ctx context.Context, q control.Queue, id string, asJSON bool) error {
@@ -190,14 +191,14 @@ func (p *program) showDead(ctx context.Context, q control.Queue, id string, asJS
 		canceled = " (canceled by its tenant: it cannot be requeued)"
 	}
 	fmt.Fprintf(w, "Job\t%s\nScan\t%s%s\nTenant\t%s\nScan type\t%s\nPlugin\t%s\nTried\t%d of %d, %d killed the plugin or its host\nDied\t%s\nError\t%s\n\n",
-		d.ID, d.ScanID, canceled, report.Plain(d.Tenant), report.Plain(d.ScanType), report.Plain(d.Plugin),
+		d.ID, d.ScanID, canceled, safetext.Plain(d.Tenant), safetext.Plain(d.ScanType), safetext.Plain(d.Plugin),
 		d.Attempt, d.MaxAttempts, d.Crashes, stamp(d.DeadAt, "-"), fault(d.Error))
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(w, "ATTEMPT\tHOST\tSTARTED\tENDED\tTOOK\tLEFT IT\tERROR")
 	for _, a := range d.History {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%s\t%s\n", a.Attempt, report.Plain(a.Host), stamp(a.StartedAt, "-"), stamp(a.EndedAt, "-"),
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%s\t%s\n", a.Attempt, safetext.Plain(a.Host), stamp(a.StartedAt, "-"), stamp(a.EndedAt, "-"),
 			a.EndedAt.Sub(a.StartedAt).Round(time.Millisecond), left(a), fault(a.Error))
 	}
 	return w.Flush()

@@ -12,6 +12,7 @@ import (
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 const exitRefused = `
@@ -109,7 +110,7 @@ func (p *program) settled(r control.Result, did string, asJSON bool) error {
 		}
 		fmt.Fprintf(p.stdout, "%s %d %s.\n", did, out.Done, noun)
 		for _, f := range out.Refused {
-			fmt.Fprintf(p.stderr, "Refused job %s: %s.\n", report.Plain(f.ID), f.Detail)
+			fmt.Fprintf(p.stderr, "Refused job %s: %s.\n", safetext.Plain(f.ID), f.Detail)
 		}
 	}
 	if len(out.Refused) > 0 {

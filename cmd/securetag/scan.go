@@ -11,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // Where the server and the key come from when no flag says it.
@@ -31,6 +33,7 @@ type scanFlags struct {
 	format, failOn string
 	timeout        time.Duration
 	quiet          bool
+	options        []string
 }
 
 func (p *program) scanCommand() *cobra.Command {
@@ -65,7 +68,8 @@ Exit codes:
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
-	fl.StringVar(&f.format, "format", "table", "table, json or sarif")
+	fl.StringArrayVar(&f.options, "option", nil, "option of the scan type, as NAME=VALUE; VALUE is JSON or a string (repeatable)")
+	fl.StringVar(&f.format, "format", "table", "table, json, "+formatNames())
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
@@ -75,7 +79,7 @@ Exit codes:
 func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	render, ok := p.renderers()[f.format]
 	if !ok {
-		return usageError{fmt.Errorf("--format %q: use table, json or sarif", f.format)}
+		return usageError{fmt.Errorf("--format %q: use one of table, json, %s", f.format, formatNames())}
 	}
 	threshold, err := report.ParseThreshold(f.failOn)
 	if err != nil {
@@ -129,6 +133,9 @@ func (f scanFlags) check() error {
 	if !host.Priority(f.priority).Valid() {
 		return fmt.Errorf("--priority %q: use high, normal or low", f.priority)
 	}
+	if _, err := parseOptions(f.options); err != nil {
+		return err
+	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
 	}
@@ -137,13 +144,20 @@ func (f scanFlags) check() error {
 
 // renderers are the values of --format.
 func (p *program) renderers() map[string]func(client.Scan, []client.Finding) error {
-	return map[string]func(client.Scan, []client.Finding) error{
+	out := map[string]func(client.Scan, []client.Finding) error{
 		"table": func(s client.Scan, f []client.Finding) error {
 			return report.Table(p.stdout, s, f, p.tableConfig())
 		},
-		"json":  func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
-		"sarif": func(s client.Scan, f []client.Finding) error { return report.SARIF(p.stdout, s, f, p.version) },
+		"json": func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
 	}
+	for _, format := range export.Formats() {
+		out[string(format)] = func(s client.Scan, f []client.Finding) error {
+			return p.writeTo("", func(w io.Writer) error {
+				return export.Write(w, format, export.Report{Scan: s, Findings: export.Of(report.Sorted(f)), Version: p.version})
+			})
+		}
+	}
+	return out
 }
 
 func (p *program) tableConfig() report.TableConfig {
@@ -165,7 +179,7 @@ func (p *program) scanError(ctx context.Context, f scanFlags, err error) error {
 		fmt.Fprintf(p.stderr, "Error: the scan did not end within --timeout (%v) and was canceled.\n", f.timeout)
 		return &exitError{code: report.ExitTimeout}
 	case errors.Is(cause, errHostEnded):
-		fmt.Fprintln(p.stderr, "Error: "+report.Plain(cause.Error()))
+		fmt.Fprintln(p.stderr, "Error: "+safetext.Plain(cause.Error()))
 		return &exitError{code: report.ExitServer}
 	}
 	return err
@@ -210,6 +224,10 @@ func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan
 
 // upload sends the archive while it is being packed.
 func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags) (client.Scan, error) {
+	options, err := parseOptions(f.options)
+	if err != nil {
+		return client.Scan{}, usageError{err}
+	}
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
@@ -217,7 +235,7 @@ func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan,
 		_ = pw.CloseWithError(err)
 		packed <- err
 	}()
-	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority)})
+	scan, err := c.Upload(ctx, pr, client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority), Options: options})
 	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
 	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return scan, fmt.Errorf("pack: %w", perr)

@@ -43,7 +43,7 @@ func (n *node) openSweeper(id *identity) (*retention.Sweeper, error) {
 // sweeps is what a configuration says of retention.
 func sweeps(cfg config.Config) retention.Config {
 	r := cfg.Retention
-	return retention.Config{Scans: r.Scans, Archives: r.Archives, Every: r.Sweep, Grace: orphanGrace(cfg)}
+	return retention.Config{Scans: keep(cfg), Archives: r.Archives, Every: r.Sweep, Grace: orphanGrace(cfg)}
 }
 
 // orphanGrace is longer than any job may take, with an hour for clocks that

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // maxReason is how long the reason of a suspension may be.
@@ -21,7 +21,7 @@ func (p *program) tenantSuspendCommand() *cobra.Command {
 Those that run end by themselves. securetag tenant resume takes it back.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
-			if len(reason) > maxReason || report.Plain(reason) != reason {
+			if len(reason) > maxReason || safetext.Plain(reason) != reason {
 				return usageError{fmt.Errorf("--reason: use at most %d bytes of one line of text", maxReason)}
 			}
 			return p.onTenant(cmd, a[0], func(s host.Store, t host.Tenant) error {
@@ -91,6 +91,6 @@ func standing(t host.Tenant) string {
 	case t.Suspended.Reason == "":
 		return "suspended"
 	default:
-		return "suspended: " + report.Plain(t.Suspended.Reason)
+		return "suspended: " + safetext.Plain(t.Suspended.Reason)
 	}
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,8 +30,8 @@ func (f *termsFlags) given(cmd *cobra.Command) bool {
 // apply changes in t what a flag names.
 func (f *termsFlags) apply(cmd *cobra.Command, t host.Terms, cfg config.Config) (host.Terms, error) {
 	if cmd.Flags().Changed("plan") {
-		if _, ok := cfg.Plans[f.plan]; !ok {
-			return t, fmt.Errorf("there is no plan %.64q in the configuration; there are: %s", f.plan, strings.Join(slices.Sorted(maps.Keys(cfg.Plans)), ", "))
+		if err := checkPlan(cfg, f.plan); err != nil {
+			return t, err
 		}
 		t.Plan = f.plan
 		if f.plan == config.DefaultPlan {
@@ -82,6 +80,8 @@ func override(o *host.Override, text string) error {
 		o.Findings = ifOwn(own, given.Findings)
 	case "artifacts":
 		o.Artifacts = ifOwn(own, given.Artifacts)
+	case "retention":
+		o.Retention = ifOwn(own, given.Retention)
 	case "weight", "concurrent_jobs":
 		return errors.New("use --weight and --concurrency for these")
 	default:

@@ -19,7 +19,8 @@ import (
 )
 
 func (p *program) usageCommand() *cobra.Command {
-	var server, key, tenant string
+	var on serverKey
+	var tenant string
 	cmd := &cobra.Command{
 		Use: "usage", Short: "Say what a tenant's plan allows, and what of it is used",
 		Long: `usage asks the server for the tenant of the key. With --tenant it looks into the
@@ -28,13 +29,11 @@ configured database instead, as an operator.`,
   securetag usage --tenant acme`,
 		Args: args(cobra.NoArgs),
 	}
-	fl := cmd.Flags()
-	fl.StringVar(&server, "server", "", "URL of the server (default: $"+envServer+")")
-	fl.StringVar(&key, "key", "", "API key (default: $"+envKey+")")
-	fl.StringVar(&tenant, "tenant", "", "a tenant of the configured database")
+	on.flags(cmd)
+	cmd.Flags().StringVar(&tenant, "tenant", "", "a tenant of the configured database")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		u, err := p.usageOf(cmd, first(server, p.getenv(envServer)), first(key, p.getenv(envKey)), tenant)
+		u, err := p.usageOf(cmd, on, tenant)
 		if err != nil {
 			return err
 		}
@@ -43,7 +42,7 @@ configured database instead, as an operator.`,
 	return cmd
 }
 
-func (p *program) usageOf(cmd *cobra.Command, server, key, tenant string) (u client.Usage, err error) {
+func (p *program) usageOf(cmd *cobra.Command, on serverKey, tenant string) (u client.Usage, err error) {
 	if tenant != "" {
 		err = p.onTenants(cmd, func(s host.Store, cfg config.Config) error {
 			u, err = usageOfTenant(cmd, s, cfg, tenant)
@@ -51,12 +50,9 @@ func (p *program) usageOf(cmd *cobra.Command, server, key, tenant string) (u cli
 		})
 		return u, err
 	}
-	if server == "" || key == "" {
-		return u, usageError{fmt.Errorf("give --server and --key or set %s and %s, or give --tenant", envServer, envKey)}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	c, err := p.dial(on, ", or give --tenant")
 	if err != nil {
-		return u, usageError{err}
+		return u, err
 	}
 	return c.Usage(cmd.Context())
 }
@@ -128,7 +124,16 @@ func limitsOf(l client.PlanLimits) [][]string {
 		{"request_rate", rate(l.RequestRate)}, {"upload_rate", rate(l.UploadRate)},
 		{"archive_size", size(l.ArchiveSize)}, {"unpacked_size", size(l.UnpackedSize)},
 		{"concurrent_jobs", count(l.ConcurrentJobs)}, {"findings", count(l.Findings)}, {"artifacts", size(l.Artifacts)},
+		{"retention", kept(l.RetentionSeconds)},
 	}
+}
+
+// kept is how long a scan is kept.
+func kept(seconds int64) string {
+	if seconds == 0 {
+		return "for ever"
+	}
+	return config.FormatDuration(time.Duration(seconds) * time.Second)
 }
 
 // amount is a number of bytes with a unit, or of anything else without.

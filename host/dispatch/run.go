@@ -70,10 +70,11 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 		return host.Report{}, err
 	}
 	defer place.Release()
+	options, shared := c.Scan.OptionsFor(c.Job.Plugin)
 	return d.executor.Run(ctx, host.Task{
 		Plugin: c.Job.Plugin, Tenant: c.Job.TenantID, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
 		Root: place.Root, URL: c.Scan.Input.URL, DisplayName: displayName(c.Scan),
-		WorkDir: place.WorkDir, Options: c.Scan.OptionsFor(c.Job.Plugin), Give: place.Give,
+		WorkDir: place.WorkDir, Options: options, Shared: shared, Give: place.Give,
 		Findings: c.Job.Findings, Artifacts: c.Job.Artifacts,
 	}, s)
 }

@@ -85,6 +85,9 @@ type Plugin struct {
 	Config json.RawMessage // for Configure; nil means {}
 	// Places says where people find each setting of Config: "securetag.hcl:12".
 	Places map[string]string
+	// Literals are the settings of Config that are written out where Places says.
+	// One that the plugin calls sensitive must not be, and is refused.
+	Literals map[string]bool
 
 	// Attach is a process to dial instead of starting Command; nil: none. There
 	// is then no Standby, and MaxSilence does not count.
@@ -194,7 +197,7 @@ func (p Plugin) withDefaults() (Plugin, error) {
 			bad("%q is no version constraint", p.Version)
 		}
 	}
-	p.Files, p.Places = slices.Clone(p.Files), maps.Clone(p.Places)
+	p.Files, p.Places, p.Literals = slices.Clone(p.Files), maps.Clone(p.Places), maps.Clone(p.Literals)
 	p.Args, p.Env = slices.Clone(p.Args), maps.Clone(p.Env)
 	for k, v := range p.Env {
 		switch {

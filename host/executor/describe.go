@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,7 +23,8 @@ const (
 	apiVersion       = 1
 	maxRules         = 10_000
 	maxSlots         = 256 // scans at once in one process, whatever it says
-	maxMistakes      = 20  // of a configuration that are told
+	maxOptions       = 512
+	maxMistakes      = 20 // of a configuration that are told
 )
 
 // Info is what a plugin says of itself, checked and cleaned.
@@ -36,7 +38,32 @@ type Info struct {
 	Inputs      []host.InputKind
 	Rules       []Rule
 	Settings    catalog.Settings
-	Concurrency int // scans that one process takes at once, at least 1
+	Options     []string // names of those that a request may carry
+	Concurrency int      // scans that one process takes at once, at least 1
+}
+
+// options are those of a task as the plugin gets them: its own, which it refuses
+// when it does not know them, and those of the scan type that it does know. One
+// that is given for the plugin counts before that of the scan type.
+func (i Info) options(t host.Task) []byte {
+	own := map[string]json.RawMessage{}
+	if len(t.Options) > 0 && (json.Unmarshal(t.Options, &own) != nil || own == nil) {
+		return t.Options // the plugin says what is wrong with it
+	}
+	added := false
+	for name, v := range t.Shared {
+		if _, given := own[name]; !given && slices.Contains(i.Options, name) {
+			own[name], added = v, true
+		}
+	}
+	if !added && len(t.Options) > 0 {
+		return t.Options
+	}
+	out, err := json.Marshal(own)
+	if err != nil {
+		return t.Options // not to be expected: all of it was read as JSON
+	}
+	return out
 }
 
 // Rule is one kind of problem that a plugin can find.
@@ -87,10 +114,15 @@ func (p Plugin) admit(info Info) error {
 			return refuse("has the version %s, and %q is configured", info.Version, p.Version)
 		}
 	}
-	if wrong := info.Settings.Check(p.Config); len(wrong) > 0 {
+	if wrong := p.mistakes(info); len(wrong) > 0 {
 		return refuse("does not accept its configuration: %s", p.placed(wrong))
 	}
 	return nil
+}
+
+// mistakes are those in the block's Config.
+func (p Plugin) mistakes(info Info) []catalog.Mistake {
+	return append(info.Settings.Check(p.Config), info.Settings.WrittenOut(p.Literals)...)
 }
 
 // placed lists mistakes, the first few, with where each one is.
@@ -143,6 +175,12 @@ func newInfo(d *pluginv1.DescribeResponse) (Info, map[string]clean.Rule, error) 
 	var err error
 	if info.Settings, err = catalog.NewSettings(d.GetConfigSchema()); err != nil {
 		return Info{}, nil, err
+	}
+	for _, a := range d.GetOptionsSchema().GetAttributes() {
+		if len(info.Options) == maxOptions {
+			return Info{}, nil, fmt.Errorf("it declares more than %d options", maxOptions)
+		}
+		info.Options = append(info.Options, a.GetName())
 	}
 	rules := make(map[string]clean.Rule, len(d.GetRules()))
 	for _, r := range d.GetRules() {

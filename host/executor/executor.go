@@ -346,7 +346,7 @@ func (e *Executor) CheckSettings(name string) []catalog.Mistake {
 	if info == nil {
 		return nil
 	}
-	return info.Settings.Check(k.plugin.Config)
+	return k.plugin.mistakes(*info)
 }
 
 // CheckOne is Check for one plugin, which must be configured.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
 )
 
@@ -71,3 +72,6 @@ func WatchHealth(ctx context.Context, p Plugin, api pluginv1.ScannerClient, ende
 	go k.watch(ctx, k.shared)
 	return k.status
 }
+
+// OptionsOf is what a plugin that is so described gets as the options of a task.
+func OptionsOf(i Info, t host.Task) string { return string(i.options(t)) }

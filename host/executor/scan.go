@@ -40,6 +40,7 @@ type scan struct {
 	events chan event
 	meter  meter
 	held   []host.Finding // not yet in the sink
+	lines  lineHasher
 	found  int            // findings received
 	bytes  int64          // of findings received
 	full   string         // why the rest is refused; "" while it is not
@@ -126,12 +127,8 @@ func (s *scan) request() *pluginv1.ScanRequest {
 	} else {
 		target.Kind = &pluginv1.Target_Root{Root: s.task.Root}
 	}
-	options := s.task.Options
-	if len(options) == 0 {
-		options = []byte("{}")
-	}
 	return &pluginv1.ScanRequest{
-		RunId: s.id, Attempt: uint32(max(s.task.Attempt, 1)), Target: target, OptionsJson: options, WorkDir: s.task.WorkDir,
+		RunId: s.id, Attempt: uint32(max(s.task.Attempt, 1)), Target: target, OptionsJson: s.p.info.options(s.task), WorkDir: s.task.WorkDir,
 		Limits: &pluginv1.Limits{
 			MaxFindings: uint64(s.maxFindings()), MaxSilence: durationpb.New(s.p.plugin.MaxSilence),
 			MaxArtifacts: uint64(s.p.plugin.MaxArtifacts), MaxArtifactsBytes: uint64(s.maxArtifactsBytes()),
@@ -271,6 +268,7 @@ func (s *scan) flush(ctx context.Context) error {
 	}
 	batch := s.held
 	s.held = nil
+	s.lines.hash(s.task.Root, batch)
 	if err := s.sink.Findings(ctx, batch); err != nil {
 		return errSink{err}
 	}

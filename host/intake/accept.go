@@ -18,7 +18,7 @@ type Request struct {
 	Project string // "" for none
 	// Priority orders the tenant's own scans; "" is the plan's.
 	Priority host.Priority
-	Options  json.RawMessage // one JSON object: by plugin, that plugin's own object; nil for none
+	Options  json.RawMessage // one JSON object: see CheckOptions; nil for none
 	// Key is by what the request is known when it comes again ([OnceKey]); nil: by
 	// nothing.
 	Key *[32]byte
@@ -71,11 +71,8 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	if err := CheckPriority(req.Priority); err != nil {
 		return host.Scan{}, err
 	}
-	options, err := ParseOptions(req.Options)
+	options, err := in.CheckOptions(req.Type, req.Options)
 	if err != nil {
-		return host.Scan{}, err
-	}
-	if err := checkOptionNames(options, t); err != nil {
 		return host.Scan{}, err
 	}
 	scan := host.Scan{

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,9 @@ type ScanType struct {
 	Plugins  []string      // a job each; none: requests are refused with host.ErrNoPlugin
 	Timeout  time.Duration // of each job, from its first start
 	Attempts int           // of each job, at least 1
+	// Options is a JSON Schema of what a client may give with a scan: an object
+	// with a property for each option, none of which takes an object. nil: none.
+	Options json.RawMessage
 }
 
 // Summary is what the check of an archive found.
@@ -84,6 +88,7 @@ type Intake struct {
 type rules struct {
 	types      []ScanType
 	maxArchive int64
+	options    map[string]options // by scan type
 }
 
 // New validates the scan types and returns an Intake. wake is called after
@@ -121,7 +126,8 @@ var errNegative = errors.New("intake limits must not be negative")
 // at once. A scan that was accepted keeps what it was accepted with, an upload
 // that was begun its limit. After an error nothing has changed.
 func (in *Intake) Update(types []ScanType, maxArchive int64) error {
-	errs := validateTypes(types)
+	options, wrong := allOptions(types)
+	errs := append(validateTypes(types), wrong...)
 	if maxArchive < 0 {
 		errs = append(errs, errNegative)
 	}
@@ -132,7 +138,7 @@ func (in *Intake) Update(types []ScanType, maxArchive int64) error {
 	for i := range own {
 		own[i].Plugins = slices.Clone(own[i].Plugins)
 	}
-	in.rules.Store(&rules{own, maxArchive})
+	in.rules.Store(&rules{own, maxArchive, options})
 	return nil
 }
 

@@ -12,7 +12,16 @@ type Refusal struct {
 	Code   string // more precise than the sentinel; "" when that says enough
 	Field  string // which field of the request: "project", "options", "url", "file"; "" for none
 	Detail string // sentences for people; holds nothing of this host's inside
+	// Faults are all that is wrong, when that may be several things; Field and
+	// Detail are then the first.
+	Faults []Fault
 	Err    error
+}
+
+// Fault is one thing that is wrong with a request.
+type Fault struct {
+	Field  string // "options/depth"
+	Detail string // sentences for people
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("%s: %v", r.Detail, r.Err) }

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -91,28 +89,6 @@ func ParseOptions(raw json.RawMessage) (json.RawMessage, error) {
 	return bytes.TrimSpace(out.Bytes()), nil
 }
 
-// checkOptionNames refuses options for a plugin that does not run in the scan
-// type: they would be ignored, and a mistyped name never noticed.
-func checkOptionNames(options json.RawMessage, t ScanType) error {
-	if options == nil {
-		return nil
-	}
-	var byPlugin map[string]json.RawMessage
-	if err := json.Unmarshal(options, &byPlugin); err != nil {
-		return fmt.Errorf("read options: %w", err) // ParseOptions made them
-	}
-	for _, name := range slices.Sorted(maps.Keys(byPlugin)) {
-		if !slices.Contains(t.Plugins, name) {
-			return refuse(host.ErrInvalid, "", "options",
-				"The options have a member %.64q. Each member must be the name of a plugin of scan type %q: %s.", name, t.Name, strings.Join(t.Plugins, ", "))
-		}
-		if byPlugin[name][0] != '{' {
-			return refuse(host.ErrInvalid, "", "options", "The options of plugin %q must be a JSON object.", name)
-		}
-	}
-	return nil
-}
-
 func checkJSON(v any, depth int) error {
 	switch v.(type) {
 	case map[string]any, []any:
@@ -138,11 +114,19 @@ func checkJSON(v any, depth int) error {
 			return errors.New(`hold a character that cannot be stored (\u0000 or half a surrogate pair)`)
 		}
 	case json.Number:
-		if f, err := v.Float64(); err != nil || math.IsInf(f, 0) {
+		// One that is too small for a double is no zero: exact arithmetic, which
+		// checks a schema's bounds, takes long for it or gives up.
+		if f, err := v.Float64(); err != nil || math.IsInf(f, 0) || f == 0 && !isZero(string(v)) {
 			return fmt.Errorf("hold a number out of range: %.40s", v)
 		}
 	}
 	return nil
+}
+
+// isZero reports whether a JSON number that reads as 0 is written as one.
+func isZero(number string) bool {
+	mantissa, _, _ := strings.Cut(strings.ToLower(number), "e")
+	return !strings.ContainsAny(mantissa, "123456789")
 }
 
 // ParseURL checks a web target and gives it back as it was understood, so that

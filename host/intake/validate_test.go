@@ -33,7 +33,7 @@ func TestParseOptions(t *testing.T) {
 		"trailing": `{} x`, "too deep": nested(9), "deep array": `{"a":` + strings.Repeat("[", 8) + strings.Repeat("]", 8) + `}`,
 		"very deep": nested(2000), "too large": `{"a":"` + strings.Repeat("x", intake.MaxOptions) + `"}`,
 		"not UTF-8": "{\"a\":\"\xff\"}", "NUL": `{"a":"\u0000"}`, "NUL in a name": `{"\u0000":1}`,
-		"half a pair": `{"a":"\ud800"}`, "number out of range": `{"a":1e400000}`,
+		"half a pair": `{"a":"\ud800"}`, "number out of range": `{"a":1e400000}`, "number too small": `{"a":[1e-2000000]}`,
 	} {
 		if got, err := intake.ParseOptions(json.RawMessage(in)); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("%s: ParseOptions = %.60s, %v; want ErrInvalid", name, got, err)

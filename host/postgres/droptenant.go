@@ -42,7 +42,7 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 			return host.Dropped{}, err
 		}
 	}
-	out, err := s.dropPicked(ctx, "remove the scans of a tenant", pickTenantScans, t, limit)
+	out, err := s.dropPicked(ctx, "remove the scans of a tenant", limit, pickTenantScans, t)
 	if err != nil || len(open)+out.Scans > 0 {
 		out.More = err == nil
 		return out, err

@@ -99,13 +99,15 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 }
 
 // findings takes tenant, scan, the only rank or null, the rank and id to
-// continue behind (-1 and the least id: from the start), and a limit.
+// continue behind (-1 and the least id: from the start), a limit, and the only
+// plugin or "".
 const findings = `
 select ` + record.FindingColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
 where f.scan_id = $2 and f.tenant_id = $1
   and ($3::smallint is null or f.severity = $3::smallint)
+  and ($7::text = '' or j.plugin = $7::text)
   and (f.severity, f.id) > ($4::smallint, $5::uuid)
 order by f.severity, f.id limit $6`
 
@@ -128,7 +130,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 			var one int
 			return row.Scan(&one)
 		})
-		b.Queue(findings, string(t), string(id), only, int16(after.Rank), string(after.ID), record.Limit(q.Limit, 100, 1000)).
+		b.Queue(findings, string(t), string(id), only, int16(after.Rank), string(after.ID), record.Limit(q.Limit, 100, 1000), record.Clean(q.Plugin)).
 			Query(func(rows pgx.Rows) (err error) {
 				all, err = pgx.CollectRows(rows, toFinding)
 				return err

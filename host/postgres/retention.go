@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,14 +11,24 @@ import (
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// pickOldScans takes an age in microseconds and a limit and locks scans that
-// ended before that. finished_at is set just as long as a scan is final, and is
-// looked at again once the lock is held. It skips what is locked: another host
-// removes it, or somebody tries its jobs again.
+// pickOldScans takes how long scans are kept at most, plans and how long theirs
+// are, all in microseconds, 0 for ever, and a limit. It locks scans that ended
+// before that: tenant by tenant, in each by age, so that it reads as many as it
+// gives, and one place in the index for each tenant without any. finished_at is
+// set just as long as a scan is final, and is looked at again once the lock is
+// held. It skips what is locked: another host removes it, or somebody tries its
+// jobs again.
 const pickOldScans = `
-select ` + record.OldColumns + ` from scans s
-where s.created_at < now() - $1 * interval '1 microsecond' and s.finished_at < now() - $1 * interval '1 microsecond'
-order by s.created_at limit $2 for update skip locked`
+with kept as (
+    select t.id, least(nullif($1::bigint, 0),
+        nullif(coalesce(((t.override::json ->> 'retention')::bigint + 999) / 1000, p.age), 0)) * interval '1 microsecond' as age
+    from tenants t left join unnest($2::text[], $3::bigint[]) as p (plan, age) on p.plan = t.plan
+)
+select ` + record.OldColumns + ` from kept k cross join lateral (
+    select * from scans s
+    where s.tenant_id = k.id and s.created_at < now() - k.age and s.finished_at < now() - k.age
+    order by s.created_at limit $4 for update skip locked
+) s where k.age is not null limit $4`
 
 // dropFindings takes scan ids and how many findings to remove. For each scan it
 // reads on in the primary key, in its order, so that the planner has no reason
@@ -36,16 +47,17 @@ const dropScans = `delete from scans where id = any($1::text[]::uuid[])`
 
 // DropScans implements host.RetentionStore. Whatever changes a job holds its
 // scan's lock, or a lease, which no job of a final scan has.
-func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (host.Dropped, error) {
-	return s.dropPicked(ctx, "remove old scans", pickOldScans, record.Micros(age), limit)
+func (s *Store) DropScans(ctx context.Context, keep host.Keep, limit int) (host.Dropped, error) {
+	most, plans, ages := record.Keep(keep)
+	return s.dropPicked(ctx, "remove old scans", limit, pickOldScans, most, plans, ages)
 }
 
-// dropPicked removes the scans that a pick gives, which takes what and a limit.
-func (s *Store) dropPicked(ctx context.Context, op, pick string, what any, limit int) (out host.Dropped, err error) {
+// dropPicked removes the scans that a pick gives, which takes args and a limit.
+func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick string, args ...any) (out host.Dropped, err error) {
 	err = s.do(ctx, op, func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			old, err := pickOld(ctx, tx, pick, what, limit)
+			old, err := pickOld(ctx, tx, limit, pick, args...)
 			if err != nil || len(old.IDs) == 0 {
 				return err
 			}
@@ -79,8 +91,8 @@ func (s *Store) dropPicked(ctx context.Context, op, pick string, what any, limit
 }
 
 // pickOld runs one of the picks.
-func pickOld(ctx context.Context, tx pgx.Tx, pick string, what any, limit int) (old record.Old, err error) {
-	rows, err := tx.Query(ctx, pick, what, max(limit, 0))
+func pickOld(ctx context.Context, tx pgx.Tx, limit int, pick string, args ...any) (old record.Old, err error) {
+	rows, err := tx.Query(ctx, pick, append(slices.Clip(args), max(limit, 0))...)
 	if err != nil {
 		return old, err
 	}
@@ -89,8 +101,9 @@ func pickOld(ctx context.Context, tx pgx.Tx, pick string, what any, limit int) (
 	return old, err
 }
 
-// pickOldArchives is pickOldScans for the scans whose archive is still there. One
-// with a dead letter, which an operator may requeue, keeps it.
+// pickOldArchives takes an age in microseconds and a limit and is pickOldScans for
+// the scans, of whatever tenant, whose archive is still there. One with a dead
+// letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
 where s.created_at < now() - $1 * interval '1 microsecond' and s.finished_at < now() - $1 * interval '1 microsecond'
@@ -106,7 +119,7 @@ func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) 
 	err = s.do(ctx, "remove old archives", func(ctx context.Context) error {
 		out = host.Dropped{}
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-			old, err := pickOld(ctx, tx, pickOldArchives, record.Micros(age), limit)
+			old, err := pickOld(ctx, tx, limit, pickOldArchives, record.Micros(age))
 			if err != nil || len(old.IDs) == 0 {
 				return err
 			}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func TestRetentionPlansWithStaleStatistics(t *testing.T) {
 alter table scans set (autovacuum_enabled = off);
 alter table jobs set (autovacuum_enabled = off);
 alter table findings set (autovacuum_enabled = off);
-insert into tenants (id, name) select gen_random_uuid(), 'tenant-' || n from generate_series(1, 20) n;
+insert into tenants (id, name, plan) select gen_random_uuid(), 'tenant-' || n, case n % 2 when 0 then 'free' else '' end from generate_series(1, 20) n;
 insert into scans (id, tenant_id, type, archive, archive_blob)
 select gen_random_uuid(), id, 'codeaudit', '{"Blob":"b","Size":1}', 'archives/' || gen_random_uuid() from tenants, generate_series(1, 1000);
 insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us)
@@ -45,11 +46,13 @@ from jobs, generate_series(1, 5) n`)
 		t.Fatal(err)
 	}
 	keys := make([]string, 1000)
+	keep := []any{int64(0), []string{"free", "gold"}, []int64{int64(time.Hour / time.Microsecond), 0}, 200}
+	readsNoMore(t, conn, keep...)
 	for name, tt := range map[string]struct {
 		args  []any
 		index string
 	}{
-		"pickOldScans":    {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_by_age"},
+		"pickOldScans":    {keep, "scans_by_tenant_age"},
 		"pickOldArchives": {[]any{int64(time.Hour / time.Microsecond), 200}, "scans_with_archive"},
 		"dropFindings":    {[]any{scans, 5000}, "findings_pkey"},
 		"dropScans":       {[]any{scans}, "scans_pkey"},
@@ -64,10 +67,53 @@ from jobs, generate_series(1, 5) n`)
 		if err != nil {
 			t.Fatalf("explain %s: %v", name, err)
 		}
-		plan := strings.Join(lines, "\n")
+		plan := strings.ReplaceAll(strings.Join(lines, "\n"), "Seq Scan on tenants", "all tenants") // those it is to look at
 		if !strings.Contains(plan, tt.index) || strings.Contains(plan, "Seq Scan on") {
 			t.Errorf("%s does not use %s, or reads a table:\n%s", name, tt.index, plan)
 		}
+	}
+}
+
+// planNode is a node of a plan that was carried out.
+type planNode struct {
+	Relation string  `json:"Relation Name"`
+	Rows     float64 `json:"Actual Rows"`
+	Removed  float64 `json:"Rows Removed by Filter"`
+	Loops    float64 `json:"Actual Loops"`
+	Plans    []planNode
+}
+
+// read is how many rows of a table it read.
+func (n planNode) read(table string) (rows float64) {
+	if n.Relation == table {
+		rows = (n.Rows + n.Removed) * n.Loops
+	}
+	for _, p := range n.Plans {
+		rows += p.read(table)
+	}
+	return rows
+}
+
+// readsNoMore: of 15,000 old scans pickOldScans reads those that it gives, and
+// none that have not ended.
+func readsNoMore(t *testing.T, conn *pgx.Conn, keep ...any) {
+	t.Helper()
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	var text []byte
+	if err := tx.QueryRow(t.Context(), "explain (analyze, format json) "+postgres.Retained["pickOldScans"], keep...).Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct{ Plan planNode }
+	if err := json.Unmarshal(text, &plans); err != nil {
+		t.Fatal(err)
+	}
+	root := plans[0].Plan
+	if scans, tenants := root.read("scans"), root.read("tenants"); root.Rows != 200 || scans != 200 || tenants > 20 {
+		t.Errorf("for %v scans of 200 it read %v, and %v tenants of 20:\n%s", root.Rows, scans, tenants, text)
 	}
 }
 
@@ -85,7 +131,7 @@ func TestRetentionLeavesWhatIsHeld(t *testing.T) {
 	conn := connect(t, url)
 	drop := func() host.Dropped {
 		t.Helper()
-		out, err := s.DropScans(t.Context(), time.Hour, 10)
+		out, err := s.DropScans(t.Context(), host.Keep{Most: time.Hour}, 10)
 		if err != nil {
 			t.Fatal(err)
 		}

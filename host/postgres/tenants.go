@@ -162,6 +162,34 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (k host.Key, err erro
 	return k, err
 }
 
+// goodKeys takes hashes.
+const goodKeys = `
+select hash from api_keys where hash = any($1::bytea[]) and revoked_at is null and (expires_at is null or expires_at > now())
+union all
+select hash from operator_keys where hash = any($1::bytea[]) and revoked_at is null and (expires_at is null or expires_at > now())`
+
+// GoodKeys implements host.KeyStore.
+func (s *Store) GoodKeys(ctx context.Context, hashes [][32]byte) (good [][32]byte, err error) {
+	asked := make([][]byte, len(hashes))
+	for i := range hashes {
+		asked[i] = hashes[i][:]
+	}
+	err = s.read(ctx, "look up keys", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, goodKeys, asked)
+		if err != nil {
+			return err
+		}
+		good, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (hash [32]byte, err error) {
+			var b []byte
+			err = r.Scan(&b)
+			copy(hash[:], b)
+			return hash, err
+		})
+		return err
+	})
+	return good, err
+}
+
 // Keys implements host.KeyStore.
 func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err error) {
 	if !record.IsID(t) {

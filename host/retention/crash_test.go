@@ -45,7 +45,7 @@ func crash(dir string) int {
 	store, blobs, err := openBoth(context.Background(), dir, 0)
 	if err == nil {
 		var s *retention.Sweeper
-		s, err = retention.New(store, diesAtBlobs{blobs}, nil, retention.Config{Scans: time.Hour, Every: time.Millisecond}, hclog.NewNullLogger())
+		s, err = retention.New(store, diesAtBlobs{blobs}, nil, retention.Config{Scans: host.Keep{Most: time.Hour}, Every: time.Millisecond}, hclog.NewNullLogger())
 		if err == nil {
 			err = s.Run(context.Background())
 		}

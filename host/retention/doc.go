@@ -4,7 +4,8 @@
 // # By age
 //
 // A scan that ended long enough ago goes with its jobs, its findings and its
-// archive; an archive may go earlier, while the scan and its findings stay.
+// archive; how long that is, its tenant's plan says, within what holds for all.
+// An archive may go earlier, while the scan and its findings stay.
 // Nothing that has not ended is ever touched. Each turn takes small batches
 // with a pause between them, so that it is never in the way of jobs; what one
 // turn does not finish the next does. Every host runs this side by side, and

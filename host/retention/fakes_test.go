@@ -26,9 +26,21 @@ type fakeStore struct {
 	calls []time.Time
 }
 
-func (s *fakeStore) DropScans(_ context.Context, age time.Duration, limit int) (host.Dropped, error) {
+// DropScans takes what is old to be of a tenant without a plan.
+func (s *fakeStore) DropScans(_ context.Context, keep host.Keep, limit int) (host.Dropped, error) {
+	age := keep.Most
+	if own, ok := keep.Plans[""]; ok {
+		age = own
+	}
+	return s.drop(age, limit)
+}
+
+func (s *fakeStore) drop(age time.Duration, limit int) (host.Dropped, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if age == 0 {
+		return host.Dropped{}, s.Err
+	}
 	s.ages, s.calls = append(s.ages, age), append(s.calls, time.Now())
 	if s.Err != nil {
 		return host.Dropped{}, s.Err
@@ -45,8 +57,8 @@ func (s *fakeStore) DropScans(_ context.Context, age time.Duration, limit int) (
 	return out, nil
 }
 
-func (s *fakeStore) DropArchives(ctx context.Context, age time.Duration, limit int) (host.Dropped, error) {
-	out, err := s.DropScans(ctx, age, limit)
+func (s *fakeStore) DropArchives(_ context.Context, age time.Duration, limit int) (host.Dropped, error) {
+	out, err := s.drop(age, limit)
 	out.Findings = 0
 	return out, err
 }

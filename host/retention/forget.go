@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/securetaghq/securetag/host"
 )
@@ -29,14 +28,14 @@ func (s *Sweeper) forget(ctx context.Context) {
 
 // dropTenants removes what there is to remove of them now.
 func (s *Sweeper) dropTenants(ctx context.Context) (done host.Swept, err error) {
-	drop := func(ctx context.Context, _ time.Duration, limit int) (host.Dropped, error) {
+	drop := func(ctx context.Context, limit int) (host.Dropped, error) {
 		out, err := s.store.DropTenant(ctx, limit)
 		if out.Tenants > 0 {
 			s.log.Info("removed tenants with all that was theirs", "tenants", out.Tenants)
 		}
 		return out, err
 	}
-	err = s.drop(ctx, drop, 0, &done, &done.Scans)
+	err = s.drop(ctx, drop, &done, &done.Scans)
 	return done, err
 }
 

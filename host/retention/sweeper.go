@@ -19,8 +19,9 @@ import (
 // Config says what is kept and how long. Zero values are replaced by the
 // defaults given, unless zero has a meaning of its own.
 type Config struct {
-	// Scans is how long a scan is kept after its end. 0: for ever.
-	Scans time.Duration
+	// Scans is how long scans are kept after their end. The map is not changed
+	// any more.
+	Scans host.Keep
 	// Archives is how long the archive of a scan is kept after the scan's end.
 	// 0: as long as the scan.
 	Archives time.Duration
@@ -57,7 +58,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Meter == nil {
 		c.Meter = host.NoMeter{}
 	}
-	if c.Scans < 0 || c.Archives < 0 || c.Every < 0 || c.Batch < 0 || c.Pause < 0 || c.Orphans < 0 || c.Grace < 0 {
+	least := c.Scans.Most
+	for _, age := range c.Scans.Plans {
+		least = min(least, age)
+	}
+	if least < 0 || c.Archives < 0 || c.Every < 0 || c.Batch < 0 || c.Pause < 0 || c.Orphans < 0 || c.Grace < 0 {
 		return c, fmt.Errorf("retention: no setting may be negative: %w", host.ErrInvalid)
 	}
 	return c, nil
@@ -105,7 +110,8 @@ func (s *Sweeper) Update(cfg Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Only then: who reloads all the time must not put off the next turn for ever.
-	if s.now.Scans != cfg.Scans || s.now.Archives != cfg.Archives || s.now.Every != cfg.Every {
+	same := s.now.Scans.Most == cfg.Scans.Most && maps.Equal(s.now.Scans.Plans, cfg.Scans.Plans)
+	if !same || s.now.Archives != cfg.Archives || s.now.Every != cfg.Every {
 		select {
 		case s.changed <- struct{}{}:
 		default: // it has not heard of the one before yet
@@ -166,26 +172,18 @@ func (s *Sweeper) retain(ctx context.Context) {
 	}
 }
 
-// due waits for the next turn, and says whether ctx let it. There is none while
-// everything is kept for ever.
+// due waits for the next turn, and says whether ctx let it. There is one also
+// where everything is kept for ever: only the store knows of a tenant whose scans
+// are not.
 func (s *Sweeper) due(ctx context.Context) bool {
 	for {
-		cfg := s.config()
-		if cfg.Scans > 0 || cfg.Archives > 0 {
-			next, stop := context.WithTimeout(ctx, jitter(cfg.Every))
-			select {
-			case <-next.Done():
-				stop()
-				return ctx.Err() == nil
-			case <-s.changed:
-				stop()
-				continue
-			}
-		}
+		next, stop := context.WithTimeout(ctx, jitter(s.config().Every))
 		select {
-		case <-ctx.Done():
-			return false
+		case <-next.Done():
+			stop()
+			return ctx.Err() == nil
 		case <-s.changed:
+			stop()
 		}
 	}
 }
@@ -193,22 +191,26 @@ func (s *Sweeper) due(ctx context.Context) bool {
 // turn removes all that is old now.
 func (s *Sweeper) turn(ctx context.Context) (done host.Swept, err error) {
 	cfg := s.config()
-	if cfg.Scans > 0 {
-		err = s.drop(ctx, s.store.DropScans, cfg.Scans, &done, &done.Scans)
+	scans := func(ctx context.Context, limit int) (host.Dropped, error) {
+		return s.store.DropScans(ctx, cfg.Scans, limit)
 	}
+	err = s.drop(ctx, scans, &done, &done.Scans)
 	if cfg.Archives > 0 {
-		err = errors.Join(err, s.drop(ctx, s.store.DropArchives, cfg.Archives, &done, &done.Archives))
+		archives := func(ctx context.Context, limit int) (host.Dropped, error) {
+			return s.store.DropArchives(ctx, cfg.Archives, limit)
+		}
+		err = errors.Join(err, s.drop(ctx, archives, &done, &done.Archives))
 	}
 	return done, err
 }
 
-type dropFunc func(ctx context.Context, age time.Duration, limit int) (host.Dropped, error)
+type dropFunc func(ctx context.Context, limit int) (host.Dropped, error)
 
 // drop calls f until nothing is left, and removes the blobs of each batch after
 // its rows. count is what the scans of a batch are added to.
-func (s *Sweeper) drop(ctx context.Context, f dropFunc, age time.Duration, done *host.Swept, count *int) error {
+func (s *Sweeper) drop(ctx context.Context, f dropFunc, done *host.Swept, count *int) error {
 	for {
-		out, err := f(ctx, age, s.config().Batch)
+		out, err := f(ctx, s.config().Batch)
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func TestRemovesInBatches(t *testing.T) {
 		b.old(25)
 		b.blobs.put("archives/other")
 		b.store.used["archives/other"] = true
-		b.run(t, retention.Config{Scans: 24 * time.Hour, Batch: 10, Pause: time.Second, Every: time.Minute}, 100*time.Second)
+		b.run(t, retention.Config{Scans: host.Keep{Most: 24 * time.Hour}, Batch: 10, Pause: time.Second, Every: time.Minute}, 100*time.Second)
 		if got := b.blobs.keys(); !slices.Equal(got, []host.BlobKey{"archives/other"}) {
 			t.Errorf("blobs left: %v", got)
 		}
@@ -206,7 +206,7 @@ func TestFailures(t *testing.T) {
 		b := newBench()
 		b.old(3)
 		b.blobs.refuse["archives/001"] = true
-		cfg := retention.Config{Scans: time.Hour, Every: time.Minute, Orphans: 24 * time.Hour}
+		cfg := retention.Config{Scans: host.Keep{Most: time.Hour}, Every: time.Minute, Orphans: 24 * time.Hour}
 		b.store.Err = host.ErrUnavailable
 		b.run(t, cfg, 10*time.Minute)
 		if _, turns, failed := b.meter.total(host.SweepRetention); turns < 5 || failed != turns {
@@ -237,7 +237,7 @@ func TestSharedBlob(t *testing.T) {
 		b.blobs.put("archives/both")
 		b.store.used["archives/both"] = true
 		b.store.old = []host.Archive{{Size: 1}}
-		b.run(t, retention.Config{Scans: time.Hour}, 10*time.Minute)
+		b.run(t, retention.Config{Scans: host.Keep{Most: time.Hour}}, 10*time.Minute)
 		if len(b.blobs.keys()) != 1 {
 			t.Error("a blob in use was removed")
 		}
@@ -272,7 +272,7 @@ func TestStop(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench()
 			b.old(100)
-			b.run(t, retention.Config{Scans: time.Hour, Every: time.Millisecond, Batch: 7, Pause: time.Millisecond, Orphans: time.Hour},
+			b.run(t, retention.Config{Scans: host.Keep{Most: time.Hour}, Every: time.Millisecond, Batch: 7, Pause: time.Millisecond, Orphans: time.Hour},
 				time.Duration(ms)*500*time.Microsecond)
 			if rows, blobs := len(b.store.old), len(b.blobs.keys()); rows != blobs {
 				t.Errorf("stopped after %d half milliseconds: %d scans and %d blobs left", ms, rows, blobs)
@@ -289,7 +289,7 @@ func TestTwoSideBySide(t *testing.T) {
 		b.old(500)
 		var wg sync.WaitGroup
 		for range 2 {
-			s, err := retention.New(b.store, b.blobs, nil, retention.Config{Scans: time.Hour, Batch: 9, Meter: b.meter}, hclog.NewNullLogger())
+			s, err := retention.New(b.store, b.blobs, nil, retention.Config{Scans: host.Keep{Most: time.Hour}, Batch: 9, Meter: b.meter}, hclog.NewNullLogger())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +306,10 @@ func TestTwoSideBySide(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	for _, cfg := range []retention.Config{{Scans: -1}, {Archives: -1}, {Every: -1}, {Batch: -1}, {Pause: -1}, {Orphans: -1}, {Grace: -1}} {
+	for _, cfg := range []retention.Config{
+		{Scans: host.Keep{Most: -1}}, {Scans: host.Keep{Plans: map[string]time.Duration{"free": -1}}},
+		{Archives: -1}, {Every: -1}, {Batch: -1}, {Pause: -1}, {Orphans: -1}, {Grace: -1},
+	} {
 		if _, err := retention.New(&fakeStore{}, newFakeBlobs(), nil, cfg, hclog.NewNullLogger()); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
@@ -336,7 +339,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("asked %d times for what is old, and all is kept for ever", n)
 		}
 		// From keeping everything to an age: within one turn and a half.
-		change := retention.Config{Scans: time.Hour, Every: time.Minute}
+		change := retention.Config{Scans: host.Keep{Plans: map[string]time.Duration{"": time.Hour}}, Every: time.Minute}
 		if err := s.Update(change); err != nil {
 			t.Fatal(err)
 		}
@@ -355,8 +358,16 @@ func TestUpdate(t *testing.T) {
 		if n := asked() - before; n < 6 || n > 20 {
 			t.Errorf("%d turns in 10 minutes, want one a minute", n)
 		}
+		// A plan that keeps longer counts from the next turn on.
+		if err := s.Update(retention.Config{Scans: host.Keep{Plans: map[string]time.Duration{"": 2 * time.Hour}}, Every: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Second)
+		if last := b.store.ages[asked()-1]; last != 2*time.Hour {
+			t.Errorf("after the plan has changed: asked for scans of age %v", last)
+		}
 		// A mistake changes nothing, and what is kept for ever again is left alone.
-		if err := s.Update(retention.Config{Scans: -1}); !errors.Is(err, host.ErrInvalid) {
+		if err := s.Update(retention.Config{Scans: host.Keep{Most: -1}}); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("Update to a negative age = %v", err)
 		}
 		if err := s.Update(retention.Config{}); err != nil {

@@ -47,12 +47,13 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 }
 
 // findings takes tenant, scan, the only rank or null, the rank and id to
-// continue behind, and a limit.
+// continue behind, a limit, and the only plugin or "".
 const findings = `
 select ` + record.FindingColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
-where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3) and (f.severity, f.id) > (?4, ?5)
+where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3)
+  and (?7 = '' or j.plugin = ?7) and (f.severity, f.id) > (?4, ?5)
 order by f.severity, f.id limit ?6`
 
 // Findings implements host.ScanStore.
@@ -73,7 +74,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 			f, err := toFinding(r)
 			all = append(all, f)
 			return err
-		}, findings, string(t), string(id), only, after.Rank, string(after.ID), record.Limit(q.Limit, 100, 1000))
+		}, findings, string(t), string(id), only, after.Rank, string(after.ID), record.Limit(q.Limit, 100, 1000), q.Plugin)
 	}
 	if err != nil {
 		return nil, translate(ctx, op, err)

@@ -3,46 +3,70 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/record"
 )
 
-// pickOldScans takes the time before which they ended, and a limit.
-const pickOldScans = `
-select ` + record.OldColumns + ` from scans s
-where s.created_at < ?1 and s.finished_at < ?1 order by s.created_at limit ?2`
+// keptTime is how long scans of tenants t are kept, in microseconds. It takes how
+// long any are and, as a JSON object, by plan; 0 as a tenant's or a plan's is the
+// former.
+const keptTime = `min(?2, coalesce(nullif(coalesce(((t.override ->> 'retention') + 999) / 1000,
+	(select value from json_each(?3) where key = t.plan)), 0), ?2))`
 
-// pickOldArchives is the same for the scans whose archive is still there. One
-// with a dead letter, which an operator may requeue, keeps it.
+// pickOldScans takes the time, what keptTime does, and a limit. It goes tenant by
+// tenant, in each by age, so that it reads as many as it gives, and one place in
+// the index for each tenant without any.
+const pickOldScans = `
+select ` + record.OldColumns + ` from tenants t cross join scans s on s.tenant_id = t.id
+where s.created_at < ?1 - ` + keptTime + ` and s.finished_at < ?1 - ` + keptTime + `
+order by t.id, s.created_at limit ?4`
+
+// pickOldArchives takes the time before which they ended and a limit, and gives
+// the scans, of whatever tenant, whose archive is still there. One with a dead
+// letter, which an operator may requeue, keeps it.
 const pickOldArchives = `
 select ` + record.OldColumns + ` from scans s
 where s.created_at < ?1 and s.finished_at < ?1 and s.archive is not null and s.archive_removed_at is null
   and not exists (select 1 from jobs j where j.scan_id = s.id and j.tenant_id = s.tenant_id and j.dead_at is not null)
 order by s.created_at limit ?2`
 
-func (tx tx) pickOld(ctx context.Context, pick string, what any, limit int) (old record.Old, err error) {
+func (tx tx) pickOld(ctx context.Context, limit int, pick string, args ...any) (old record.Old, err error) {
 	err = rows(ctx, tx, func(r *sql.Rows) error {
 		var row record.OldRow
 		if err := r.Scan(row.Dest()...); err != nil {
 			return err
 		}
 		return old.Add(row)
-	}, pick, what, max(limit, 0))
+	}, pick, append(slices.Clip(args), max(limit, 0))...)
 	return old, err
 }
 
+// forEver is longer than any scan has been kept, in microseconds, and small
+// enough to count with.
+const forEver = math.MaxInt64 / 4
+
 // DropScans implements host.RetentionStore.
-func (s *Store) DropScans(ctx context.Context, age time.Duration, limit int) (host.Dropped, error) {
-	return s.dropPicked(ctx, "remove old scans", pickOldScans, func(tx tx) any { return tx.now - record.Micros(age) }, limit)
+func (s *Store) DropScans(ctx context.Context, keep host.Keep, limit int) (host.Dropped, error) {
+	most, plans, ages := record.Keep(keep)
+	if most == 0 {
+		most = forEver
+	}
+	byPlan := map[string]int64{}
+	for i, name := range plans {
+		byPlan[name] = ages[i]
+	}
+	return s.dropPicked(ctx, "remove old scans", limit, pickOldScans, func(tx tx) []any { return []any{tx.now, most, record.Encode(byPlan)} })
 }
 
-// dropPicked removes the scans that a pick gives, which takes what and a limit.
-func (s *Store) dropPicked(ctx context.Context, op, pick string, what func(tx) any, limit int) (out host.Dropped, err error) {
+// dropPicked removes the scans that a pick gives, which takes args and a limit.
+func (s *Store) dropPicked(ctx context.Context, op string, limit int, pick string, args func(tx) []any) (out host.Dropped, err error) {
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
-		old, err := tx.pickOld(ctx, pick, what(tx), limit)
+		old, err := tx.pickOld(ctx, limit, pick, args(tx)...)
 		if err != nil || len(old.IDs) == 0 {
 			return err
 		}
@@ -90,7 +114,7 @@ func (tx tx) dropFindings(ctx context.Context, scan string) (gone int, err error
 func (s *Store) DropArchives(ctx context.Context, age time.Duration, limit int) (out host.Dropped, err error) {
 	err = s.write(ctx, "remove old archives", func(ctx context.Context, tx tx) error {
 		out = host.Dropped{}
-		old, err := tx.pickOld(ctx, pickOldArchives, tx.now-record.Micros(age), limit)
+		old, err := tx.pickOld(ctx, limit, pickOldArchives, tx.now-record.Micros(age))
 		if err != nil || len(old.IDs) == 0 {
 			return err
 		}

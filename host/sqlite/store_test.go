@@ -12,6 +12,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/sqlite"
+	"github.com/securetaghq/securetag/host/sqlite/sqlitetest"
 	"github.com/securetaghq/securetag/host/storetest"
 )
 
@@ -29,7 +30,7 @@ func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		var ahead atomic.Int64
-		path := migratedFile(t)
+		path := sqlitetest.File(t)
 		cfg := sqlite.Config{Path: path, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}
 		return storetest.Harness{
 			Store: open(t, cfg), Advance: func(d time.Duration) { ahead.Add(int64(d)) },

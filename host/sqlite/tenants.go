@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -135,6 +136,32 @@ func (s *Store) UseKey(ctx context.Context, hash [32]byte) (host.Key, error) {
 	}
 	err = s.used(ctx, op, "api_keys", k.ID, &k.LastUsedAt, now)
 	return k, err
+}
+
+// goodKeys takes a JSON array of hashes in hex, and twice the time.
+const goodKeys = `
+with asked as materialized (select unhex(value) as hash from json_each(?))
+select k.hash from asked join api_keys k on k.hash = asked.hash where revoked_at is null and (expires_at is null or expires_at > ?)
+union all
+select k.hash from asked join operator_keys k on k.hash = asked.hash where revoked_at is null and (expires_at is null or expires_at > ?)`
+
+// GoodKeys implements host.KeyStore.
+func (s *Store) GoodKeys(ctx context.Context, hashes [][32]byte) (good [][32]byte, err error) {
+	now, asked := s.cfg.Now().UnixMicro(), make([]string, len(hashes))
+	for i := range hashes {
+		asked[i] = hex.EncodeToString(hashes[i][:])
+	}
+	err = rows(ctx, s.readers, func(r *sql.Rows) error {
+		var b []byte
+		err := r.Scan(&b)
+		good = append(good, [32]byte{})
+		copy(good[len(good)-1][:], b)
+		return err
+	}, goodKeys, list(asked), now, now)
+	if err != nil {
+		return nil, translate(ctx, "look up keys", err)
+	}
+	return good, nil
 }
 
 // used notes in a table of keys, and in last, the minute in which a key is used.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,6 +67,50 @@ func testRotateKey(s *suite) {
 	}
 	if _, err := s.UseKey(s.ctx(), next.Hash); err != nil {
 		s.Errorf("after a rotation that failed: %v", err)
+	}
+}
+
+// testGoodKeys: of many hashes those that one of the other methods would take,
+// and asking is no use.
+func testGoodKeys(s *suite) {
+	t, suspended := s.tenant(), s.tenant()
+	good, revoked, expiring, theirs, operator := newKey(t, 1), newKey(t, 2), newKey(t, 3), newKey(suspended, 4), newOperatorKey(5)
+	expiring.ExpiresAt = s.now().Add(time.Hour)
+	for _, k := range []host.Key{good, revoked, expiring, theirs} {
+		s.check(s.CreateKey(s.ctx(), k))
+	}
+	s.check(s.CreateOperatorKey(s.ctx(), operator))
+	s.check(s.RevokeKey(s.ctx(), t, revoked.ID))
+	s.check(s.Suspend(s.ctx(), suspended, "")) // its keys are known, and told why they are refused
+	asked := [][32]byte{good.Hash, good.Hash, revoked.Hash, expiring.Hash, theirs.Hash, operator.Hash}
+	for i := range 2000 {
+		asked = append(asked, [32]byte{200, byte(i), byte(i >> 8)})
+	}
+	want := func(what string, hashes ...[32]byte) {
+		s.Helper()
+		found, err := s.GoodKeys(s.ctx(), asked)
+		s.check(err)
+		got := map[byte]bool{}
+		for _, hash := range found {
+			if !slices.Contains(hashes, hash) {
+				s.Errorf("%s: %x is good", what, hash)
+			}
+			got[hash[0]] = true
+		}
+		if len(got) != len(hashes) {
+			s.Errorf("%s: %v are good, want %d", what, got, len(hashes))
+		}
+	}
+	want("now", good.Hash, expiring.Hash, theirs.Hash, operator.Hash)
+	s.advance(61 * time.Minute)
+	want("an hour later", good.Hash, theirs.Hash, operator.Hash)
+	s.check(s.RevokeOperatorKey(s.ctx(), operator.ID))
+	want("without the operator", good.Hash, theirs.Hash)
+	if keys, err := s.Keys(s.ctx(), t); err != nil || !keys[0].LastUsedAt.IsZero() {
+		s.Errorf("a key that was asked about was used: %+v, %v", keys, err)
+	}
+	if found, err := s.GoodKeys(s.ctx(), nil); err != nil || len(found) != 0 {
+		s.Errorf("of none: %v, %v", found, err)
 	}
 }
 

@@ -298,6 +298,7 @@ func (s *suite) calls(ctx context.Context, scan host.Scan, l host.Lease) map[str
 		"Tenants":      func() error { _, err := s.Tenants(ctx); return err },
 		"CreateKey":    func() error { return s.CreateKey(ctx, newKey(scan.TenantID, 5)) },
 		"UseKey":       func() error { _, err := s.UseKey(ctx, [32]byte{}); return err },
+		"GoodKeys":     func() error { _, err := s.GoodKeys(ctx, [][32]byte{{}}); return err },
 		"Keys":         func() error { _, err := s.Keys(ctx, scan.TenantID); return err },
 		"RevokeKey":    func() error { return s.RevokeKey(ctx, scan.TenantID, host.NewKeyID()) },
 		"Accept":       func() error { _, err := s.Accept(ctx, []host.Scan{newScan(scan.TenantID, "p")}, nil); return err },

@@ -17,7 +17,7 @@ func testFindingRoundTrip(s *suite) {
 	full := host.Finding{ID: host.NewFindingID(), ScanID: scan.ID, JobID: l.Job, Plugin: "p", RuleID: "aws-key", Title: "AWS key",
 		Message: "two\nlines <b>&</b> \u2028", Severity: host.SeverityCritical, Confidence: host.ConfidenceMedium,
 		Location: host.Location{Path: "a/ö.go", StartLine: 1, StartColumn: 2, EndLine: 3, EndColumn: 4, URL: "https://x/"},
-		Snippet:  "key = \"***\"", Fingerprint: "v1:abc", CWE: []int{798, 20}, Tags: []string{"secret", ""},
+		Snippet:  "key = \"***\"", Fingerprint: "v1:abc", LineHash: "54703d4cd895b18:1", CWE: []int{798, 20}, Tags: []string{"secret", ""},
 		References: []string{"https://cwe.mitre.org/?a=1&b=<2>"}, Properties: json.RawMessage(`{"entropy":"4.2","html":"<i>&"}`)}
 	bare := host.Finding{ID: host.NewFindingID(), ScanID: scan.ID, JobID: l.Job, Plugin: "p", Severity: host.SeverityInfo}
 	early := full
@@ -188,7 +188,7 @@ func testFindingIsolation(s *suite) {
 
 func testFindingsLarge(s *suite) {
 	scan, l := s.running()
-	const batches, size = 50, 500
+	const batches, size = 12, 500
 	for range batches {
 		s.check(s.AddFindings(s.ctx(), l, newFindings(size, host.SeverityMedium)))
 	}
@@ -212,6 +212,42 @@ func testFindingsLarge(s *suite) {
 	}
 	if len(seen) != (batches+1)*size {
 		s.Errorf("the pages show %d findings, want %d", len(seen), (batches+1)*size)
+	}
+}
+
+// testFindingsOfPlugin: pages of one plugin's, as of all.
+func testFindingsOfPlugin(s *suite) {
+	scan := s.accept(newScan(s.tenant(), plugins(2)...))
+	var ids []host.JobID
+	for _, j := range scan.Jobs {
+		ids = append(ids, j.ID)
+	}
+	claims, err := s.Claim(s.ctx(), "host-a", ids, ttl)
+	s.check(err)
+	want := map[string]int{}
+	for i, c := range claims {
+		o := end(c.Lease, host.StateSucceeded)
+		o.Findings = append(newFindings(3+i, host.SeverityHigh), newFindings(3+i, host.SeverityLow)...)
+		s.finish(o)
+		want[c.Job.Plugin] = len(o.Findings)
+	}
+	want["none"] = 0
+	for plugin, n := range want {
+		var got []host.Finding
+		for q := (host.FindingQuery{Plugin: plugin, Limit: 2}); ; {
+			page := s.findings(scan, q)
+			if got = append(got, page...); len(page) < q.Limit {
+				break
+			}
+			last := page[len(page)-1]
+			q.After = &host.FindingCursor{Rank: last.Severity.Rank(), ID: last.ID}
+		}
+		if len(got) != n || slices.ContainsFunc(got, func(f host.Finding) bool { return f.Plugin != plugin }) {
+			s.Errorf("%d findings of plugin %q, want %d: %+v", len(got), plugin, n, got)
+		}
+	}
+	if got := s.findings(scan, host.FindingQuery{Plugin: claims[1].Job.Plugin, Severity: host.SeverityLow}); len(got) != 4 {
+		s.Errorf("%d of one plugin that are low, want 4", len(got))
 	}
 }
 

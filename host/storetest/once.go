@@ -116,7 +116,7 @@ func testOnceEnds(s *suite) {
 	if len(s.again(keyed(newScan(t, "p"), 1, 1))) != 1 {
 		s.Error("a key was free before its time")
 	}
-	if _, err := s.DropScans(s.ctx(), time.Hour, 10); err != nil {
+	if _, err := s.DropScans(s.ctx(), host.Keep{Most: time.Hour}, 10); err != nil {
 		s.Fatal(err)
 	}
 	s.accept(keyed(newScan(t, "p"), 1, 1)) // its scan is gone

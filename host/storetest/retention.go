@@ -36,7 +36,7 @@ func (s *suite) ended(scan host.Scan, n int) host.Scan {
 
 func (s *suite) dropScans(limit int) host.Dropped {
 	s.Helper()
-	out, err := s.DropScans(s.ctx(), day, limit)
+	out, err := s.DropScans(s.ctx(), host.Keep{Most: day}, limit)
 	s.check(err)
 	return out
 }

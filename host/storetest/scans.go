@@ -334,7 +334,8 @@ func testDeriveTwo(s *suite)   { s.derive(2) }
 func testDeriveThree(s *suite) { s.derive(3) }
 
 // derive brings n jobs into every combination of states, in one Finish and in
-// one for each job by turns, and compares the scan with host.DeriveState.
+// one for each job by turns, and compares the scan with host.DeriveState. Of
+// three jobs and more, those that differ in their order count as one.
 func (s *suite) derive(n int) {
 	t := s.tenant()
 	all := host.States()
@@ -346,6 +347,9 @@ func (s *suite) derive(n int) {
 		want := make([]host.State, n)
 		for i, rest := 0, c; i < n; i, rest = i+1, rest/len(all) {
 			want[i] = all[rest%len(all)]
+		}
+		if n > 2 && !slices.IsSortedFunc(want, func(a, b host.State) int { return slices.Index(all, a) - slices.Index(all, b) }) {
+			continue
 		}
 		scan := s.accept(newScan(t, plugins(n)...))
 		s.bring(scan, want, c%2 == 0)

@@ -127,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"access": {
 			"scopes":            testScopes,
 			"rotate":            testRotateKey,
+			"good keys":         testGoodKeys,
 			"suspend":           testSuspend,
 			"delete":            testDeleteTenant,
 			"delete in batches": testDeleteTenantBatches,
@@ -163,6 +164,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"pages":             testFindingPages,
 			"isolation":         testFindingIsolation,
 			"large result":      testFindingsLarge,
+			"of one plugin":     testFindingsOfPlugin,
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
 		},
@@ -175,6 +177,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"retention": {
 			"drop scans":            testDropScans,
 			"drop large scans":      testDropLargeScans,
+			"kept by plan":          testKeptByPlan,
+			"kept for ever":         testKeptForEver,
+			"kept, many tenants":    testKeptOfMany,
+			"kept, and given back":  testKeptGivesBack,
 			"drop archives":         testDropArchives,
 			"drop archives limit":   testDropArchivesLimit,
 			"unused blobs":          testUnusedBlobs,

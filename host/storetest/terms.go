@@ -14,7 +14,7 @@ func fullOverride() host.Override {
 	return host.Override{
 		RequestRate: &host.Rate{Count: 7, Per: time.Minute}, UploadRate: &host.Rate{},
 		ArchiveSize: new(int64(1)), UnpackedSize: new(int64(2)), StorageQuota: new(int64(0)), ScansPerDay: new(int64(4)),
-		QueuedScans: new(int64(5)), Priority: new(host.PriorityLow), Findings: new(6), Artifacts: new(int64(7)),
+		QueuedScans: new(int64(5)), Priority: new(host.PriorityLow), Findings: new(6), Artifacts: new(int64(7)), Retention: new(8 * time.Hour),
 	}
 }
 
@@ -44,6 +44,7 @@ func testTerms(s *suite) {
 	for name, bad := range map[string]host.Terms{
 		"long name": {Plan: string(make([]byte, host.MaxPlanName+1))},
 		"negative":  {Override: host.Override{StorageQuota: new(int64(-1))}},
+		"retention": {Override: host.Override{Retention: new(-time.Second)}},
 		"priority":  {Override: host.Override{Priority: new(host.Priority("urgent"))}},
 		"rate":      {Override: host.Override{RequestRate: &host.Rate{Count: 1}}},
 	} {

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -22,10 +23,13 @@ const lease = 3 * time.Second // the least that may be configured
 
 // settings of a cluster; the zero value takes the defaults.
 type settings struct {
-	binary   string // default: the race-built one
-	hosts    int    // default 3
-	slots    int    // default 4
-	tenants  int    // default 3
+	binary   string   // default: the race-built one
+	hosts    int      // default 3
+	slots    int      // default 4
+	tenants  int      // default 3
+	embedded bool     // SQLite and a Redis in the host, of which there is one
+	plans    []string // of the tenants, in turn; default: none
+	more     string   // that the configuration says
 	redis    func(addr string) string
 	postgres func(host int, url string) string
 }
@@ -76,22 +80,33 @@ func start(t *testing.T, s settings) *cluster {
 	if err := os.Mkdir(c.gates(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.postgres = testserver.StartPostgres(t).URL()
-	c.redis = testserver.StartRedis(t)
-	if err := os.WriteFile(c.config, []byte(c.hcl()), 0o600); err != nil {
+	var url []byte
+	if !s.embedded {
+		c.postgres = testserver.StartPostgres(t).URL()
+		c.redis = testserver.StartRedis(t)
+		url = []byte(c.postgres)
+	}
+	// A configuration has its secrets by reference only.
+	if err := errors.Join(os.WriteFile(filepath.Join(c.dir, "database.url"), url, 0o600),
+		os.WriteFile(c.config, []byte(c.hcl()), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range s.tenants {
-		name := fmt.Sprintf("tenant-%d", i)
-		testhost.Command(t, s.binary, "--config", c.config, "tenant", "create", name)
+		name, plan := tenantName(i), "default"
+		if len(s.plans) > 0 {
+			plan = s.plans[i%len(s.plans)]
+		}
+		testhost.Command(t, s.binary, "--config", c.config, "tenant", "create", name, "--plan", plan)
 		c.keys = append(c.keys, strings.TrimSpace(testhost.Command(t, s.binary, "--config", c.config, "key", "create", "--tenant", name, "--name", "chaos")))
 	}
-	var err error
-	if c.db, err = pgxpool.New(t.Context(), withName(c.postgres, "witness")); err != nil {
-		t.Fatal(err)
+	if !s.embedded {
+		var err error
+		if c.db, err = pgxpool.New(t.Context(), withName(c.postgres, "witness")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.db.Close)
+		c.witness()
 	}
-	t.Cleanup(c.db.Close)
-	c.witness()
 	for i := range s.hosts {
 		h := &node{index: i, down: true, postgres: c.postgres,
 			Process: &testhost.Process{Binary: s.binary, Config: c.config, Listen: testhost.FreeAddress(t)}}
@@ -114,6 +129,8 @@ func start(t *testing.T, s settings) *cluster {
 	}
 	return c
 }
+
+func tenantName(i int) string { return fmt.Sprintf("tenant-%d", i) }
 
 // tempDir makes a directory and removes it at the end.
 func tempDir(t *testing.T, parent, pattern string) string {
@@ -160,14 +177,17 @@ plugin %q {
   }
 }`, name, bin.flaky, name, c.dir, c.gates())
 	}
-	addr := c.redis.Addr()
-	if c.settings.redis != nil {
-		addr = c.settings.redis(addr)
+	servers := ""
+	if !c.settings.embedded {
+		addr := c.redis.Addr()
+		if c.settings.redis != nil {
+			addr = c.settings.redis(addr)
+		}
+		servers = fmt.Sprintf("database { url = file(\"database.url\") }\nredis { url = \"redis://%s\" }", addr)
 	}
 	return fmt.Sprintf(`
 data_dir = %q
-database { url = %q }
-redis { url = "redis://%s" }
+%s
 server { shutdown_grace = "12s" }
 worker {
   slots      = %d
@@ -189,7 +209,7 @@ scan "two" {
   backoff  = "100ms..500ms"
   timeout  = "10m"
 }
-`, filepath.Join(c.dir, "data"), c.postgres, addr, c.settings.slots, lease, c.memory) + plugin("flaky") + plugin("other") + "\n"
+`, filepath.Join(c.dir, "data"), servers, c.settings.slots, lease, c.memory) + plugin("flaky") + plugin("other") + "\n" + c.settings.more
 }
 
 // startHost starts a host that is down, under a new name.
@@ -197,7 +217,10 @@ func (c *cluster) startHost(h *node) {
 	c.t.Helper()
 	h.runs++
 	h.name = fmt.Sprintf("host-%d-%d", h.index, h.runs)
-	h.Env = []string{"SECURETAG_DATABASE__URL=" + withName(h.postgres, h.name), "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=100"}
+	h.Env = []string{"GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=100"}
+	if h.postgres != "" {
+		h.Env = append(h.Env, "SECURETAG_DATABASE__URL="+withName(h.postgres, h.name))
+	}
 	h.Start(c.t)
 	h.down, h.paused = false, false
 	c.guard.watch(h.PID())

@@ -8,6 +8,10 @@
 // history must be one of legal transitions, by the holder of the lease, and
 // what is visible must be exactly what the plugins were told to find.
 //
+// Quotas have a storm of their own, on PostgreSQL with three hosts and on SQLite
+// with one: triggers keep a second account of what tenants hold, in the order in
+// which it changed, against which limits, ledger, counters and blobs are held.
+//
 // A short storm runs with the other tests; `make chaos SEED=1 SCANS=3000` runs
 // a long one, and the mutants: hosts built without one of the safeguards, which
 // these tests must catch.

@@ -110,12 +110,14 @@ func (l *load) plan(rng *rand.Rand) plan.Options {
 	return o
 }
 
+const network = "network" // nobody answered
+
 func kind(err error) string {
 	var problem *client.Error
 	if errors.As(err, &problem) {
 		return http.StatusText(problem.StatusCode)
 	}
-	return "network"
+	return network
 }
 
 // watch keeps open up to date until ctx ends.

@@ -44,6 +44,16 @@ var mutants = map[string]mutant{
 			return strings.Join(zombie(t, binary, late, false), "\n")
 		},
 	},
+	// What a host asks before it reads an archive is all that is left.
+	"quotas are looked at outside of the transaction": {
+		edits: []edit{{"host/postgres/quota.go", `
+       or w.max_storage > 0 and w.storage > 0 and h.storage + w.storage > w.max_storage
+       or w.max_queued > 0 and h.queued + w.scans > w.max_queued
+       or w.max_scans > 0 and h.scans + w.scans > w.max_scans`, ""}},
+		caught: func(t *testing.T, binary string) string {
+			return strings.Join(squeeze(start(t, tightly(settings{binary: binary})), 1), "\n")
+		},
+	},
 }
 
 // noFence lets a job be ended and a lease be renewed by whoever had one once.

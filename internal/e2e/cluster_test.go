@@ -100,6 +100,10 @@ func start(t *testing.T, p place, s settings) *cluster {
 		c.postgres = testserver.Postgres(t)
 		c.redis = testserver.StartRedis(t)
 	}
+	// A configuration has its secrets by reference only.
+	if err := os.WriteFile(filepath.Join(c.dir, "database.url"), []byte(c.postgres), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(c.config, []byte(c.hcl(s)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +155,7 @@ func (c *cluster) hcl(s settings) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "data_dir = %q\n", filepath.Join(c.dir, "data"))
 	if c.place.real {
-		fmt.Fprintf(&b, "database { url = %q }\nredis { url = %q }\n", c.postgres, "redis://"+c.redis.Addr())
+		fmt.Fprintf(&b, "database { url = file(\"database.url\") }\nredis { url = %q }\n", "redis://"+c.redis.Addr())
 	}
 	fmt.Fprintf(&b, `
 server { shutdown_grace = %q }

@@ -14,6 +14,12 @@ import (
 type config struct {
 	Findings int           `default:"0" min:"0" max:"1000000" doc:"How many findings to report."`
 	Delay    time.Duration `default:"0s" min:"0s" max:"1h" doc:"How long to take."`
+	Token    string        `sensitive:"true" doc:"Nothing is done with it."`
+}
+
+type options struct {
+	Findings int    `default:"-1" min:"-1" max:"1000000" doc:"How many findings to report; -1: as many as the setting says."`
+	Token    string `sensitive:"true" doc:"Nothing is done with it."`
 }
 
 func main() {
@@ -25,9 +31,14 @@ func main() {
 		Consumes:           []sdk.Input{sdk.Tree, sdk.URL},
 		Rules:              []sdk.Rule{{ID: "noop", Title: "Nothing", Severity: sdk.Info}},
 		MaxConcurrentScans: 64,
+		Options:            options{},
 		Scan: func(ctx context.Context, c *config, t *sdk.Target, out *sdk.Out) error {
 			at := sdk.Location{URL: t.URL()}
-			for i := range c.Findings {
+			findings := c.Findings
+			if asked, ok := t.Options().(*options); ok && asked.Findings >= 0 {
+				findings = asked.Findings
+			}
+			for i := range findings {
 				if at.URL == "" {
 					at.Path, at.StartLine = "noop", i+1
 				}

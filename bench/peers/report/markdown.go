@@ -26,6 +26,7 @@ func (r *Run) Markdown() string {
 const howTo = "## Repeat it\n\n```sh\nmake bench                                      # everything, about 20 minutes; writes this page\n" +
 	"make bench ROUNDS=1 CELLS=securetag             # one system once\n" +
 	"make bench CELLS=peers PHASES=live,idle         # only the others\n" +
+	"make bench CELLS=securetag,securetag-unlimited  # what plans, quotas and rates cost\n" +
 	"make bench-quick                                # ours, in under a minute\n```\n\n" +
 	"It needs Linux, PostgreSQL and Redis (of which it starts its own), and for Express Node.js 20 or newer. " +
 	"`bench/peers` holds the other stacks and says how each phase is measured.\n"
@@ -35,6 +36,7 @@ func (r *Run) Tables() string {
 	var b strings.Builder
 	r.targetTable(&b)
 	r.liveTable(&b)
+	r.limitsTable(&b)
 	r.idleTable(&b)
 	r.drainTable(&b)
 	r.costTables(&b)

@@ -29,6 +29,7 @@ func phase(n int, peak float64) report.Common {
 func sample(cells map[string]float64) *report.Run {
 	r := &report.Run{Uploads: 5000, Facts: []report.Fact{{Name: "processor", Value: "2 x Abacus"}}, Cells: []report.Cell{
 		{Name: report.Ours, Title: "SecureTag", Kind: report.SecureTag},
+		{Name: report.Unlimited, Title: "SecureTag, a tenant without limits", Kind: report.SecureTag},
 		{Name: "express", Title: "Express + BullMQ", Kind: report.Express},
 		{Name: "asynq", Title: "asynq", Kind: report.Go},
 		{Name: "river", Title: "River", Kind: report.Go},
@@ -61,7 +62,7 @@ func sample(cells map[string]float64) *report.Run {
 
 func TestPage(t *testing.T) {
 	t.Parallel()
-	got := sample(map[string]float64{report.Ours: 3300, "express": 1000, "asynq": 2000, "river": 1300}).Markdown()
+	got := sample(map[string]float64{report.Ours: 3300, report.Unlimited: 3400, "express": 1000, "asynq": 2000, "river": 1300}).Markdown()
 	golden := filepath.Join("testdata", "page.md")
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -91,16 +92,18 @@ func TestTargets(t *testing.T) {
 		cells map[string]float64
 		want  []string
 	}{
-		"all met": {map[string]float64{report.Ours: 3300, "express": 1000, "asynq": 2000, "river": 1300},
-			[]string{"Express + BullMQ pass", "asynq pass", "asynq pass", "asynq pass", "itself pass", "- pass"}},
+		"all met": {map[string]float64{report.Ours: 3300, report.Unlimited: 3400, "express": 1000, "asynq": 2000, "river": 1300},
+			[]string{"Express + BullMQ pass", "asynq pass", "asynq pass", "asynq pass", "itself pass", "- pass", "itself pass"}},
+		"limits cost too much": {map[string]float64{report.Ours: 3300, report.Unlimited: 3600},
+			[]string{" not measured", " not measured", " not measured", " not measured", "itself pass", "- pass", "itself **miss**"}},
 		"the best Go peer is another": {map[string]float64{report.Ours: 3300, "express": 1000, "asynq": 2000, "river": 2300},
-			[]string{"Express + BullMQ pass", "River **miss**", "River pass", "River pass", "itself pass", "- pass"}},
+			[]string{"Express + BullMQ pass", "River **miss**", "River pass", "River pass", "itself pass", "- pass", "itself not measured"}},
 		"slower than all": {map[string]float64{report.Ours: 900, "express": 1000, "asynq": 2000},
-			[]string{"Express + BullMQ **miss**", "asynq **miss**", "asynq **miss**", "asynq **miss**", "itself pass", "- pass"}},
+			[]string{"Express + BullMQ **miss**", "asynq **miss**", "asynq **miss**", "asynq **miss**", "itself pass", "- pass", "itself not measured"}},
 		"ours alone": {map[string]float64{report.Ours: 900},
-			[]string{" not measured", " not measured", " not measured", " not measured", "itself pass", "- pass"}},
+			[]string{" not measured", " not measured", " not measured", " not measured", "itself pass", "- pass", "itself not measured"}},
 		"peers alone": {map[string]float64{"asynq": 900},
-			[]string{" not measured", "asynq not measured", "asynq not measured", "asynq not measured", "itself not measured", "- not measured"}},
+			[]string{" not measured", "asynq not measured", "asynq not measured", "asynq not measured", "itself not measured", "- not measured", "itself not measured"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,7 +121,7 @@ func TestLargeBacklogTargets(t *testing.T) {
 		one.Large.PerSec = one.Backlog.PerSec * 0.5
 		one.Large.Peak["host"] = 128
 	}
-	got := verdicts(r)[4:]
+	got := verdicts(r)[4:6]
 	if diff := cmp.Diff([]string{"itself **miss**", "- **miss**"}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -41,6 +41,7 @@ func (r *Run) Targets() []Target {
 		r.sooner("Idle, sent to completed, p99", completedP99, isPeer),
 		r.flat(),
 		r.small(),
+		r.cheap(),
 	}
 }
 

@@ -50,6 +50,10 @@ retention {
   sweep    = "10m"
 }
 
+plan "free" {
+  retention = "720h"
+}
+
 telemetry {
   metrics_listen = ":9464"
 }

@@ -167,6 +167,18 @@ func (s Settings) Check(raw json.RawMessage) []Mistake {
 	return out
 }
 
+// WrittenOut refuses those of literals, settings whose values are written out in
+// a file, that the plugin calls sensitive.
+func (s Settings) WrittenOut(literals map[string]bool) []Mistake {
+	var out []Mistake
+	for _, a := range s {
+		if a.Sensitive && literals[a.Name] {
+			out = append(out, Mistake{a.Name, `is sensitive and must not be written out in the file, nor as the default of env: refer to it with env("NAME") or trimspace(file("/run/secrets/name"))`})
+		}
+	}
+	return out
+}
+
 func (s Settings) known() string {
 	if len(s) == 0 {
 		return "It takes none."

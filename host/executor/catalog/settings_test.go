@@ -92,6 +92,19 @@ func TestCheckNamesWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestSensitiveIsNotWrittenOut: only what the plugin calls sensitive, and what
+// it does not know is Check's to refuse.
+func TestSensitiveIsNotWrittenOut(t *testing.T) {
+	t.Parallel()
+	s := settings(t, schema())
+	if got := s.WrittenOut(map[string]bool{"string": true, "level": true, "nothing": true, "token": false}); got != nil {
+		t.Errorf("got %v", got)
+	}
+	if got := s.WrittenOut(map[string]bool{"token": true}); len(got) != 1 || got[0].Setting != "token" || !strings.Contains(got[0].Text, `env("NAME")`) {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestSensitiveDefaultsAreNotShown(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(settings(t, schema()))

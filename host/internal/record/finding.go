@@ -12,6 +12,7 @@ type detail struct {
 	Confidence host.Confidence `json:"confidence,omitempty"`
 	Location   host.Location   `json:"location"`
 	Snippet    string          `json:"snippet,omitempty"`
+	LineHash   string          `json:"line_hash,omitempty"`
 	CWE        []int           `json:"cwe,omitempty"`
 	Tags       []string        `json:"tags,omitempty"`
 	References []string        `json:"references,omitempty"`
@@ -21,7 +22,7 @@ type detail struct {
 // Detail is that column of a finding. It also checks: what a plugin said must
 // not break a page of JSON.
 func Detail(f host.Finding) string {
-	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet),
+	d := detail{Confidence: host.Confidence(Clean(string(f.Confidence))), Location: f.Location, Snippet: Clean(f.Snippet), LineHash: Clean(f.LineHash),
 		CWE: f.CWE, Tags: CleanAll(f.Tags), References: CleanAll(f.References)}
 	d.Location.Path, d.Location.URL = Clean(f.Location.Path), Clean(f.Location.URL)
 	if p := Clean(string(f.Properties)); json.Valid([]byte(p)) {
@@ -55,7 +56,7 @@ func (r *Finding) Value() (host.Finding, error) {
 	f := r.finding
 	f.Severity = host.Severities()[r.rank]
 	f.Confidence, f.Location, f.Snippet, f.CWE = d.Confidence, d.Location, d.Snippet, d.CWE
-	f.Tags, f.References, f.Properties = d.Tags, d.References, d.Properties
+	f.Tags, f.References, f.Properties, f.LineHash = d.Tags, d.References, d.Properties, d.LineHash
 	return f, nil
 }
 

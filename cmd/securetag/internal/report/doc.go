@@ -2,7 +2,7 @@
 // table, JSON or SARIF, live progress, and an exit code.
 //
 // Everything in a scan may come from a hostile tree or plugin. Nothing here is
-// written to a terminal before [Plain] or [Visible] has seen it, and no
+// written to a terminal before safetext.Plain or safetext.Visible has seen it, and no
 // document has a byte in it that a terminal would obey.
 //
 // A scan that failed in any part is never shown as clean: the table says so

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 
 	"github.com/securetaghq/securetag/api/client"
@@ -60,18 +61,9 @@ func (t Threshold) String() string {
 
 // Reached reports whether there is a finding at or over the threshold.
 func (t Threshold) Reached(c client.Counts) bool {
-	if t.severity == "" {
-		return false
-	}
-	for severity, n := range map[host.Severity]int{
-		host.SeverityCritical: c.Critical, host.SeverityHigh: c.High, host.SeverityMedium: c.Medium,
-		host.SeverityLow: c.Low, host.SeverityInfo: c.Info, host.SeverityUnknown: c.Unknown,
-	} {
-		if n > 0 && severity.AtLeast(t.severity) {
-			return true
-		}
-	}
-	return false
+	return t.severity != "" && slices.ContainsFunc(host.Severities(), func(s host.Severity) bool {
+		return s.AtLeast(t.severity) && host.Counts(c).Of(s) > 0
+	})
 }
 
 // ExitCode is how a scan that was seen to its end exits. One that is not at

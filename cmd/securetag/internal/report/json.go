@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // JSON writes one document, {"scan": …, "findings": […]}, in the types of the
@@ -15,7 +16,7 @@ func JSON(w io.Writer, scan client.Scan, findings []client.Finding) error {
 	return Document(w, struct {
 		Scan     client.Scan      `json:"scan"`
 		Findings []client.Finding `json:"findings"`
-	}{scan, sorted(findings)})
+	}{scan, Sorted(findings)})
 }
 
 // Document writes v as indented JSON that no terminal can be tricked with.
@@ -27,7 +28,7 @@ func Document(w io.Writer, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode report: %w", err)
 	}
-	if _, err := w.Write(tame(b.Bytes())); err != nil {
+	if _, err := w.Write(safetext.JSON(b.Bytes())); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // ProgressConfig says where and how to show progress.
@@ -108,7 +110,7 @@ func (p *Progress) Scan(s client.Scan) {
 	}
 	changed := s.State != p.scan
 	p.scan = s.State
-	state := "scan " + Visible(s.ID) + " " + stateWords(s.State)
+	state := "scan " + safetext.Visible(s.ID) + " " + export.StateWords(s.State)
 	if changed && !s.State.Final() {
 		p.line(state)
 	}
@@ -133,23 +135,23 @@ func (p *Progress) job(j client.Job) {
 	if was.state == now.state && was.attempt == now.attempt {
 		now.tenth, now.phase = was.tenth, was.phase
 	}
-	name := Visible(j.Plugin)
+	name := safetext.Visible(j.Plugin)
 	switch {
 	case now.state == was.state && now.attempt == was.attempt:
 	case j.State == client.StateQueued && j.Error != nil:
-		p.line(fmt.Sprintf("%s: trying again after attempt %d of %d: %s", name, j.Attempt, j.MaxAttempts, Plain(j.Error.Message)))
+		p.line(fmt.Sprintf("%s: trying again after attempt %d of %d: %s", name, j.Attempt, j.MaxAttempts, safetext.Plain(j.Error.Message)))
 	case j.State == client.StateQueued:
 	case j.State == client.StateRunning && j.Attempt > 1:
 		p.line(fmt.Sprintf("%s: running, attempt %d of %d", name, j.Attempt, j.MaxAttempts))
 	case j.State == client.StateSucceeded:
-		p.line(fmt.Sprintf("%s: succeeded, %s", name, count(total(j.Counts), "finding", "findings")))
+		p.line(fmt.Sprintf("%s: succeeded, %s", name, export.Count(total(j.Counts), "finding", "findings")))
 	case j.State == client.StateRunning:
 		p.line(name + ": running")
 	default:
-		p.line(fmt.Sprintf("%s: %s: %s", name, stateWords(j.State), jobReason(j)))
+		p.line(fmt.Sprintf("%s: %s: %s", name, export.StateWords(j.State), export.JobReason(j)))
 	}
 	if pr := j.Progress; pr != nil && j.State == client.StateRunning && !p.live() {
-		tenth, phase := percentOf(pr.Done, pr.Total)/10, Plain(pr.Phase)
+		tenth, phase := percentOf(pr.Done, pr.Total)/10, safetext.Plain(pr.Phase)
 		if phase != now.phase || tenth > now.tenth {
 			now.phase, now.tenth = phase, tenth
 			p.line(name + ": " + progressText(*pr))
@@ -242,21 +244,21 @@ func scanPercent(s client.Scan) int {
 func scanText(s client.Scan) string {
 	for _, j := range s.Jobs {
 		if j.State == client.StateRunning && j.Progress != nil {
-			return Visible(j.Plugin) + " " + progressText(*j.Progress)
+			return safetext.Visible(j.Plugin) + " " + progressText(*j.Progress)
 		}
 	}
-	return stateWords(s.State)
+	return export.StateWords(s.State)
 }
 
 func progressText(p client.Progress) string {
 	var parts []string
-	if s := Plain(p.Phase); s != "" {
+	if s := safetext.Plain(p.Phase); s != "" {
 		parts = append(parts, s)
 	}
 	if p.Total > 0 {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d/%d %s", p.Done, p.Total, Plain(p.Unit))))
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d/%d %s", p.Done, p.Total, safetext.Plain(p.Unit))))
 	} else if p.Done > 0 {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d %s", p.Done, Plain(p.Unit))))
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d %s", p.Done, safetext.Plain(p.Unit))))
 	}
 	if len(parts) == 0 {
 		return "running"

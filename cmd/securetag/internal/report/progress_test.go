@@ -13,6 +13,7 @@ import (
 	"github.com/rivo/uniseg"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export/exporttest"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 )
 
@@ -22,7 +23,7 @@ func story(p *report.Progress) {
 		p.Upload(i*4096, 1000*4096)
 		time.Sleep(5 * time.Millisecond)
 	}
-	s := cleanScan()
+	s := exporttest.Clean()
 	job := &s.Jobs[0]
 	show := func(scan, state client.State) {
 		s.State, job.State = scan, state
@@ -56,7 +57,7 @@ func TestProgressLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		story(report.NewProgress(report.ProgressConfig{Out: &b}))
-		golden(t, "progress.txt", b.Bytes())
+		exporttest.Golden(t, "progress.txt", b.Bytes())
 	})
 }
 
@@ -174,7 +175,7 @@ func TestProgressFromSeveralGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for i := range int64(200) {
 				p.Upload(i, 200)
-				p.Scan(cleanScan())
+				p.Scan(exporttest.Clean())
 			}
 			p.Stop()
 		})

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // TableConfig says how to draw. The zero value is for a file or a pipe.
@@ -46,7 +48,7 @@ func Table(w io.Writer, scan client.Scan, findings []client.Finding, cfg TableCo
 	b := bufio.NewWriter(w)
 	t := table{w: b, cfg: cfg}
 	if len(findings) > 0 {
-		t.findings(sorted(findings))
+		t.findings(Sorted(findings))
 		fmt.Fprintln(b)
 	}
 	t.faults(scan)
@@ -57,8 +59,8 @@ func Table(w io.Writer, scan client.Scan, findings []client.Finding, cfg TableCo
 	return nil
 }
 
-// sorted orders by severity, path, line, then whatever tells two apart.
-func sorted(findings []client.Finding) []client.Finding {
+// Sorted orders by severity, path, line, then whatever tells two apart.
+func Sorted(findings []client.Finding) []client.Finding {
 	out := append([]client.Finding{}, findings...)
 	slices.SortStableFunc(out, func(a, b client.Finding) int {
 		return cmp.Or(
@@ -77,9 +79,6 @@ func sorted(findings []client.Finding) []client.Finding {
 
 func rank(severity string) int { return host.Severity(severity).Rank() }
 
-// severityName is one of the names we know, so that it needs no cleaning.
-func severityName(s string) host.Severity { return host.Severities()[rank(s)] }
-
 type table struct {
 	w   *bufio.Writer
 	cfg TableConfig
@@ -91,11 +90,11 @@ func (t *table) findings(findings []client.Finding) {
 	rows := make([]row, 0, len(findings)+1)
 	rows = append(rows, row{"SEVERITY", "RULE", "LOCATION", "TITLE"})
 	for _, f := range findings {
-		title := Plain(f.Title)
+		title := safetext.Plain(f.Title)
 		if title == "" {
-			title = Plain(f.Message)
+			title = safetext.Plain(f.Message)
 		}
-		rows = append(rows, row{string(severityName(f.Severity)), Visible(f.RuleID), place(f.Location), title})
+		rows = append(rows, row{string(export.SeverityName(f.Severity)), safetext.Visible(f.RuleID), export.Place(f.Location), title})
 	}
 	var rule, loc int
 	for i := range rows {
@@ -136,20 +135,6 @@ func (t *table) row(r row, heading bool, before, rule, loc int) {
 	fmt.Fprintln(t.w, strings.TrimRight(line, " "))
 }
 
-// place is path:line or the URL; a location is never cut.
-func place(l client.Location) string {
-	switch {
-	case l.Path != "" && l.StartLine > 0:
-		return fmt.Sprintf("%s:%d", Visible(l.Path), l.StartLine)
-	case l.Path != "":
-		return Visible(l.Path)
-	case l.URL != "":
-		return Visible(l.URL)
-	default:
-		return "-"
-	}
-}
-
 // faults names every job that did not see the whole target. The reason is not
 // cut: it is the one thing to read.
 func (t *table) faults(scan client.Scan) {
@@ -160,47 +145,23 @@ func (t *table) faults(scan client.Scan) {
 		}
 		any = true
 		mark := t.paint("critical", "!!")
-		fmt.Fprintf(t.w, "%s %s %s: %s\n", mark, Visible(j.Plugin), stateWords(j.State), jobReason(j))
+		fmt.Fprintf(t.w, "%s %s %s: %s\n", mark, safetext.Visible(j.Plugin), export.StateWords(j.State), export.JobReason(j))
 	}
 	if any {
 		fmt.Fprintln(t.w)
 	}
 }
 
-func stateWords(s client.State) string { return strings.ReplaceAll(Plain(string(s)), "_", " ") }
-
-// jobReason is why a job is not succeeded, in one harmless line.
-func jobReason(j client.Job) string {
-	if j.Error == nil {
-		if j.State.Final() {
-			return "no reason given"
-		}
-		return "no result yet"
-	}
-	s := Plain(j.Error.Message)
-	if code := Plain(j.Error.Code); code != "" {
-		s += " (" + code + ")"
-	}
-	if j.Attempt > 1 {
-		s += fmt.Sprintf(", after %d attempts", j.Attempt)
-	}
-	return s
-}
-
 func (t *table) summary(scan client.Scan, found int) {
 	var parts []string
-	n := map[host.Severity]int{
-		host.SeverityCritical: scan.Counts.Critical, host.SeverityHigh: scan.Counts.High, host.SeverityMedium: scan.Counts.Medium,
-		host.SeverityLow: scan.Counts.Low, host.SeverityInfo: scan.Counts.Info, host.SeverityUnknown: scan.Counts.Unknown,
-	}
-	total := 0
+	counts := host.Counts(scan.Counts)
 	for _, s := range host.Severities() {
-		total += n[s]
-		if n[s] > 0 {
-			parts = append(parts, t.paint(string(s), fmt.Sprintf("%d %s", n[s], s)))
+		if n := counts.Of(s); n > 0 {
+			parts = append(parts, t.paint(string(s), fmt.Sprintf("%d %s", n, s)))
 		}
 	}
-	line := count(total, "finding", "findings")
+	total := counts.Total()
+	line := export.Count(total, "finding", "findings")
 	if len(parts) > 0 {
 		line += " (" + strings.Join(parts, ", ") + ")"
 	}
@@ -208,18 +169,18 @@ func (t *table) summary(scan client.Scan, found int) {
 		line += fmt.Sprintf(", %d shown", found)
 	}
 	if a := scan.Archive; a != nil {
-		line += " in " + count(a.Files, "file", "files")
+		line += " in " + export.Count(a.Files, "file", "files")
 	} else if scan.URL != "" {
-		line += " at " + Visible(scan.URL)
+		line += " at " + safetext.Visible(scan.URL)
 	}
 	if scan.StartedAt != nil && scan.FinishedAt != nil {
 		line += " in " + scan.FinishedAt.Sub(*scan.StartedAt).Round(10*time.Millisecond).String()
 	}
 	fmt.Fprintln(t.w, line)
 	if scan.State != client.StateSucceeded {
-		fmt.Fprintf(t.w, "%s\n", t.paint("critical", "The scan is "+stateWords(scan.State)+": this is not a clean result."))
+		fmt.Fprintf(t.w, "%s\n", t.paint("critical", "The scan is "+export.StateWords(scan.State)+": this is not a clean result."))
 	}
-	fmt.Fprintln(t.w, "scan "+Visible(scan.ID))
+	fmt.Fprintln(t.w, "scan "+safetext.Visible(scan.ID))
 }
 
 // paint colours s by severity.

@@ -1,4 +1,7 @@
-package sqlite_test
+// Package sqlitetest has a database for tests: a file with the schema and nothing
+// else, made once for each test binary. Reading the migrations costs more than
+// most tests do.
+package sqlitetest
 
 import (
 	"context"
@@ -10,9 +13,6 @@ import (
 	"github.com/securetaghq/securetag/host/sqlite"
 )
 
-// migrated is a database file with the schema and nothing else, made once: the
-// suite has a store a test, and reading the migrations costs more than most of
-// its tests.
 var migrated = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "securetag-sqlite-")
 	if err != nil {
@@ -30,8 +30,8 @@ var migrated = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// migratedFile is the path of a new copy.
-func migratedFile(t *testing.T) string {
+// File gives the path of a new copy.
+func File(t testing.TB) string {
 	t.Helper()
 	data, err := migrated()
 	if err != nil {

@@ -1,6 +1,7 @@
-package report
+package export
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -14,50 +15,53 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 // FingerprintKey names our fingerprint in SARIF's partialFingerprints.
 const FingerprintKey = "securetag/v1"
 
+// gitHubKey is the only one that GitHub compares; it makes it itself where it is
+// missing, if it has the file.
+const gitHubKey = "primaryLocationLineHash"
+
 // srcRoot is what paths are relative to, as GitHub and SARIF call it.
 const srcRoot = "%SRCROOT%"
 
-// SARIF writes a SARIF 2.1.0 log with a run for each plugin. A job that failed,
-// was canceled or did not see the whole target has executionSuccessful false
-// and a notification that says why.
-func SARIF(w io.Writer, scan client.Scan, findings []client.Finding, version string) error {
-	byPlugin := map[string][]client.Finding{}
-	for _, f := range sorted(findings) {
-		byPlugin[f.Plugin] = append(byPlugin[f.Plugin], f)
-	}
-	log := sarif.NewReport()
-	log.Schema = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-	jobs := slices.Clone(scan.Jobs)
-	for plugin := range byPlugin { // findings of no listed job: not to be lost
-		if !slices.ContainsFunc(jobs, func(j client.Job) bool { return j.Plugin == plugin }) {
-			jobs = append(jobs, client.Job{Plugin: plugin, State: scan.State})
+// writeSARIF writes a SARIF 2.1.0 log with a run for each plugin. A job that
+// failed, was canceled or did not see the whole target has executionSuccessful
+// false and a notification that says why. In each run the results come before
+// the tool: its rules are known only then, and JSON knows no order.
+func writeSARIF(w io.Writer, r Report) error {
+	out := &pieces{w: w}
+	out.text(`{"$schema":"https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json","version":"2.1.0","runs":[`)
+	jobs := slices.Clone(r.Scan.Jobs)
+	slices.SortStableFunc(jobs, func(a, b client.Job) int { return cmp.Compare(a.Plugin, b.Plugin) })
+	for i, j := range jobs {
+		if i > 0 {
+			out.text(",")
+		}
+		if err := sarifRun(out, r, j); err != nil {
+			return err
 		}
 	}
-	slices.SortStableFunc(jobs, func(a, b client.Job) int { return cmp.Compare(a.Plugin, b.Plugin) })
-	for _, j := range jobs {
-		log.AddRun(sarifRun(scan, j, byPlugin[j.Plugin], version))
-	}
-	doc, err := lean(log)
-	if err != nil {
-		return fmt.Errorf("encode report: %w", err)
-	}
-	return Document(w, doc)
+	out.text("]}\n")
+	return out.err
 }
 
-func sarifRun(scan client.Scan, j client.Job, findings []client.Finding, version string) *sarif.Run {
-	driver := sarif.NewToolComponent().WithName("securetag/" + j.Plugin).WithFullName("SecureTag " + j.Plugin).WithVersion(version)
-	index := map[string]int{}
-	for _, f := range findings {
-		i, known := index[f.RuleID]
+func sarifRun(out *pieces, r Report, j client.Job) error {
+	driver := sarif.NewToolComponent().WithName("securetag/" + j.Plugin).WithFullName("SecureTag " + j.Plugin).WithVersion(r.Version)
+	rules := map[string]int{}
+	out.text(`{"results":[`)
+	for f, err := range r.Findings(j.Plugin) {
+		if err != nil {
+			return err
+		}
+		i, known := rules[f.RuleID]
 		if !known {
 			// Findings come worst first, so a rule is as bad as its worst.
 			i = len(driver.Rules)
-			index[f.RuleID] = i
+			rules[f.RuleID] = i
 			driver.AddRule(sarifRule(f))
 		}
 		for _, tag := range ruleTags(f) {
@@ -65,15 +69,19 @@ func sarifRun(scan client.Scan, j client.Job, findings []client.Finding, version
 				p.AddTag(tag)
 			}
 		}
+		out.next()
+		out.object(sarifResult(f, i))
 	}
-	run := sarif.NewRun().WithTool(sarif.NewTool().WithDriver(driver))
+	out.text("\n],\"tool\":")
+	out.object(sarif.NewTool().WithDriver(driver))
 	// The text before the last "/" is what GitHub tells uploads apart by.
-	run.WithAutomationDetails(sarif.NewRunAutomationDetails().WithID("securetag/" + j.Plugin + "/" + scan.ID))
-	run.AddInvocation(sarifInvocation(j))
-	for _, f := range findings {
-		run.AddResult(sarifResult(f, index[f.RuleID]))
-	}
-	return run
+	out.text(`,"automationDetails":`)
+	out.object(sarif.NewRunAutomationDetails().WithID("securetag/" + j.Plugin + "/" + r.Scan.ID))
+	out.text(`,"invocations":[`)
+	out.object(sarifInvocation(j))
+	out.text("]}")
+	out.more = false
+	return out.err
 }
 
 func sarifRule(f client.Finding) *sarif.ReportingDescriptor {
@@ -82,12 +90,12 @@ func sarifRule(f client.Finding) *sarif.ReportingDescriptor {
 		props.Add("security-severity", s)
 	}
 	rule := sarif.NewReportingDescriptor().WithID(f.RuleID).WithProperties(props)
-	title := cmp.Or(Plain(f.Title), f.RuleID)
+	title := cmp.Or(safetext.Plain(f.Title), f.RuleID)
 	rule.WithShortDescription(sarif.NewMultiformatMessageString().WithText(title))
 	rule.WithDefaultConfiguration(sarif.NewReportingConfiguration().WithLevel(sarifLevel(f.Severity)))
 	for _, r := range f.References {
-		if u, err := url.Parse(r); err == nil && u.Scheme == "https" && u.Host != "" {
-			rule.WithHelpURI(u.String())
+		if u := link(r); u != "" {
+			rule.WithHelpURI(u)
 			break
 		}
 	}
@@ -102,7 +110,7 @@ func ruleTags(f client.Finding) []string {
 		}
 	}
 	for _, t := range f.Tags {
-		if t = Plain(t); t != "" {
+		if t = safetext.Plain(t); t != "" {
 			tags = append(tags, t)
 		}
 	}
@@ -112,7 +120,7 @@ func ruleTags(f client.Finding) []string {
 // securitySeverity is the CVSS-like number that GitHub and DefectDojo sort by.
 // Info and unknown have none: 0.0 would read as "no problem".
 func securitySeverity(severity string) string {
-	switch severityName(severity) {
+	switch SeverityName(severity) {
 	case host.SeverityCritical:
 		return "9.5"
 	case host.SeverityHigh:
@@ -128,7 +136,7 @@ func securitySeverity(severity string) string {
 
 // sarifLevel takes unknown for a warning: nobody said that it is harmless.
 func sarifLevel(severity string) string {
-	switch severityName(severity) {
+	switch SeverityName(severity) {
 	case host.SeverityCritical, host.SeverityHigh:
 		return "error"
 	case host.SeverityMedium, host.SeverityUnknown:
@@ -139,16 +147,20 @@ func sarifLevel(severity string) string {
 }
 
 func sarifResult(f client.Finding, rule int) *sarif.Result {
-	text := cmp.Or(strings.TrimSpace(f.Message), Plain(f.Title), f.RuleID, "no message")
+	text := cmp.Or(strings.TrimSpace(f.Message), safetext.Plain(f.Title), f.RuleID, "no message")
 	r := sarif.NewResult().WithRuleID(f.RuleID).WithRuleIndex(rule).WithLevel(sarifLevel(f.Severity)).
 		WithMessage(sarif.NewMessage().WithText(text))
 	if l := sarifLocation(f.Location, f.Snippet); l != nil {
 		r.AddLocation(l)
 	}
-	if f.Fingerprint != "" {
-		r.WithPartialFingerprints(map[string]string{FingerprintKey: f.Fingerprint})
+	prints := map[string]string{}
+	for key, value := range map[string]string{FingerprintKey: f.Fingerprint, gitHubKey: f.LineHash} {
+		if value != "" {
+			prints[key] = value
+		}
 	}
-	props := sarif.NewPropertyBag().Add("severity", string(severityName(f.Severity)))
+	r.WithPartialFingerprints(prints)
+	props := sarif.NewPropertyBag().Add("severity", string(SeverityName(f.Severity)))
 	if f.Confidence != "" {
 		props.Add("confidence", f.Confidence)
 	}
@@ -213,7 +225,7 @@ func sarifInvocation(j client.Job) *sarif.Invocation {
 	if j.State == client.StateSucceeded {
 		return i
 	}
-	text := fmt.Sprintf("%s %s: %s", Plain(j.Plugin), stateWords(j.State), jobReason(j))
+	text := fmt.Sprintf("%s %s: %s", safetext.Plain(j.Plugin), StateWords(j.State), JobReason(j))
 	n := sarif.NewNotification().WithLevel("error").WithMessage(sarif.NewMessage().WithText(text))
 	if j.State == client.StatePartial {
 		n.WithLevel("warning")
@@ -226,8 +238,8 @@ func sarifInvocation(j client.Job) *sarif.Invocation {
 
 // lean takes out what go-sarif writes although it says nothing: empty arrays
 // and the default -1 of numbers, about half of a log.
-func lean(log *sarif.Report) (any, error) {
-	raw, err := json.Marshal(log)
+func lean(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +248,13 @@ func lean(log *sarif.Report) (any, error) {
 		return nil, err
 	}
 	prune(doc)
-	return doc, nil
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(doc); err != nil {
+		return nil, err
+	}
+	return safetext.JSON(bytes.TrimSpace(b.Bytes())), nil
 }
 
 func prune(v any) {

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/securetaghq/securetag/api/export"
+)
+
+func (p *program) reportCommand() *cobra.Command {
+	var on serverKey
+	var format, output string
+	cmd := &cobra.Command{
+		Use: "report SCAN", Short: "Write a scan and its findings as SARIF, CSV, JSON lines or an HTML page",
+		Example: `  securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format html -o report.html
+  securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format csv | column -s, -t`,
+		Args: args(cobra.ExactArgs(1)),
+	}
+	on.flags(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&format, "format", string(export.HTML), "one of "+formatNames())
+	fl.StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
+	cmd.RunE = func(cmd *cobra.Command, a []string) error {
+		if !slices.Contains(export.Formats(), export.Format(format)) {
+			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
+		}
+		c, err := p.dial(on, "")
+		if err != nil {
+			return err
+		}
+		return p.writeTo(output, func(w io.Writer) error { return c.Report(cmd.Context(), a[0], format, w) })
+	}
+	return cmd
+}
+
+// formatNames lists the documents that there are.
+func formatNames() string {
+	var names []string
+	for _, f := range export.Formats() {
+		names = append(names, string(f))
+	}
+	return strings.Join(names, ", ")
+}
+
+// writeTo writes a file that is there whole or not at all, or standard output
+// for "".
+func (p *program) writeTo(path string, write func(io.Writer) error) error {
+	if path == "" {
+		out := bufio.NewWriter(p.stdout)
+		if err := write(out); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".securetag-report-*")
+	if err != nil {
+		return usageError{fmt.Errorf("write the report: %w", err)}
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // there is none after a success
+	out := bufio.NewWriter(f)
+	err = write(out)
+	for _, end := range []func() error{out.Flush, func() error { return f.Chmod(0o644) }, f.Close} {
+		if e := end(); err == nil {
+			err = e
+		}
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	return err
+}

@@ -1,0 +1,38 @@
+package executor_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor"
+)
+
+// TestOptionsOfAPlugin: it gets those of the scan type that it knows, and all
+// that were given for it, which count first.
+func TestOptionsOfAPlugin(t *testing.T) {
+	t.Parallel()
+	shared := map[string]json.RawMessage{"depth": json.RawMessage("3"), "mode": json.RawMessage(`"fast"`)}
+	for _, c := range []struct {
+		knows  []string
+		own    string
+		shared map[string]json.RawMessage
+		want   string
+	}{
+		{nil, "", nil, `{}`},
+		{nil, "", shared, `{}`},
+		{[]string{"depth"}, "", shared, `{"depth":3}`},
+		{[]string{"depth"}, `{"depth": 9}`, shared, `{"depth": 9}`},
+		{[]string{"depth", "mode"}, `{"depth": 9}`, shared, `{"depth":9,"mode":"fast"}`},
+		{[]string{"depth"}, `{"unknown":1}`, nil, `{"unknown":1}`},
+		{[]string{"depth"}, `no JSON`, shared, `no JSON`},
+	} {
+		task := host.Task{Shared: c.shared}
+		if c.own != "" {
+			task.Options = json.RawMessage(c.own)
+		}
+		if got := executor.OptionsOf(executor.Info{Options: c.knows}, task); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+	}
+}
