@@ -5,6 +5,8 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
+# Apart, so that it and the linters choose the versions of what both use.
+OASDIFF := $(GO) tool -modfile=tools/oasdiff/go.mod oasdiff
 # Plugins in modules of their own, so that their engines stay out of the host.
 PLUGIN_MODULES := plugins/secrets
 # And those of the benchmark's peers. `make build` does not need them.
@@ -21,7 +23,7 @@ TEST     := test -race
 # there are some sixty of them, with nothing left to run (goleak).
 RACE     := GORACE="atexit_sleep_ms=100 $(GORACE)"
 
-.PHONY: all build man demo test test-go test-modules test-kits check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
+.PHONY: all build man demo test test-go test-modules test-kits test-openapi check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
 
 all: build
 
@@ -48,7 +50,7 @@ demo: build ## scan a project with planted secrets: the main job, nothing to ins
 
 test: ## run every test; installs or starts what they need
 	@sh scripts/test-deps.sh
-	@$(MAKE) --no-print-directory build test-go test-modules test-kits
+	@$(MAKE) --no-print-directory build test-go test-modules test-kits test-openapi
 
 test-go:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/testserver ./internal/testserver/cmd/testserver
@@ -61,6 +63,13 @@ test-modules:
 test-kits: ## the plugin kits for Python and Node.js, and the types of the latter
 	@deps=$$(sh scripts/kit-deps.sh python sdk/python/requirements.txt) && cd sdk/python && PYTHONPATH=src:$$deps python3 -B -m unittest discover -s tests
 	@sh scripts/kit-deps.sh node sdk/node >/dev/null && cd sdk/node && node --test test/ && node node_modules/typescript/bin/tsc -p .
+
+# That api/openapi.json is what hosts serve, and they what it says, is among the
+# tests in Go.
+test-openapi: ## the API's document: its rules, and that it breaks no client
+	@sh scripts/kit-deps.sh node tools/openapi >/dev/null && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		node tools/openapi/node_modules/@redocly/cli/bin/cli.js lint api/openapi.json --config tools/openapi/redocly.yaml
+	$(OASDIFF) breaking --fail-on ERR api/openapi.v1.json api/openapi.json
 
 check: fmt vet lint generate-check test ## everything that a change must pass
 
@@ -84,9 +93,11 @@ generate: ## regenerate what is generated and committed
 	$(GO) generate $(PACKAGES)
 
 # After a release, so that what it added to the contract is held as well.
-freeze: ## take the contract of now as the frozen one; refuses what breaks the last
+freeze: ## take the contracts of now as the frozen ones; refuses what breaks the last
 	$(TOOL) buf breaking --against sdk/proto/frozen/v1.txtpb
 	$(TOOL) buf build --exclude-source-info -o sdk/proto/frozen/v1.txtpb
+	$(OASDIFF) breaking --fail-on ERR api/openapi.v1.json api/openapi.json
+	cp api/openapi.json api/openapi.v1.json
 
 generate-check: generate
 	@test -z "$$(git status --porcelain -- sdk docs api)" || { git status --short -- sdk docs api; echo "generated files differ from what is committed: commit the result of 'make generate'"; exit 1; }

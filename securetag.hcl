@@ -62,6 +62,10 @@ server {
   # trusted_proxies = ["10.0.0.0/8"]
   trusted_proxies = []
   proxy_header    = "X-Forwarded-For"
+
+  # Whose pages may use the API from a browser.
+  # cors_origins = ["https://dash.example.com"]
+  cors_origins = []
 }
 
 database {

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 	"github.com/gorilla/mux"
 	"github.com/hashicorp/go-hclog"
+	"github.com/rs/cors"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
@@ -107,6 +108,9 @@ type Config struct {
 	StreamWrite time.Duration
 	// Limits are those to begin with; SetLimits changes them.
 	Limits Limits
+	// CORSOrigins are those whose pages may read answers, such as
+	// "https://dash.example.com", or "*". Default: none.
+	CORSOrigins []string
 }
 
 func (c *Config) fill() error {
@@ -153,10 +157,13 @@ type API struct {
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
 	openAPI   []byte
+	pages     pages
 	refused   refusals
 	reports   shares // that are being written
 	ready     readiness
 	draining  atomic.Bool
+	cors      *cors.Cors    // nil: none
+	waiting   chan struct{} // holds one for each request that waits for a scan
 }
 
 // New builds the routes and the OpenAPI document. It starts nothing.
@@ -179,6 +186,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a := &API{
 		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
 		strangers: newLane(deps.Store.GoodKeys),
+		cors:      newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting),
 	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()
@@ -263,7 +271,11 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 	if len(op.Security) > 0 {
 		r, w := humamux.Unwrap(ctx)
 		r = r.WithContext(ctx.Context())
-		if err := a.admit(w, r, op); err != nil {
+		err := a.admit(w, r, op)
+		if err == nil && op.Metadata[creates] != nil {
+			err = checkKey(r)
+		}
+		if err != nil {
 			a.writeProblem(w, r, err)
 			return
 		}
@@ -319,7 +331,18 @@ func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	allow := ""
+	allow := strings.Join(a.methodsAt(r), ", ")
+	p := &problemError{
+		Problem: kindMethodNotAllowed().problem("This address answers " + allow + "."),
+		header:  http.Header{"Allow": {allow}},
+	}
+	a.writeProblem(w, r, p)
+}
+
+// methodsAt are those that an address answers. One with a route of its own is not
+// also one of a pattern: a scan type is no scan.
+func (a *API) methodsAt(r *http.Request) (all []string) {
+	own := false
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
@@ -327,17 +350,18 @@ func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 		if !a.router.Match(probe, &match) || match.MatchErr != nil {
 			continue
 		}
-		if allow != "" {
-			allow += ", "
+		template, _ := match.Route.GetPathTemplate() // every route has one
+		literal := template == r.URL.Path
+		if own && !literal {
+			continue
 		}
-		allow += method
+		if literal && !own {
+			own, all = true, nil
+		}
+		all = append(all, method)
 		if method == http.MethodGet {
-			allow += ", " + http.MethodHead
+			all = append(all, http.MethodHead)
 		}
 	}
-	p := &problemError{
-		Problem: kindMethodNotAllowed().problem("This address answers " + allow + "."),
-		header:  http.Header{"Allow": {allow}},
-	}
-	a.writeProblem(w, r, p)
+	return all
 }

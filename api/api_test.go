@@ -195,7 +195,7 @@ func TestStartURLRefused(t *testing.T) {
 	}{
 		"no plugin":        {"/scans/web", `{"url":"https://example.com"}`, 501, "no_plugin", nil},
 		"unknown type":     {"/scans/nope", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
-		"archive type":     {"/scans/codeaudit", `{"url":"https://example.com"}`, 404, "unknown_scan_type", nil},
+		"archive type":     {"/scans/codeaudit", `{"url":"https://example.com"}`, 415, "unsupported_media_type", nil},
 		"no such upload":   {"/nope/upload", `{}`, 404, "unknown_scan_type", nil},
 		"no body":          {"/scans/dast", ``, 400, "malformed", nil},
 		"not JSON":         {"/scans/dast", `{"url":`, 400, "malformed", []string{"#"}},
@@ -265,10 +265,10 @@ func TestRoutingProblems(t *testing.T) {
 		{http.MethodGet, "//scans", 404, ""},
 		{http.MethodGet, "/scans/", 404, ""},
 		{http.MethodGet, "/scans/a/../b", 404, ""},
-		{http.MethodGet, "/docs", 404, ""},
+		{http.MethodGet, "/doc", 404, ""},
 		{http.MethodDelete, "/scans", 405, "GET, HEAD"},
 		{http.MethodGet, "/codeaudit/upload", 405, "POST"},
-		{http.MethodPut, "/scans/dast", 405, "GET, HEAD, POST, DELETE"},
+		{http.MethodPut, "/scans/dast", 405, "POST"},
 		{http.MethodOptions, "/healthz", 405, "GET, HEAD"},
 	} {
 		resp, body := e.do(t, "", c.method, c.path, "", nil)

@@ -40,7 +40,9 @@ type body struct {
 	touched bool
 	ended   bool // the end was seen, or there is no body
 	failed  error
-	window  int64 // bytes in this window
+	refused error    // what is wrong with its header
+	digests *digests // of what was read; nil: nobody asked
+	window  int64    // bytes in this window
 	count   int64
 }
 
@@ -54,6 +56,7 @@ func newBody(w http.ResponseWriter, r *http.Request, cfg Config) *body {
 	if r.Body == nil {
 		b.ReadCloser = http.NoBody
 	}
+	b.digests, b.refused = digestsOf(r.Header)
 	if b.http1 && !b.ended {
 		_ = b.rc.EnableFullDuplex() // a writer that cannot, as in tests, has no connection to lose
 	}
@@ -66,8 +69,9 @@ func (b *body) unread() bool { return b.http1 && !b.ended }
 // Close leaves the rest to drain and to the server.
 func (b *body) Close() error { return nil }
 
-// Read wraps errTooSlow when the pace was not kept and errMalformed when the
-// body ended early or is not well-formed HTTP.
+// Read wraps errTooSlow when the pace was not kept, errMalformed when the body
+// ended early or is not well-formed HTTP, and at its end errDigest when it is not
+// what was announced.
 func (b *body) Read(p []byte) (int, error) {
 	if b.failed != nil {
 		return 0, b.failed
@@ -82,10 +86,14 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.count += int64(n)
 	b.window += int64(n)
+	b.digests.add(p[:n])
 	switch {
 	case errors.Is(err, io.EOF):
 		b.ended = true
 		_ = b.rc.SetReadDeadline(time.Time{})
+		if b.failed = b.digests.check(); b.failed != nil {
+			return n, b.failed
+		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.failed = fmt.Errorf("read request body: %w", errTooSlow)
 		return n, b.failed

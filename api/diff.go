@@ -16,6 +16,7 @@ func (a *API) registerDiff(doc huma.API) {
 		OperationID: "diff-scan", Method: http.MethodGet, Path: "/scans/{id}/diff",
 		Summary: "What changed from another scan of its project", Tags: []string{"findings"}, Security: security(),
 		Description: "Counts, and the findings that are in one of the two only. Something is absent only if its plugin saw the whole of the same target in this scan. 409 until both were compared.",
+		Errors:      []int{http.StatusConflict},
 	}, a.diffScan)
 }
 

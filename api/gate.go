@@ -72,7 +72,8 @@ func parseGate(raw string) (*host.Gate, error) {
 	return &g, err
 }
 
-// matched reads If-Match, which a change must have: 0 is any version.
+// matched reads If-Match, which a change must have: 0 is any version. What an
+// ETag has behind the version is of the rest of an answer.
 func matched(header string) (int, error) {
 	if header == "*" {
 		return 0, nil
@@ -81,8 +82,9 @@ func matched(header string) (int, error) {
 		return 0, &problemError{Problem: kind{428, "precondition_required", "Precondition required",
 			"This needs If-Match with the ETag of what the change is based on, so that nobody else's is lost."}.problem("")}
 	}
-	n, err := strconv.Atoi(strings.Trim(header, `"`))
-	if err != nil || n < 1 || header != etag(n) {
+	version, _, _ := strings.Cut(strings.TrimSuffix(header, `"`), ".")
+	n, err := strconv.Atoi(strings.TrimPrefix(version, `"`))
+	if err != nil || n < 1 || version+`"` != etag(n) {
 		return 0, host.ErrStale
 	}
 	return n, nil

@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/securetaghq/securetag/api/client"
 )
+
+const openAPIType = "application/openapi+json"
 
 // security is how every operation on scans is protected: either header.
 func security() []map[string][]string {
@@ -32,8 +31,8 @@ func (a *API) humaConfig() huma.Config {
 	cfg.CreateHooks = nil
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.Formats = map[string]huma.Format{
-		"application/json": huma.DefaultJSONFormat,
-		"json":             huma.DefaultJSONFormat, // what huma looks up for +json
+		"application/json": jsonFormat(),
+		"json":             jsonFormat(), // what huma looks up for +json
 	}
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Transformers = []huma.Transformer{a.transform}
@@ -51,14 +50,15 @@ func (a *API) humaConfig() huma.Config {
 func (a *API) publish(doc huma.API) error {
 	spec := doc.OpenAPI()
 	registry := spec.Components.Schemas
-	problem := registry.Schema(reflect.TypeFor[client.Problem](), true, "Problem")
+	d := newDocumenter(registry)
 	for _, item := range spec.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
-			if op != nil {
-				documentProblems(op, problem)
-			}
+		for _, op := range operations(item) {
+			d.operation(op)
+			link(op)
 		}
 	}
+	spec.Components.Responses, spec.Tags = d.shared, d.tags()
+	spec.Servers = []*huma.Server{{URL: "/", Description: "This host."}}
 	schemas := registry.Map()
 	// huma's own error model is never sent.
 	delete(schemas, "ErrorModel")
@@ -78,9 +78,11 @@ func (a *API) publish(doc huma.API) error {
 	if err != nil {
 		return fmt.Errorf("write OpenAPI document: %w", err)
 	}
-	a.openAPI = raw
+	if a.openAPI, err = tighten(raw); err != nil {
+		return err
+	}
 	a.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(a.serveOpenAPI)
-	return nil
+	return a.publishPages(spec)
 }
 
 func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
@@ -89,14 +91,16 @@ func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/openapi+json")
+	w.Header().Set("Content-Type", openAPIType)
 	_, _ = w.Write(a.openAPI) // a client that went away needs no answer
 }
 
-// documentProblems says that whatever is not a success is a Problem.
-func documentProblems(op *huma.Operation, problem *huma.Schema) {
-	op.Responses["default"] = &huma.Response{
-		Description: "A problem: anything that is not a success.",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: problem}},
+// operations are those of a path.
+func operations(item *huma.PathItem) (all []*huma.Operation) {
+	for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+		if op != nil {
+			all = append(all, op)
+		}
 	}
+	return all
 }

@@ -24,6 +24,7 @@ func (a *API) registerPlugins(doc huma.API) {
 	reload := admin("reload-plugins", http.MethodPost, "/admin/plugins/reload", "Read the configuration of the plugins again")
 	reload.Description = "Plugins whose block or files changed, and those that do not start, begin anew. Running jobs keep their processes. Only the host that answers does it."
 	reload.BodyReadTimeout = -1 // body.go has its own
+	reload.Errors = []int{http.StatusNotImplemented}
 	huma.Register(doc, reload, a.reloadPlugins)
 }
 

@@ -70,6 +70,10 @@ func kindMalformed() kind {
 	return kind{400, "malformed", "Malformed request", "The request could not be read."}
 }
 
+func kindDigest() kind {
+	return kind{400, "digest_mismatch", "Digest mismatch", "The body is not what its Content-Digest says: it was changed on the way, or the digest is of something else."}
+}
+
 func kindUnavailable() kind {
 	return kind{503, "unavailable", "Temporarily unavailable", "A server that this host needs does not answer. Try again."}
 }
@@ -92,6 +96,7 @@ func kinds() []struct {
 		kind
 	}{
 		{errTooSlow, kind{408, "request_timeout", "Request timeout", "The request body came too slowly, or stopped."}},
+		{errDigest, kindDigest()},
 		{errMalformed, kindMalformed()},
 		{errMediaType, kind{415, "unsupported_media_type", "Unsupported media type", "The body has a content type that this route does not read."}},
 		{host.ErrUnauthorized, kind{401, "unauthorized", "Unauthorized", "A valid API key is required, as X-API-Key or as Authorization: Bearer."}},
@@ -203,9 +208,13 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	case *huma.ErrorModel:
 		p = fromHuma(v)
 	default:
+		linkNext(ctx, v)
 		return v, nil
 	}
 	rec := recordOf(ctx.Context())
+	if errors.Is(rec.body.failed, errDigest) { // huma says only that it could not read
+		p = problemOf(errDigest, nil)
+	}
 	rec.note(p)
 	ctx.SetHeader("Content-Type", problemType)
 	out := p.Problem

@@ -124,7 +124,7 @@ func (a *API) createProject(ctx context.Context, in *createProjectInput) (*proje
 
 type setProjectInput struct {
 	NamedProject
-	IfMatch string `header:"If-Match" maxLength:"32" doc:"ETag of the project that the change is based on, or *."`
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"ETag of the project that the change is based on, or *."`
 	Body    struct {
 		Gate client.GatePolicy `json:"gate" doc:"What its scans are held to; empty: nothing."`
 	}

@@ -19,6 +19,8 @@ const pollAfter = "1"
 
 type scanOutput struct {
 	Location   string `header:"Location" doc:"Where the scan is."`
+	Replayed   string `header:"Idempotency-Replayed" enum:"true" doc:"The same request was accepted before; this is the answer that it had."`
+	Applied    string `header:"Preference-Applied" doc:"What was done of Prefer." example:"wait=10"`
 	RetryAfter string `header:"Retry-After" doc:"Seconds after which asking again makes sense; left out when the scan has ended and, if it has a project, was compared with those before."`
 	Body       client.Scan
 }
@@ -29,6 +31,28 @@ func answerScan(s host.Scan) *scanOutput {
 		out.RetryAfter = pollAfter
 	}
 	return out
+}
+
+// answerAccepted answers what came of a request for a scan.
+func (a *API) answerAccepted(ctx context.Context, s host.Scan, err error, p prefer, at pointerFunc) (*scanOutput, error) {
+	var replayed *intake.Replayed
+	if errors.As(err, &replayed) {
+		s, err = replayed.Scan, nil
+	}
+	if err != nil {
+		return nil, problemOf(err, at)
+	}
+	// It is accepted, whatever becomes of the wait.
+	waited, applied, err := a.await(ctx, s, string(p))
+	if err == nil {
+		s = waited
+	}
+	out := answerScan(s)
+	out.Applied = applied
+	if replayed != nil {
+		out.Replayed = "true"
+	}
+	return out, nil
 }
 
 func (a *API) registerScans(doc huma.API) {
@@ -91,7 +115,9 @@ func (o *object) UnmarshalJSON(b []byte) error {
 func (o object) MarshalJSON() ([]byte, error) { return o, nil }
 
 type startInput struct {
-	Body struct {
+	Key    onceKey `header:"Idempotency-Key"`
+	Prefer prefer  `header:"Prefer"`
+	Body   struct {
 		URL      string `json:"url" maxLength:"2048" doc:"http or https, without user name and password." example:"https://shop.example.com/"`
 		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
 		Priority string `json:"priority,omitempty" enum:"high,normal,low" doc:"Which of your own scans go first. Default: normal."`
@@ -109,6 +135,7 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 		req := intake.Request{
 			Tenant: recordOf(ctx).tenant, Plan: recordOf(ctx).plan, Type: name,
 			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
+			Key: in.Key.of("/scans/" + name),
 		}
 		if in.Body.Gate != nil {
 			g, err := gateOf(*in.Body.Gate)
@@ -118,10 +145,7 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 			req.Gate = &g
 		}
 		s, err := a.deps.Intake.AcceptURL(ctx, req, in.Body.URL)
-		if err != nil {
-			return nil, problemOf(err, inBody)
-		}
-		return answerScan(s), nil
+		return a.answerAccepted(ctx, s, err, in.Prefer, inBody)
 	}
 }
 
@@ -129,7 +153,12 @@ type scanInput struct {
 	ID string `path:"id" doc:"Id of the scan."`
 }
 
-func (a *API) getScan(ctx context.Context, in *scanInput) (*scanOutput, error) {
+type getScanInput struct {
+	ID     string `path:"id" doc:"Id of the scan."`
+	Prefer prefer `header:"Prefer"`
+}
+
+func (a *API) getScan(ctx context.Context, in *getScanInput) (*scanOutput, error) {
 	id, err := host.ParseID[host.ScanID](in.ID)
 	if err != nil {
 		return nil, problemOf(err, nil)
@@ -138,8 +167,12 @@ func (a *API) getScan(ctx context.Context, in *scanInput) (*scanOutput, error) {
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
+	s, applied, err := a.await(ctx, s, string(in.Prefer))
+	if err != nil {
+		return nil, problemOf(err, nil)
+	}
 	out := answerScan(s)
-	out.Location = ""
+	out.Location, out.Applied = "", applied
 	if err := a.judge(ctx, s, out); err != nil {
 		return nil, problemOf(err, nil)
 	}

@@ -32,6 +32,10 @@ func scopeOf(op *huma.Operation) host.Scope {
 	return ""
 }
 
+func kindScope(need host.Scope) kind {
+	return kind{403, "insufficient_scope", "Insufficient scope", fmt.Sprintf("This needs a key with the scope %s.", need)}
+}
+
 // allow says whether a key that is good may do an operation.
 func allow(key host.Key, op *huma.Operation) error {
 	if key.Suspended {
@@ -43,7 +47,7 @@ func allow(key host.Key, op *huma.Operation) error {
 		return nil
 	}
 	return &problemError{
-		Problem: kind{403, "insufficient_scope", "Insufficient scope", ""}.problem(
+		Problem: kindScope(need).problem(
 			fmt.Sprintf("This needs a key with the scope %s; this key has %s.", need, key.Scopes)),
 		header: http.Header{"Www-Authenticate": {fmt.Sprintf(`Bearer realm="securetag", error="insufficient_scope", scope="%s"`, need)}},
 	}

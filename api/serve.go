@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"regexp"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,13 +33,15 @@ type record struct {
 	target       string     // what it is about, for the audit log
 	client       netip.Addr // where it comes from, as far as that can be trusted
 	code         string     // of the problem, if it is one
-	cause        error      // of a 5xx
-	head         bool       // only the header is wanted
-	streams      time.Time  // since when it is answered with a stream; zero: it is not
+	status       int        // the same
+	body         *body
+	cause        error     // of a 5xx
+	head         bool      // only the header is wanted
+	streams      time.Time // since when it is answered with a stream; zero: it is not
 }
 
 func (r *record) note(p *problemError) {
-	r.code = p.Code
+	r.code, r.status = p.Code, p.Status
 	if p.Status >= http.StatusInternalServerError {
 		r.cause = p.cause
 	}
@@ -59,13 +60,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	rec := &record{id: requestID(r.Header.Get("X-Request-Id")), client: a.limits.Load().Proxies.clientOf(r)}
 	b := newBody(w, r, a.cfg)
-	out := &response{ResponseWriter: w, body: b}
+	rec.body = b
+	out := &response{ResponseWriter: w, body: b, asked: askedBy(r)}
 	h := w.Header()
 	h.Set("X-Request-Id", rec.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 
 	inner := r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
 	inner.Body = b
@@ -75,6 +79,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	aborted := a.serve(out, inner) //nolint:contextcheck // inner carries it
 	if !aborted {
+		if out.holds && rec.status != 0 {
+			out.status = rec.status // huma has set its own, whatever became of its error
+		}
 		out.finish()
 		b.drain()
 	}
@@ -104,13 +111,23 @@ func (a *API) serve(w *response, r *http.Request) (aborted bool) {
 		}
 		rec := recordOf(r.Context())
 		a.log.Error("handler panicked", "request", rec.id, "route", rec.route, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-		if w.status != 0 && w.status < http.StatusBadRequest {
+		if w.sent {
 			aborted = true
 			return
 		}
-		w.status, w.problem = 0, bytes.Buffer{}
+		w.status, w.holds, w.held = 0, false, bytes.Buffer{}
 		a.writeProblem(w, r, &problemError{Problem: kindInternal().problem("")})
 	}()
+	if a.cors != nil {
+		a.cors.HandlerFunc(w, r)
+		if preflight(r) {
+			return false // answered
+		}
+	}
+	if err := w.body.refused; err != nil {
+		a.writeProblem(w, r, err)
+		return false
+	}
 	a.router.ServeHTTP(w, r)
 	return false
 }
@@ -154,13 +171,17 @@ func requestID(given string) string {
 }
 
 // response counts what is answered and gives the client a bounded time to read
-// it. Problems are held back until they are whole: with their length known, a
-// client has all of one even while the connection is still being drained.
+// it. Problems, and whatever else is [held], are held back until they are whole:
+// with their length known, a client has all of one even while the connection is
+// still being drained.
 type response struct {
 	http.ResponseWriter
 	body    *body
-	status  int // 0: nothing answered yet
-	problem bytes.Buffer
+	asked   asked
+	status  int  // 0: nothing answered yet
+	holds   bool // what is written is held back
+	held    bytes.Buffer
+	sent    bool // the client has some of it
 	written int64
 }
 
@@ -176,12 +197,13 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	if status < http.StatusBadRequest {
+	if w.holds = status >= http.StatusBadRequest || held(w.Header()); !w.holds {
 		w.begin()
 	}
 }
 
 func (w *response) begin() {
+	w.sent = true
 	if w.body.unread() {
 		w.Header().Set("Connection", "close")
 	}
@@ -192,8 +214,8 @@ func (w *response) begin() {
 
 func (w *response) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK) // unless it was called
-	if w.status >= http.StatusBadRequest {
-		return w.problem.Write(p)
+	if w.holds {
+		return w.held.Write(p)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.written += int64(n)
@@ -202,12 +224,13 @@ func (w *response) Write(p []byte) (int, error) {
 
 // finish sends what was held back.
 func (w *response) finish() {
-	if w.status < http.StatusBadRequest {
+	if !w.holds {
 		return
 	}
-	w.Header().Set("Content-Length", strconv.Itoa(w.problem.Len()))
+	var body []byte
+	w.status, body = w.asked.represent(w.status, w.Header(), w.held.Bytes())
 	w.begin()
-	n, _ := w.ResponseWriter.Write(w.problem.Bytes()) // a client that went away needs no answer
+	n, _ := w.ResponseWriter.Write(body) // a client that went away needs no answer
 	w.written = int64(n)
 }
 

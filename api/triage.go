@@ -83,7 +83,7 @@ func (a *API) getFinding(ctx context.Context, in *NamedFinding) (*findingOutput,
 
 type triageInput struct {
 	NamedFinding
-	IfMatch string `header:"If-Match" maxLength:"32" doc:"ETag of the finding that this is based on, or *."`
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"ETag of the finding that this is based on, or *."`
 	Body    *client.Triage
 }
 

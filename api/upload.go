@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
@@ -29,7 +30,11 @@ const (
 
 // uploadInput takes the raw request: huma would read the body into memory or
 // spool it to files that nobody removes.
-type uploadInput struct{ r *http.Request }
+type uploadInput struct {
+	Key    onceKey `header:"Idempotency-Key"`
+	Prefer prefer  `header:"Prefer"`
+	r      *http.Request
+}
 
 // Resolve is called by huma before the handler.
 func (in *uploadInput) Resolve(ctx huma.Context) []error {
@@ -38,20 +43,27 @@ func (in *uploadInput) Resolve(ctx huma.Context) []error {
 }
 
 func (a *API) registerUploads(doc huma.API) {
+	urls := a.typeNames(host.InputURL, "web")
 	for _, name := range a.typeNames(host.InputArchive, "codeaudit") {
-		path := "/" + name + "/upload"
-		huma.Register(doc, huma.Operation{
-			OperationID: "upload-" + name, Method: http.MethodPost, Path: path,
-			Summary: "Scan an uploaded archive",
-			Description: "Accepts a scan of type " + name + ": zip, tar, tar.gz or tar.zst, recognised by content. " +
-				"Poll the scan at Location until its state is final.",
-			Tags:          []string{"scans"},
-			DefaultStatus: http.StatusAccepted, Security: security(),
-			Metadata: map[string]any{streamed: true, creates: true},
-		}, a.upload(name))
-		// Set only now: with a body in the operation huma would read it whole.
-		doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name))
+		a.registerUpload(doc, "upload-"+name, "/"+name+"/upload", name)
+		if !slices.Contains(urls, name) { // one that is built in has its address, whatever the operator made of it
+			a.registerUpload(doc, "start-"+name, "/scans/"+name, name)
+		}
 	}
+}
+
+func (a *API) registerUpload(doc huma.API, id, path, name string) {
+	huma.Register(doc, huma.Operation{
+		OperationID: id, Method: http.MethodPost, Path: path,
+		Summary: "Scan an uploaded archive",
+		Description: "Accepts a scan of type " + name + ": zip, tar, tar.gz or tar.zst, recognised by content. " +
+			"Poll the scan at Location until its state is final.",
+		Tags:          []string{"scans"},
+		DefaultStatus: http.StatusAccepted, Security: security(),
+		Metadata: map[string]any{streamed: true, creates: true},
+	}, a.upload(path, name))
+	// Set only now: with a body in the operation huma would read it whole.
+	doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name))
 }
 
 // uploadBody documents the form.
@@ -78,7 +90,7 @@ func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
 	}
 }
 
-func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutput, error) {
+func (a *API) upload(path, name string) func(context.Context, *uploadInput) (*scanOutput, error) {
 	return func(ctx context.Context, in *uploadInput) (*scanOutput, error) {
 		if err := a.refuseWhileDraining(); err != nil {
 			return nil, err
@@ -87,7 +99,8 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			return nil, problemOf(err, inForm)
 		}
 		rec := recordOf(ctx)
-		bounds, err := a.deps.Intake.Room(ctx, rec.tenant, rec.plan, in.r.ContentLength-maxOverhead)
+		key := in.Key.of(path)
+		bounds, err := a.roomFor(ctx, rec, key, in.r.ContentLength-maxOverhead)
 		if err != nil {
 			return nil, problemOf(err, inForm)
 		}
@@ -96,12 +109,9 @@ func (a *API) upload(name string) func(context.Context, *uploadInput) (*scanOutp
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options, Gate: f.gate}
+		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options, Gate: f.gate, Key: key}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
-		if err != nil {
-			return nil, problemOf(err, inForm)
-		}
-		return answerScan(s), nil
+		return a.answerAccepted(ctx, s, err, in.Prefer, inForm)
 	}
 }
 
@@ -147,7 +157,11 @@ func (a *API) readForm(ctx context.Context, r *http.Request, scanType string, b 
 			return f, err
 		}
 	}
-	if n, err := io.CopyN(io.Discard, r.Body, maxEpilogue); err == nil || !errors.Is(err, io.EOF) {
+	n, err := io.CopyN(io.Discard, r.Body, maxEpilogue)
+	if errors.Is(err, errDigest) {
+		return f, err
+	}
+	if err == nil || !errors.Is(err, io.EOF) {
 		return f, malformed("The form goes on behind its last boundary (%d bytes were read).", n)
 	}
 	if f.staged == nil {
@@ -206,7 +220,9 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
 			return err
 		}
-		f.options, err = a.deps.Intake.CheckOptions(f.scanType, json.RawMessage(raw))
+		// As it was given: by that a request is known again, and defaults may change.
+		f.options = json.RawMessage(raw)
+		_, err = a.deps.Intake.CheckOptions(f.scanType, f.options)
 		return err
 	case "gate":
 		var raw string
@@ -246,7 +262,7 @@ func (p partReader) Read(b []byte) (int, error) {
 
 // formError keeps what body and budget said, and calls the rest malformed.
 func formError(err error) error {
-	for _, known := range []error{errTooSlow, host.ErrTooLarge, host.ErrOverQuota, context.Canceled} {
+	for _, known := range []error{errTooSlow, errDigest, host.ErrTooLarge, host.ErrOverQuota, context.Canceled} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -29,6 +29,7 @@ func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
 	c.paths()
 	c.server()
 	c.proxies()
+	c.origins()
 	c.database()
 	c.redis()
 	c.worker()
@@ -130,6 +131,22 @@ func (c *checker) proxies() {
 		case p.Bits() == 0:
 			c.badElement(path, i, "Everybody trusted", "%s has %q in it, which is every address: any client could then say that it is another. Name the addresses of your proxies.", path, s)
 		}
+	}
+}
+
+// origins checks whose pages may read answers.
+func (c *checker) origins() {
+	const path = "server.cors_origins"
+	if !c.ok(path) {
+		return
+	}
+	for i, s := range c.cfg.Server.CORSOrigins {
+		u, err := url.Parse(s)
+		if s == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && !strings.Contains(s, "*") && s == u.Scheme+"://"+u.Host {
+			continue
+		}
+		c.badElement(path, i, "Invalid origin", "%s must hold origins as browsers send them, a scheme and a host and no more, such as %q, or %q for every one: %.80q is neither.",
+			path, "https://dash.example.com", "*", s)
 	}
 }
 

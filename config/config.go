@@ -54,6 +54,8 @@ type Server struct {
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
 	TrustedProxies []string `koanf:"trusted_proxies" doc:"Addresses and networks of the proxies in front of this host, whose word on where a request comes from counts. Empty: it comes from where its connection does." example:"[\"10.0.0.0/8\", \"fd00::1\"]" reload:"yes"`
 	ProxyHeader    string   `koanf:"proxy_header" doc:"The header in which trusted_proxies write where a request comes from, each at its end. All of them must write it: the other one is not read, for a client could write it." oneof:"X-Forwarded-For,Forwarded" reload:"yes"`
+
+	CORSOrigins []string `koanf:"cors_origins" doc:"Origins whose pages may read the answers of the API in a browser (CORS), or \"*\" for every one. Keys are sent in headers, by a page that has one: no origin gets anything without. Empty: no page of another origin may." example:"[\"https://dash.example.com\"]"`
 }
 
 // Database is the store.
@@ -192,7 +194,7 @@ func Default() Config {
 		Server: Server{
 			Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second,
 			EventStreams: 2000, TenantEventStreams: 500,
-			AddressRate: Rate{600, time.Minute}, APIHosts: 1, TrustedProxies: []string{}, ProxyHeader: "X-Forwarded-For",
+			AddressRate: Rate{600, time.Minute}, APIHosts: 1, TrustedProxies: []string{}, ProxyHeader: "X-Forwarded-For", CORSOrigins: []string{},
 		},
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},

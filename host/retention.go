@@ -37,6 +37,9 @@ type RetentionStore interface {
 	// DropAudit removes lines of the audit log older than AuditKept, at most
 	// limit, and returns how many.
 	DropAudit(ctx context.Context, limit int) (int, error)
+	// DropRequests forgets requests that were accepted longer ago than OnceKept,
+	// at most limit, and returns how many.
+	DropRequests(ctx context.Context, limit int) (int, error)
 	// UnusedBlobs gives those of the keys that no scan and no artifact needs, in
 	// their order.
 	UnusedBlobs(ctx context.Context, keys []BlobKey) ([]BlobKey, error)

@@ -25,6 +25,9 @@ type Scan struct {
 	Options  json.RawMessage // a JSON object: by name the scan type's options, and by plugin that plugin's own object; nil means {}
 	Gate     *Gate           // nil: its project's
 	State    State           // derived from the jobs
+	// Once is by what the request is known when it comes again; nil: by nothing.
+	// Only Accept takes it: no query gives it back.
+	Once *Once `json:"-"`
 
 	CreatedAt         time.Time
 	StartedAt         time.Time // zero: no job has started

@@ -94,7 +94,16 @@ type ScanStore interface {
 	// quotas are those of the scans' tenants; one that is not there has none.
 	// However many hosts accept at the same time, no tenant comes to hold more.
 	// [*OverQuota] when not all scans fit.
+	//
+	// Of those of a tenant's scans that are Once with the same key one is
+	// accepted within OnceKept, however many hosts are asked: for the others,
+	// whether there is room or not, it is [*Repeated], and nothing is stored. No
+	// two of scans may have the same key. A key is free again when its scan is
+	// removed.
 	Accept(ctx context.Context, scans []Scan, quotas map[TenantID]Quota) ([]Scan, error)
+	// Earlier is what a request with this key led to. ErrNotFound when the tenant
+	// had none within OnceKept.
+	Earlier(ctx context.Context, t TenantID, key [32]byte) (*Earlier, error)
 	// Scan returns a scan with its jobs.
 	Scan(ctx context.Context, t TenantID, id ScanID) (Scan, error)
 	// Scans lists, newest first, without jobs.

@@ -25,6 +25,8 @@ const artifact = `insert into artifacts (id, tenant_id, scan_id, job_id, name, m
 
 const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
 
+const request = `insert into accepted_requests (tenant_id, key, digest, scan_id, scan, created_at)`
+
 const deletion = `insert into deletions (id, tenant_id, scan_id, project, created_at)`
 const webhook = `insert into webhooks (id, tenant_id, url, events, secret, created_at)`
 
@@ -65,6 +67,7 @@ var (
 		"dead letter":            `update jobs set state = 'failed', finished_at = <now>, dead_at = <now>, error = '{}' where id = <5>`,
 		"attempt":                attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"pause of a plugin":      `insert into pauses (kind, name, created_at) values ('plugin', 'p', <now>)`,
+		"request":                request + ` values (<1>, <hash>, <hash>, <3>, '{}', <now>)`,
 		"pause of all":           `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
 		"operator's key":         operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
 		"deletion of a scan":     deletion + ` values (<9>, <1>, <3>, null, <now>)`,
@@ -148,6 +151,10 @@ var (
 		"pause of no plugin":         `insert into pauses (kind, name, created_at) values ('plugin', '', <now>)`,
 		"pause of all by name":       `insert into pauses (kind, name, created_at) values ('all', 'p', <now>)`,
 		"operator's key, short hash": operatorKey + ` values (<9>, 'n', 'p', <short>, <now>)`,
+		"request of another tenant":  request + ` values (<2>, <hash>, <hash>, <3>, '{}', <now>)`,
+		"request of no scan":         request + ` values (<1>, <hash>, <hash>, <9>, '{}', <now>)`,
+		"request with a short key":   request + ` values (<1>, <short>, <hash>, <3>, '{}', <now>)`,
+		"request, short digest":      request + ` values (<1>, <hash>, <short>, <3>, '{}', <now>)`,
 		"deletion of nothing":        deletion + ` values (<9>, <1>, null, null, <now>)`,
 		"deletion of both":           deletion + ` values (<9>, <1>, <3>, 'p', <now>)`,
 		"deletion of no project":     deletion + ` values (<9>, <1>, null, '', <now>)`,

@@ -25,7 +25,8 @@ type Options struct {
 	HTTPClient *http.Client
 	// UserAgent is sent along; default "securetag-client".
 	UserAgent string
-	// Retries is how often reading is tried again; 0 means 4, less than 0 never.
+	// Retries is how often is tried again what may be done twice: reading, and
+	// starting a scan by its key. 0 means 4, less than 0 never.
 	Retries int
 	// MinWait and MaxWait bound the growing pause before a retry or the next
 	// poll; default 250 ms and 5 s. A longer Retry-After of the host counts.
@@ -88,6 +89,7 @@ type request struct {
 	body         io.Reader
 	size         int64  // of body; -1: not known
 	expect       bool   // ask before sending the body
+	key          string // Idempotency-Key; "" for none
 	accept       string // default JSON
 	lastEventID  string // "": none
 	ifMatch      string
@@ -97,8 +99,15 @@ func (r request) op() string { return r.method + " " + r.path }
 
 // get reads JSON into out, and tries again when that may help.
 func (c *Client) get(ctx context.Context, path string, query url.Values, out any) (http.Header, error) {
+	return c.tryAgain(ctx, func() (http.Header, error) {
+		return c.send(ctx, request{method: http.MethodGet, path: path, query: query}, out)
+	})
+}
+
+// tryAgain does what may be done twice, and does it again when that may help.
+func (c *Client) tryAgain(ctx context.Context, do func() (http.Header, error)) (http.Header, error) {
 	for attempt := 0; ; attempt++ {
-		h, err := c.send(ctx, request{method: http.MethodGet, path: path, query: query}, out)
+		h, err := do()
 		if err == nil || attempt >= c.opts.Retries || !temporary(err) || ctx.Err() != nil {
 			return h, err
 		}
@@ -163,6 +172,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	if r.body != nil {
 		req.ContentLength = r.size
 		req.Header.Set("Content-Type", r.contentType)
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", `"`+r.key+`"`)
 	}
 	if r.expect {
 		req.Header.Set("Expect", "100-continue")

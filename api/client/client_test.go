@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,18 +179,61 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-func TestWritesAreNotRetried(t *testing.T) {
+// TestWhatIsTriedAgain: a scan is asked for again by the same key when its
+// archive can be read again, and nothing else that changes something is.
+func TestWhatIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int32
-	c := serve(t, client.Options{}, func(w http.ResponseWriter, _ *http.Request) {
-		calls.Add(1)
-		answer(w, 503, client.Problem{Title: "No"})
-	})
-	_, err1 := c.StartURL(t.Context(), "https://e.com", client.StartOptions{})
-	_, err2 := c.Cancel(t.Context(), "x")
-	_, err3 := c.Upload(t.Context(), strings.NewReader("x"), client.UploadOptions{})
-	if err1 == nil || err2 == nil || err3 == nil || calls.Load() != 3 {
-		t.Errorf("%d calls: %v, %v, %v", calls.Load(), err1, err2, err3)
+	archive := func() io.Reader {
+		r := strings.NewReader("skipped PK")
+		_, _ = r.Seek(8, io.SeekStart)
+		return r
+	}
+	for name, c := range map[string]struct {
+		send  func(context.Context, *client.Client) error
+		calls int
+		key   string // as it is sent; "*": some key
+	}{
+		"start": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.StartURL(ctx, "https://e.com", client.StartOptions{})
+			return err
+		}, 5, "*"},
+		"start by a key": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.StartURL(ctx, "https://e.com", client.StartOptions{Key: "k"})
+			return err
+		}, 5, `"k"`},
+		"upload": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Upload(ctx, archive(), client.UploadOptions{})
+			return err
+		}, 5, "*"},
+		"upload of a stream": {func(ctx context.Context, c *client.Client) error {
+			_, err := c.Upload(ctx, io.MultiReader(archive()), client.UploadOptions{Key: "k"})
+			return err
+		}, 1, `"k"`},
+		"cancel": {func(ctx context.Context, c *client.Client) error { _, err := c.Cancel(ctx, "x"); return err }, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var keys []string
+			host := serve(t, client.Options{SleepFunc: (&sleeper{}).sleep}, func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if upload := strings.HasSuffix(r.URL.Path, "/upload"); err != nil || upload && !bytes.Contains(body, []byte("\r\n\r\nPK\r\n")) {
+					t.Errorf("body %q, %v", body, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				keys = append(keys, r.Header.Get("Idempotency-Key"))
+				answer(w, 503, client.Problem{Title: "No"})
+			})
+			if err := c.send(t.Context(), host); err == nil || len(keys) != c.calls {
+				t.Errorf("%d requests, want %d; %v", len(keys), c.calls, err)
+			}
+			for _, key := range keys {
+				if key != keys[0] || c.key != "*" && key != c.key || c.key == "*" && len(key) < 20 {
+					t.Errorf("keys %q, want %q each time", keys, c.key)
+				}
+			}
+		})
 	}
 }
 

@@ -1,9 +1,12 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -17,9 +20,14 @@ type StartOptions struct {
 	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
 	Gate     *GatePolicy     // default: the project's
+	// Key makes the request one with every other of the same key, for a day:
+	// letters, digits and punctuation but " and \, at most 255. Default: a random
+	// one for each call.
+	Key string
 }
 
-// StartURL asks for a scan of a web target and returns it as accepted.
+// StartURL asks for a scan of a web target and returns it as accepted. Whatever
+// is lost on the way there is one scan: it is asked for again by its key.
 func (c *Client) StartURL(ctx context.Context, target string, opts StartOptions) (Scan, error) {
 	if opts.Type == "" {
 		opts.Type = "web"
@@ -31,8 +39,21 @@ func (c *Client) StartURL(ctx context.Context, target string, opts StartOptions)
 		Options  json.RawMessage `json:"options,omitempty"`
 		Gate     *GatePolicy     `json:"gate,omitempty"`
 	}{target, opts.Project, opts.Priority, opts.Options, opts.Gate}
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return Scan{}, fmt.Errorf("encode request: %w", err)
+	}
+	key := opts.Key
+	if key == "" {
+		key = rand.Text()
+	}
 	var s Scan
-	err := c.postJSON(ctx, "/scans/"+url.PathEscape(opts.Type), in, &s)
+	_, err = c.tryAgain(ctx, func() (http.Header, error) {
+		return c.send(ctx, request{
+			method: http.MethodPost, path: "/scans/" + url.PathEscape(opts.Type), key: key,
+			contentType: "application/json", body: bytes.NewReader(raw), size: int64(len(raw)),
+		}, &s)
+	})
 	return s, err
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type UploadOptions struct {
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
 	Size int64
+	// Key is that of StartOptions.
+	Key string
 }
 
 // Upload sends an archive (zip, tar, tar.gz or tar.zst) and returns the scan as
@@ -32,7 +35,33 @@ type UploadOptions struct {
 // the host refuses it half-way, the error is the host's problem. An error of
 // archive itself is returned as it is, and nothing is scanned. Upload does not
 // read from archive any more once it has returned.
+//
+// An archive that is an io.Seeker is sent again, from where it stood, when that
+// may help; there is one scan all the same.
 func (c *Client) Upload(ctx context.Context, archive io.Reader, opts UploadOptions) (Scan, error) {
+	if opts.Key == "" {
+		opts.Key = rand.Text()
+	}
+	seeker, ok := archive.(io.Seeker)
+	if !ok {
+		return c.upload(ctx, archive, opts)
+	}
+	start, err := seeker.Seek(0, io.SeekCurrent)
+	if err != nil { // of a kind that could, such as a pipe in a file
+		return c.upload(ctx, archive, opts)
+	}
+	var s Scan
+	_, err = c.tryAgain(ctx, func() (http.Header, error) {
+		if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+			return nil, err
+		}
+		s, err = c.upload(ctx, archive, opts)
+		return nil, err
+	})
+	return s, err
+}
+
+func (c *Client) upload(ctx context.Context, archive io.Reader, opts UploadOptions) (Scan, error) {
 	if opts.Type == "" {
 		opts.Type = "codeaudit"
 	}
@@ -52,7 +81,7 @@ func (c *Client) Upload(ctx context.Context, archive io.Reader, opts UploadOptio
 	var s Scan
 	_, err = c.send(ctx, request{
 		method: http.MethodPost, path: "/" + url.PathEscape(opts.Type) + "/upload",
-		contentType: contentType, body: body, size: size, expect: true,
+		contentType: contentType, body: body, size: size, expect: true, key: opts.Key,
 	}, &s)
 	if readErr := body.finish(); err != nil && readErr != nil {
 		var refused *Error

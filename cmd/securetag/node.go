@@ -248,6 +248,7 @@ func (n *node) openAPI(q queue, version string) error {
 	}
 	n.api, err = api.New(deps, api.Config{
 		Version: version, TokenKey: key, RequestTimeout: n.cfg.Server.RequestTimeout, Limits: apiLimits(n.cfg),
+		CORSOrigins: n.cfg.Server.CORSOrigins,
 	})
 	if err != nil {
 		return err

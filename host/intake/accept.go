@@ -21,11 +21,15 @@ type Request struct {
 	// Gate is what the scan is held to; nil is its project's.
 	Gate    *host.Gate
 	Options json.RawMessage // one JSON object: see CheckOptions; nil for none
+	// Key is by what the request is known when it comes again ([OnceKey]); nil: by
+	// nothing.
+	Key *[32]byte
 }
 
 // AcceptArchive stores a scan of a staged archive. Whatever happens s is used
 // up: on an error its blob is removed. Errors: *Refusal for what the client
-// can mend, *host.Shortage when its plan has no room for it, host.ErrUnavailable when the store does not answer.
+// can mend, *host.Shortage when its plan has no room for it, *Replayed when it was
+// accepted before, host.ErrUnavailable when the store does not answer.
 func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (host.Scan, error) {
 	defer s.Discard(ctx) // does nothing once the scan owns the blob
 	if s == nil || s.done {
@@ -36,7 +40,7 @@ func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (ho
 		return host.Scan{}, err
 	}
 	archive := s.archive
-	scan.Input.Archive = &archive
+	scan.Input.Archive, scan.Once = &archive, req.once(archive.SHA256)
 	s.done = true // should the store panic, nobody knows whether the scan exists
 	stored, mayExist, err := in.commit(ctx, scan, req.Plan.Quota)
 	s.done = mayExist
@@ -52,6 +56,7 @@ func (in *Intake) AcceptURL(ctx context.Context, req Request, target string) (ho
 	if scan.Input.URL, err = ParseURL(target); err != nil {
 		return host.Scan{}, err
 	}
+	scan.Once = req.once(scan.Input.URL)
 	stored, _, err := in.commit(ctx, scan, req.Plan.Quota)
 	return stored, err
 }
@@ -95,6 +100,10 @@ func (in *Intake) commit(ctx context.Context, scan host.Scan, quota host.Quota) 
 		return host.Scan{}, false, fmt.Errorf("accept scan: %w", err)
 	}
 	stored, err = in.committer.accept(ctx, scan, quota)
+	var earlier *host.Earlier
+	if errors.As(err, &earlier) {
+		return host.Scan{}, false, replay(scan.Once, earlier)
+	}
 	if err != nil {
 		return in.recall(ctx, scan, fmt.Errorf("accept scan %s: %w", scan.ID, err))
 	}

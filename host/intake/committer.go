@@ -42,6 +42,7 @@ type committer struct {
 // acceptance is one scan on its way.
 type acceptance struct {
 	scan  host.Scan
+	once  *host.Once // the scan's
 	quota host.Quota
 	err   error
 	turn  chan bool // true: it is stored or refused; false: store what waits, this one first
@@ -51,11 +52,11 @@ type acceptance struct {
 var errBrokeOff = fmt.Errorf("the transaction broke off: %w", host.ErrUnavailable)
 
 // accept stores one scan. Errors are those of host.ScanStore.Accept, but
-// *host.Shortage when there is no room for it. It takes at
-// most twice the timeout, for the transaction that is under way and its own, and
+// *host.Shortage when there is no room for it, and *host.Earlier when it was
+// asked for before. It takes at most twice the timeout, for the transaction that is under way and its own, and
 // once more for each maxCommit scans that wait before it.
 func (c *committer) accept(ctx context.Context, scan host.Scan, quota host.Quota) (host.Scan, error) {
-	a := &acceptance{scan: scan, quota: quota, err: errBrokeOff, turn: make(chan bool, 1)}
+	a := &acceptance{scan: scan, once: scan.Once, quota: quota, err: errBrokeOff, turn: make(chan bool, 1)}
 	c.mu.Lock()
 	c.waiting = append(c.waiting, a)
 	leads := !c.working
@@ -97,10 +98,20 @@ func (c *committer) handOn(batch []*acceptance) {
 	}
 }
 
-// put stores a batch in one transaction, without those for which there is no
-// room; when it is refused for another reason, each scan in its own, so that a
-// bad one fails alone.
+// put stores a batch. Of those that are the same request the first is stored,
+// and the others hear of it.
 func (c *committer) put(ctx context.Context, batch []*acceptance) {
+	for len(batch) > 0 {
+		first, later := apart(batch)
+		c.putTogether(ctx, first)
+		batch = repeated(first, later)
+	}
+}
+
+// putTogether stores a batch in one transaction, without those for which there
+// is no room or which were asked for before; when it is refused for another
+// reason, each scan in its own, so that a bad one fails alone.
+func (c *committer) putTogether(ctx context.Context, batch []*acceptance) {
 	if len(batch) == 0 {
 		return
 	}
@@ -114,13 +125,13 @@ func (c *committer) put(ctx context.Context, batch []*acceptance) {
 		for _, key := range packs {
 			c.remove(ctx, key)
 		}
-		if rest := withoutRoom(batch, err); len(rest) < len(batch) {
-			c.put(ctx, rest)
+		if rest := refused(batch, err); len(rest) < len(batch) {
+			c.putTogether(ctx, rest)
 			return
 		}
 		if len(batch) > 1 && ctx.Err() == nil {
 			for _, a := range batch {
-				c.put(ctx, []*acceptance{a})
+				c.putTogether(ctx, []*acceptance{a})
 			}
 			return
 		}
@@ -132,17 +143,21 @@ func (c *committer) put(ctx context.Context, batch []*acceptance) {
 	}
 }
 
-// withoutRoom tells those of a batch for which there was no room, and gives the
-// others.
-func withoutRoom(batch []*acceptance, err error) (rest []*acceptance) {
+// refused tells those of a batch of which the store says that there was no room
+// for them or that they were asked for before, and gives the others.
+func refused(batch []*acceptance, err error) (rest []*acceptance) {
 	var over *host.OverQuota
-	if !errors.As(err, &over) {
+	var before *host.Repeated
+	if !errors.As(err, &over) && !errors.As(err, &before) {
 		return batch
 	}
 	for _, a := range batch {
-		if short := over.Scans[a.scan.ID]; short != nil {
-			a.err = short
-		} else {
+		switch id := a.scan.ID; {
+		case over != nil && over.Scans[id] != nil:
+			a.err = over.Scans[id]
+		case before != nil && before.Scans[id] != nil:
+			a.err = before.Scans[id]
+		default:
 			rest = append(rest, a)
 		}
 	}

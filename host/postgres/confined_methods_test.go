@@ -91,6 +91,7 @@ func TestMethodsAreConfined(t *testing.T) {
 		"Deliveries": func(ctx context.Context) (any, error) {
 			return s.Deliveries(ctx, tenant, hook.ID, host.DeliveryQuery{})
 		},
+		"Earlier":       func(ctx context.Context) (any, error) { return s.Earlier(ctx, tenant, [32]byte{1}) },
 		"DeleteProject": func(ctx context.Context) (any, error) { return s.DeleteProject(ctx, tenant, "p") },
 		"Projects": func(ctx context.Context) (any, error) {
 			all, err := s.Projects(ctx, tenant, "", 0)

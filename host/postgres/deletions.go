@@ -45,6 +45,9 @@ func (s *Store) DeleteScan(ctx context.Context, t host.TenantID, id host.ScanID)
 		// Nobody is to try again what nobody sees. Jobs that are not of this deletion stay.
 		b.Queue(`update jobs set dead_at = null where tenant_id = $1 and scan_id = $2 and dead_at is not null
 			and exists (select from scans where tenant_id = $1 and id = $2 and deletion_id = $3)`, tenant, scan, string(own))
+		// Nor is it to be the answer to a request that is sent again.
+		b.Queue(`delete from accepted_requests where tenant_id = $1 and scan_id = $2
+			and exists (select from scans where tenant_id = $1 and id = $2 and deletion_id = $3)`, tenant, scan, string(own))
 		queueDeletion(b, t, own, &out)
 	})
 	return out, err
@@ -80,7 +83,7 @@ func (s *Store) DeleteProject(ctx context.Context, t host.TenantID, project stri
 
 // mark takes a deletion, the scan to go on behind and how many to mark, and
 // returns the last that it did; null when there was none left. Their dead letters
-// are given up. What others have
+// are given up, and the keys that they were asked for by. What others have
 // accepted but not committed at that moment is left out: it is as if it came later.
 const mark = `
 with d as materialized (
@@ -93,6 +96,8 @@ with d as materialized (
     update scans set deletion_id = $1 where id in (select id from s)
 ), g as (
     update jobs j set dead_at = null from s, d where j.scan_id = s.id and j.tenant_id = d.tenant_id and j.dead_at is not null
+), r as (
+    delete from accepted_requests r using s, d where r.tenant_id = d.tenant_id and r.scan_id = s.id
 ), u as (
     update deletions set scans = scans + (select count(*) from s),
         marked_at = case when not exists (select from s) then now() end

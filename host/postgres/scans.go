@@ -23,7 +23,10 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 // accept takes, as arrays, the scans' columns ($1-$10, $28), those of their jobs
 // ($11-$19, $26, $27) and what takeRoom takes. It returns the time, and whether there was
 // no room.
-const accept = `
+const accept = acceptScans + acceptEnd
+
+// acceptScans and acceptEnd are the parts of accept around keepRequests.
+const acceptScans = `
 with ` + takeRoom + `, s as (
     insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, archive_data, url, options, gate)
     select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[],
@@ -35,7 +38,9 @@ with ` + takeRoom + `, s as (
                          $17::text[], $18::int[], $19::bigint[], $26::bigint[], $27::bigint[])
     where not exists (select from over)
     returning tenant_id, plugin, scan_type, priority
-), ` + keepLanes + `
+), ` + keepLanes
+
+const acceptEnd = `
 select now(), exists (select from over)`
 
 // scanRows are scans and their jobs as arrays.
@@ -86,22 +91,39 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 	for _, scan := range out {
 		r.add(scan)
 	}
-	need := needsOf(out, quotas)
+	need, once := needsOf(out, quotas), requestsOf(out)
 	var now time.Time
-	var full bool
+	var full, taken bool
 	put := func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, accept, r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
+		args := []any{r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
 			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.kind, r.jobs.priority, r.jobs.ordinal, r.jobs.plugin,
 			r.jobs.attempts, r.jobs.timeout, need.tenant, need.storage, need.scans, need.maxStorage, need.maxQueued, need.maxDays,
-			r.jobs.findings, r.jobs.artifacts, r.gate).Scan(at(&now), &full)
+			r.jobs.findings, r.jobs.artifacts, r.gate}
+		statement := accept
+		if once.any() {
+			statement, args = acceptOnce, append(args, once.tenant, once.key, once.digest, once.scan, once.text)
+		}
+		err := s.pool.QueryRow(ctx, statement, args...).Scan(at(&now), &full)
+		if taken = keyTaken(err); taken {
+			return nil
+		}
+		return err
 	}
 	for range acceptTries {
 		if err := s.do(ctx, op, put); err != nil {
 			return nil, err
 		}
-		if !full {
+		if !full && !taken {
 			record.Stamp(out, now)
 			return out, nil
+		}
+		if once.any() {
+			if err := s.repeated(ctx, op, out, once); err != nil {
+				return nil, err
+			}
+		}
+		if taken {
+			continue // by what has been removed since
 		}
 		// Much may have been given back that the counters do not have yet.
 		if err := s.shortages(ctx, op, out, quotas); err != nil {
@@ -111,7 +133,7 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%s: others took the room, again and again: %w", op, host.ErrUnavailable)
+	return nil, fmt.Errorf("%s: others took the room or the key, again and again: %w", op, host.ErrUnavailable)
 }
 
 // scanWithJobs takes tenant and scan: one statement, so that a scan never

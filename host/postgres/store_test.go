@@ -79,7 +79,7 @@ func open(t *testing.T, cfg postgres.Config) *postgres.Store {
 // if d had passed: its clock is the server's and cannot be set.
 func age(t *testing.T, url string, d time.Duration) {
 	t.Helper()
-	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "deletions", "webhooks", "webhook_deliveries",
+	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests", "deletions", "webhooks", "webhook_deliveries",
 		"projects", "project_findings", "project_runs", "scan_outcomes", "untracked_scans"} {
 		execute(t, url, `
 do $$ declare list text; begin

@@ -111,6 +111,8 @@ func (s *fakeStore) DropDeleted(_ context.Context, limit int) (host.Dropped, err
 
 func (s *fakeStore) DropAudit(context.Context, int) (int, error) { return 0, nil }
 
+func (s *fakeStore) DropRequests(context.Context, int) (int, error) { return 0, nil }
+
 func (s *fakeStore) TidyLedger(context.Context, time.Duration) error { return nil }
 
 func (s *fakeStore) Origin(context.Context) (string, error) {

@@ -7,14 +7,14 @@ import (
 	"github.com/securetaghq/securetag/host"
 )
 
-// forget removes tenants that are being deleted, and what is old in the audit
-// log, turn by turn. What says how far it is are the rows that are left, so any
+// forget removes tenants that are being deleted, what is old in the audit log,
+// and the keys of requests that are a day old, turn by turn. What says how far it is are the rows that are left, so any
 // host goes on where another one stopped.
 func (s *Sweeper) forget(ctx context.Context) {
-	trouble := trouble{log: s.log, what: "remove all of the tenants that are being deleted, and of the audit log what is old"}
+	trouble := trouble{log: s.log, what: "remove all of the tenants that are being deleted, and of the audit log and of the accepted requests what is old"}
 	for sleep(ctx, jitter(s.config().Every)) {
 		done, err := s.dropTenants(ctx)
-		err = errors.Join(err, s.dropAudit(ctx))
+		err = errors.Join(err, s.dropLines(ctx, s.store.DropAudit), s.dropLines(ctx, s.store.DropRequests))
 		if ctx.Err() != nil {
 			return // cut short, and done next time
 		}
@@ -39,10 +39,11 @@ func (s *Sweeper) dropTenants(ctx context.Context) (done host.Swept, err error) 
 	return done, err
 }
 
-func (s *Sweeper) dropAudit(ctx context.Context) error {
+// dropLines calls drop until it finds no more.
+func (s *Sweeper) dropLines(ctx context.Context, drop func(context.Context, int) (int, error)) error {
 	const batch = 1000
 	for {
-		n, err := s.store.DropAudit(ctx, batch)
+		n, err := drop(ctx, batch)
 		if err != nil || n < batch || !sleep(ctx, s.config().Pause) {
 			return err
 		}

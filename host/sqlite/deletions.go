@@ -71,6 +71,12 @@ func (s *Store) deleteScans(ctx context.Context, op string, t host.TenantID, col
 		if err != nil {
 			return err
 		}
+		// Nor are they to be the answer to a request that is sent again.
+		_, err = tx.ExecContext(ctx, `delete from accepted_requests
+			where tenant_id = ? and scan_id in (select id from scans where deletion_id = ?)`, string(t), string(id))
+		if err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `insert into deletions (id, tenant_id, `+column+`, created_at, scans) values (?, ?, ?, ?, ?)`,
 			string(id), string(t), value, tx.now, n)
 		if err != nil {

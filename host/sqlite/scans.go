@@ -21,6 +21,9 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
+		if err := tx.repeated(ctx, out); err != nil {
+			return err
+		}
 		if err := tx.takeRoom(ctx, out, quotas); err != nil {
 			return err
 		}
@@ -50,6 +53,9 @@ func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 		if _, err := tx.ExecContext(ctx, `insert into archives (scan_id, data) values (?, ?)`, string(scan.ID), data); err != nil {
 			return err
 		}
+	}
+	if err := tx.keepRequest(ctx, scan); err != nil {
+		return err
 	}
 	for i, j := range scan.Jobs {
 		_, err := tx.ExecContext(ctx, `insert into jobs

@@ -240,6 +240,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"of a job":      testJobLimits,
 			"several hosts": testQuotaHosts,
 		},
+		"once": {
+			"again":         testOnce,
+			"without room":  testOnceRoom,
+			"ends":          testOnceEnds,
+			"deleted":       testOnceDeleted,
+			"several hosts": testOnceHosts,
+		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
 			"finish":          testConcurrentFinish,

@@ -74,6 +74,7 @@ var confined = map[string]string{
 	"github.com/prometheus":             "host/telemetry",
 	"github.com/danielgtaylor/huma/v2":  "api",
 	"github.com/gorilla/mux":            "api",
+	"github.com/rs/cors":                "api",
 	"code.dny.dev/ssrf":                 "host/egress",
 	"github.com/standard-webhooks":      "host/webhook",
 	"github.com/landlock-lsm":           "host/executor/sandbox",

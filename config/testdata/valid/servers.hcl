@@ -11,6 +11,7 @@ server {
   api_hosts       = 3
   trusted_proxies = ["10.0.0.0/8", "fd00::1"]
   proxy_header    = "Forwarded"
+  cors_origins    = ["https://dash.example.com", "http://localhost:3000"]
 }
 
 database {

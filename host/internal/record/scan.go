@@ -107,7 +107,7 @@ func Accepted(in host.Scan) (host.Scan, error) {
 		return in, fmt.Errorf("tenant %.64q: %w", string(in.TenantID), host.ErrNotFound)
 	}
 	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: Clean(in.Type), Project: Clean(in.Project),
-		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued}
+		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued, Once: in.Once}
 	if in.Gate != nil {
 		out.Gate = new(*in.Gate)
 	}
@@ -143,17 +143,21 @@ func AllAccepted(scans []host.Scan) (out []host.Scan, op string, err error) {
 			return nil, op, err
 		}
 	}
+	if err := checkOnce(out); err != nil {
+		return nil, op, err
+	}
 	return out, op, nil
 }
 
 // Stamp makes accepted scans what is read back of them: they were accepted now,
-// and their archive's data shows only in a claim.
+// their archive's data shows only in a claim, and what they were asked for by
+// nowhere.
 func Stamp(scans []host.Scan, now time.Time) {
 	for i := range scans {
 		if a := scans[i].Input.Archive; a != nil {
 			a.Data = nil
 		}
-		scans[i].CreatedAt = now
+		scans[i].CreatedAt, scans[i].Once = now, nil
 		for k := range scans[i].Jobs {
 			scans[i].Jobs[k].CreatedAt, scans[i].Jobs[k].RunAt = now, now
 		}
