@@ -23,7 +23,7 @@ TEST     := test -race
 # there are some sixty of them, with nothing left to run (goleak).
 RACE     := GORACE="atexit_sleep_ms=100 $(GORACE)"
 
-.PHONY: all build demo test test-go test-modules test-kits test-openapi check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
+.PHONY: all build man demo test test-go test-modules test-kits test-openapi check fmt vet lint generate generate-check freeze bench bench-quick chaos clean help
 
 all: build
 
@@ -41,6 +41,9 @@ build: ## build bin/securetag and the built-in plugins
 	@set -e; sums=$$(cd bin/plugins && $(SHA256SUM) noop $(notdir $(PLUGIN_MODULES)) | awk '{printf "%s%s=%s", c, $$2, $$1; c = ","}'); \
 		echo "build cmd/securetag"; \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.pluginSums=$$sums" -o bin/securetag ./cmd/securetag
+
+man: build ## write the manual pages to bin/man/man1
+	bin/securetag man bin/man/man1
 
 demo: build ## scan a project with planted secrets: the main job, nothing to install
 	@sh examples/demo.sh

@@ -43,6 +43,11 @@ server {
   # given back, and another host starts them again.
   shutdown_grace = "25s"
 
+  # How many clients may watch scans at this host at once, and one tenant's of
+  # them. More are refused, and ask again and again instead.
+  event_streams        = 2000
+  tenant_event_streams = 500
+
   # Requests from one address, or one /64 of IPv6, that carry no good key: guesses,
   # and whoever has no key. "0": any number.
   # The rates of tenants are in their plans, below.
@@ -208,6 +213,19 @@ retention {
 
   # How often this host looks for what is old enough to go.
   sweep = "1m"
+}
+
+# What this host calls for its tenants: the addresses of their webhooks. It calls
+# public addresses, and what is allowed here.
+egress {
+  # Addresses and networks that are not public and may be called all the same, by
+  # every tenant, as soon as a name leads there. Never the metadata services of
+  # clouds.
+  # allow_networks = ["10.20.0.0/16"]
+  allow_networks = []
+
+  # And ranges, such as "8000-8999".
+  ports = ["80", "443"]
 }
 
 # What this host counts, for Prometheus.

@@ -18,6 +18,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/watch"
 )
 
 // Store is what the API needs of the store beside intake.
@@ -26,6 +27,9 @@ type Store interface {
 	host.TenantStore
 	host.KeyStore
 	host.AuditStore
+	host.DeletionStore
+	host.WebhookStore
+	host.DeliveryStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -43,9 +47,8 @@ type Queue interface {
 	Ping(ctx context.Context) error
 }
 
-// Deps are what the API talks to; all but Meter, Canceled, Plans, Limiter and
-// Configuration are
-// required.
+// Deps are what the API talks to; all but Meter, Canceled, DatabaseNote, Deleted,
+// Plans, Limiter, Configuration, Watch and CheckTarget are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -58,12 +61,22 @@ type Deps struct {
 	// Canceled is told of each scan whose cancel was stored, and how it stands
 	// since. It must not block. nil: running jobs hear of it later.
 	Canceled func(host.Scan)
+	// DatabaseNote is what /readyz says of a database that answers; "": nothing.
+	DatabaseNote string
+	// Deleted is told that there are scans to remove. It must not block. nil: the
+	// hosts find out by themselves.
+	Deleted func()
 	// Plans says what each tenant may use; nil: everybody may use everything.
 	Plans host.Plans
 	// Limiter counts requests; nil: nobody is limited.
 	Limiter host.RateLimiter
 	// Configuration is shown and reloaded; nil: it stays as it is.
 	Configuration host.Configuration
+	// Watch tells clients what happens; nil: they have to ask.
+	Watch *watch.Hub
+	// CheckTarget says what is wrong with a URL that this host is to call, in
+	// words for people; nil: nothing is.
+	CheckTarget func(url string) error
 }
 
 // Config tunes the API. The zero value of each field takes its default.
@@ -84,6 +97,11 @@ type Config struct {
 	// everything gets the answer. Default 16 MiB, 5 s.
 	DrainBytes int64
 	DrainTime  time.Duration
+	// Heartbeat is how often a stream of events says something whatever happens,
+	// and the key is looked at again; default 15 s.
+	Heartbeat time.Duration
+	// StreamWrite is how long a client may take to read an event; default 10 s.
+	StreamWrite time.Duration
 	// Limits are those to begin with; SetLimits changes them.
 	Limits Limits
 	// CORSOrigins are those whose pages may read answers, such as
@@ -105,7 +123,8 @@ func (c *Config) fill() error {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.RequestTimeout, 30 * time.Second}, {&c.BodyWindow, 30 * time.Second}, {&c.DrainTime, 5 * time.Second}} {
+	}{{&c.RequestTimeout, 30 * time.Second}, {&c.BodyWindow, 30 * time.Second}, {&c.DrainTime, 5 * time.Second},
+		{&c.Heartbeat, 15 * time.Second}, {&c.StreamWrite, 10 * time.Second}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -116,7 +135,7 @@ func (c *Config) fill() error {
 	if c.DrainBytes == 0 {
 		c.DrainBytes = 16 << 20
 	}
-	if c.RequestTimeout < 0 || c.BodyWindow < 0 || c.DrainTime < 0 || c.BodyQuota < 0 || c.DrainBytes < 0 {
+	if c.Heartbeat < 0 || c.StreamWrite < 0 || c.RequestTimeout < 0 || c.BodyWindow < 0 || c.DrainTime < 0 || c.BodyQuota < 0 || c.DrainBytes < 0 {
 		return errors.New("api config: limits must not be negative")
 	}
 	return nil
@@ -168,12 +187,15 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerUploads(doc)
 	a.registerArtifacts(doc)
 	a.registerReports(doc)
+	a.registerDeletions(doc)
 	a.registerAdmin(doc)
 	a.registerTenants(doc)
 	a.registerAudit(doc)
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
 	a.registerConfig(doc)
+	a.registerEvents(doc)
+	a.registerWebhooks(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}
@@ -249,12 +271,12 @@ func (a *API) protect(ctx huma.Context, next func(huma.Context)) {
 		}
 	}
 	next(ctx)
-	if audited(op) {
+	if audited(op, rec) {
 		a.audit(ctx.Context(), op, rec)
 	}
 }
 
-// streamed marks an operation that reads its body by itself.
+// streamed marks an operation whose body takes as long as it takes.
 const streamed = "streamed"
 
 func (a *API) notFound(w http.ResponseWriter, r *http.Request) {

@@ -30,6 +30,8 @@ func tagWords() map[string]string {
 		"scans":     "Scans: start them, look at them, end them.",
 		"findings":  "What scans found.",
 		"artifacts": "Files that scans produced.",
+		"events":    "What happens, as it happens.",
+		"webhooks":  "Addresses of yours that are told what happens.",
 		"plugins":   "What scans.",
 		"usage":     "What a plan allows, and what of it is used.",
 		"keys":      "A tenant's own API keys.",
@@ -222,7 +224,7 @@ func link(op *huma.Operation) {
 			continue
 		}
 		r.Links = map[string]*huma.Link{}
-		for name, id := range map[string]string{"scan": "get-scan", "findings": "list-findings", "artifacts": "list-artifacts", "cancel": "cancel-scan"} {
+		for name, id := range map[string]string{"scan": "get-scan", "findings": "list-findings", "artifacts": "list-artifacts", "cancel": "cancel-scan", "delete": "delete-scan"} {
 			r.Links[name] = &huma.Link{OperationID: id, Parameters: map[string]any{"id": "$response.body#/id"}}
 		}
 	}

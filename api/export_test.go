@@ -1,6 +1,10 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+)
 
 // What the tests look at by itself.
 var (
@@ -17,4 +21,20 @@ func CheckDigest(header string, body []byte) error {
 	}
 	d.add(body)
 	return d.check()
+}
+
+// Routes are all that the router answers, each as its method and path.
+func (a *API) Routes() (all []string) {
+	_ = a.router.Walk(func(r *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		path, err := r.GetPathTemplate()
+		if err != nil {
+			return err
+		}
+		methods, err := r.GetMethods()
+		for _, m := range methods {
+			all = append(all, m+" "+path)
+		}
+		return err
+	})
+	return all
 }

@@ -84,6 +84,10 @@ func (a *API) checkReadiness(ctx context.Context) client.Readiness {
 	wg.Go(func() { database = a.ping(ctx, "database", a.deps.Store.Ping) })
 	wg.Wait()
 	r := client.Readiness{Status: client.Ready, Checks: map[string]client.Check{"database": database, "queue": queue}}
+	if database.Status == client.Ready {
+		database.Detail = a.deps.DatabaseNote
+		r.Checks["database"] = database
+	}
 	switch {
 	case database.Status != client.Ready:
 		r.Status = client.Unavailable

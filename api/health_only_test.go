@@ -17,7 +17,7 @@ import (
 func TestHealthOnly(t *testing.T) {
 	t.Parallel()
 	q := &queue{}
-	a, err := api.NewHealth(api.Deps{Store: &faulty{Store: newStore(t)}, Queue: q, Log: hclog.NewNullLogger()}, api.Config{})
+	a, err := api.NewHealth(api.Deps{DatabaseNote: "as a note says", Store: &faulty{Store: newStore(t)}, Queue: q, Log: hclog.NewNullLogger()}, api.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +34,7 @@ func TestHealthOnly(t *testing.T) {
 	}{
 		{http.MethodGet, "/healthz", http.StatusOK, "ok"},
 		{http.MethodGet, "/readyz", http.StatusOK, "degraded"},
+		{http.MethodGet, "/readyz", http.StatusOK, "as a note says"},
 		{http.MethodDelete, "/readyz", http.StatusMethodNotAllowed, "GET, HEAD"},
 		{http.MethodPost, "/scans/web", http.StatusNotFound, "server.role is api or all"},
 		{http.MethodPost, "/codeaudit/upload", http.StatusNotFound, "only runs jobs"},

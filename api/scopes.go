@@ -16,12 +16,16 @@ func scopeOf(op *huma.Operation) host.Scope {
 		return host.ScopeScanWrite
 	}
 	switch op.OperationID {
-	case "cancel-scan":
+	case "cancel-scan", "delete-scan":
 		return host.ScopeScanWrite
-	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage":
+	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage", "get-deletion",
+		"watch-scan", "watch-scans":
 		return host.ScopeScanRead
-	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key":
+	case "list-own-keys", "create-own-key", "rotate-own-key", "revoke-own-key", "delete-project-scans":
 		return host.ScopeAdmin
+	case "list-webhooks", "create-webhook", "get-webhook", "update-webhook", "delete-webhook", "rotate-webhook", "test-webhook",
+		"list-deliveries", "replay-delivery": // their URLs may hold secrets, so reading is no less
+		return host.ScopeWebhookWrite
 	}
 	return ""
 }

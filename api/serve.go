@@ -35,7 +35,9 @@ type record struct {
 	code         string     // of the problem, if it is one
 	status       int        // the same
 	body         *body
-	cause        error // of a 5xx
+	cause        error     // of a 5xx
+	head         bool      // only the header is wanted
+	streams      time.Time // since when it is answered with a stream; zero: it is not
 }
 
 func (r *record) note(p *problemError) {
@@ -73,6 +75,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	inner.Body = b
 	if inner.Method == http.MethodHead {
 		inner.Method = http.MethodGet // net/http sends no body to the original
+		rec.head = true
 	}
 	aborted := a.serve(out, inner) //nolint:contextcheck // inner carries it
 	if !aborted {
@@ -83,7 +86,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.drain()
 	}
 	took := time.Since(start)
-	a.deps.Meter.Answered(rec.route, out.status, took)
+	answered := took
+	if !rec.streams.IsZero() { // a stream may go on for hours
+		answered = rec.streams.Sub(start)
+	}
+	a.deps.Meter.Answered(rec.route, out.status, answered)
 	a.logRequest(r, out, rec, took)
 	if aborted {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one

@@ -67,12 +67,15 @@ func (a *API) registerUpload(doc huma.API, id, path, name string) {
 
 // uploadBody documents the form.
 func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
-	maxProject := maxProjectLen
+	maxProject, required := maxProjectLen, []string{"file"}
+	if _, ok := options.Extensions["required"]; ok {
+		required = append(required, "options")
+	}
 	return &huma.RequestBody{
 		Required: true,
 		Content: map[string]*huma.MediaType{"multipart/form-data": {
 			Schema: &huma.Schema{
-				Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
+				Type: huma.TypeObject, Required: required, AdditionalProperties: false,
 				Properties: map[string]*huma.Schema{
 					"file":     {Type: huma.TypeString, Format: "binary", Description: fmt.Sprintf("The archive, at most %d bytes.", maxArchive)},
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},

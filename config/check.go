@@ -34,6 +34,7 @@ func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
 	c.redis()
 	c.worker()
 	c.limits()
+	c.egress()
 	c.telemetry()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
 		c.scan(name, cfg.Scans[name])

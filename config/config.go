@@ -25,6 +25,7 @@ type Config struct {
 	Log      Log      `koanf:"log" doc:"Log lines go to standard error." reload:"yes"`
 
 	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed." reload:"yes"`
+	Egress    Egress    `koanf:"egress" doc:"What this host calls for its tenants: the addresses of their webhooks. It calls public addresses, and what is allowed here." reload:"no"`
 	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus." reload:"no"`
 
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting." reload:"settings"`
@@ -45,6 +46,9 @@ type Server struct {
 	Listen         string        `koanf:"listen" doc:"Address and port to listen on. An empty host means every address, port 0 any free port." example:"0.0.0.0:8080"`
 	RequestTimeout time.Duration `koanf:"request_timeout" doc:"How long a request may take, except an upload, which may take as long as it makes progress." min:"1s" max:"1h"`
 	ShutdownGrace  time.Duration `koanf:"shutdown_grace" doc:"How long running requests and jobs may go on after a signal to stop. Jobs that have not ended by then are given back for another host." min:"0s" max:"1h"`
+
+	EventStreams       int `koanf:"event_streams" doc:"How many clients may watch scans at this host at once. Each costs it about 70 KiB of memory. More are refused, and ask again and again instead." min:"1" max:"100000"`
+	TenantEventStreams int `koanf:"tenant_event_streams" doc:"How many of them one tenant may have." min:"1" max:"100000"`
 
 	AddressRate    Rate     `koanf:"address_rate" doc:"Requests from one address, or one /64 of IPv6, that carry no good key. 0: any number. The rates of tenants are in their plans." reload:"yes"`
 	APIHosts       int      `koanf:"api_hosts" doc:"How many hosts take requests. While Redis does not answer, each counts by itself and lets through its part of every rate: the rate divided by this. The same on every host." min:"1" max:"10000"`
@@ -187,6 +191,7 @@ func Default() Config {
 		DataDir: "./securetag-data",
 		Server: Server{
 			Role: RoleAll, Listen: "127.0.0.1:8080", RequestTimeout: 30 * time.Second, ShutdownGrace: 25 * time.Second,
+			EventStreams: 2000, TenantEventStreams: 500,
 			AddressRate: Rate{600, time.Minute}, APIHosts: 1, TrustedProxies: []string{}, ProxyHeader: "X-Forwarded-For", CORSOrigins: []string{},
 		},
 		Database: Database{MaxConnections: 20},
@@ -197,6 +202,7 @@ func Default() Config {
 		// Findings are what people come back for, so nobody removes them unasked.
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
+		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
 		Plugins:   map[string]Plugin{"secrets": secrets},
 		Plans:     builtInPlans(),

@@ -13,6 +13,7 @@ type EventID string
 type EventKind string
 
 const (
+	EventAccepted EventKind = "accepted" // the scan was accepted; only its tenant's feed has it
 	EventStarted  EventKind = "started"  // an attempt of the job began; its scan runs
 	EventProgress EventKind = "progress" // the job goes on: Progress and Findings are news
 	EventRetry    EventKind = "retry"    // the attempt ended without a result and the job waits for another; Code says why, "" when its host is stopping
@@ -29,7 +30,10 @@ type Event struct {
 	ID   EventID   // given by Events; ignored when published
 	At   time.Time // by the server's clock, for people; ignored when published
 	Scan ScanID
-	Kind EventKind
+	// Tenant is whose scan it is, and whose feed has the event too; "" when
+	// published: no tenant's. Not given when it is read from a scan's feed.
+	Tenant TenantID
+	Kind   EventKind
 
 	Job     JobID // "": news of the scan itself
 	Plugin  string
@@ -46,8 +50,29 @@ type Event struct {
 // MaxEvents is how many events are published or read at once, at most.
 const MaxEvents = 1000
 
+// Feed is a line of events: those of one scan or, with Scan empty, those of all
+// scans of a tenant, but for progress.
+type Feed struct {
+	Scan   ScanID
+	Tenant TenantID // unused when Scan is given
+}
+
+// Place is where a reader of a feed is.
+type Place struct {
+	Feed  Feed
+	After EventID
+}
+
+// News is what there is behind a place.
+type News struct {
+	Place  Place
+	Events []Event // oldest first
+	// Gone is ErrEventsGone: what was behind the place is no longer kept.
+	Gone bool
+}
+
 // Events carries events from the hosts that run jobs to those that serve
-// clients. It keeps the newest of each scan for a while and may lose any: the
+// clients. It keeps the newest of each feed for a while and may lose any: the
 // store knows the truth. All methods are safe for concurrent use and return an
 // error that wraps ErrUnavailable while the server does not answer.
 //
@@ -57,13 +82,23 @@ type Events interface {
 	// Publish adds events, of any scans, in one round trip. On an error any of
 	// them may have been added. ErrInvalid for more than MaxEvents.
 	Publish(ctx context.Context, events []Event) error
-	// End is the place behind the newest event of a scan; "" when there is none.
-	End(ctx context.Context, scan ScanID) (EventID, error)
+	// End is the place behind the newest event of a feed; "" when there is none.
+	End(ctx context.Context, feed Feed) (EventID, error)
 	// Read returns what comes behind a place, oldest first and at most max, and
 	// waits up to wait for the first; none and nil when none came. Each event
 	// between two calls is returned once, and none is left out. ErrEventsGone
 	// when that cannot be said, because what was there is no longer kept:
 	// begin again with End and the store. It may take a moment to notice that
 	// ctx ended (see the adapter's Config).
-	Read(ctx context.Context, scan ScanID, after EventID, max int, wait time.Duration) ([]Event, error)
+	Read(ctx context.Context, feed Feed, after EventID, max int, wait time.Duration) ([]Event, error)
+	// Follow is Read for any number of feeds at once, over one connection: it
+	// returns the feeds that have news, each once, or none when none came within
+	// wait or Wake was called.
+	Follow(ctx context.Context, places []Place, max int, wait time.Duration) ([]News, error)
+	// Wake ends a Follow of this host that waits, or the next one, early.
+	Wake(ctx context.Context) error
+	// Keep keeps what there is of scans' feeds for as long as if the scans had
+	// just had an event of those that go on. For scans that have not ended and
+	// that somebody looks at: a job of theirs may have ended long ago.
+	Keep(ctx context.Context, scans []ScanID) error
 }

@@ -16,6 +16,8 @@ type (
 	JobID      string
 	FindingID  string
 	ArtifactID string
+	WebhookID  string
+	DeliveryID string
 )
 
 func NewTenantID() TenantID     { return TenantID(newID()) }
@@ -24,6 +26,8 @@ func NewScanID() ScanID         { return ScanID(newID()) }
 func NewJobID() JobID           { return JobID(newID()) }
 func NewFindingID() FindingID   { return FindingID(newID()) }
 func NewArtifactID() ArtifactID { return ArtifactID(newID()) }
+func NewWebhookID() WebhookID   { return WebhookID(newID()) }
+func NewDeliveryID() DeliveryID { return DeliveryID(newID()) }
 
 // ParseID reads an id of any of the id types from outside input. An id that is
 // not a UUID in canonical text names nothing, so the error wraps ErrNotFound.

@@ -27,6 +27,9 @@ type Meter interface {
 	// LimitsAlone: this host counts rates by itself from now on, because Redis
 	// does not answer, or with the others again.
 	LimitsAlone(alone bool)
+	// WebhookTried: an attempt to deliver to a webhook ended, and the delivery is
+	// in this state: pending when it is tried again.
+	WebhookTried(s DeliveryState)
 }
 
 // JobEnd is how an attempt ended.
@@ -41,16 +44,17 @@ type SweepTask string
 
 const (
 	SweepRetention SweepTask = "retention" // scans and archives that are old
+	SweepDeletions SweepTask = "deletions" // scans that their tenants deleted
 	SweepOrphans   SweepTask = "orphans"   // what a crash left behind
 )
 
 // SweepTasks lists all.
-func SweepTasks() []SweepTask { return []SweepTask{SweepRetention, SweepOrphans} }
+func SweepTasks() []SweepTask { return []SweepTask{SweepRetention, SweepDeletions, SweepOrphans} }
 
 // Swept is what one turn did.
 type Swept struct {
 	Task     SweepTask
-	Scans    int   // removed by age
+	Scans    int   // removed by age, or since their tenants deleted them
 	Findings int   // with them
 	Archives int   // removed by age while their scans stay
 	Blobs    int   // that were removed: of old archives, or that no scan needed
@@ -73,3 +77,4 @@ func (NoMeter) Answered(string, int, time.Duration) {}
 func (NoMeter) Swept(Swept)                         {}
 func (NoMeter) RateLimited(string)                  {}
 func (NoMeter) LimitsAlone(bool)                    {}
+func (NoMeter) WebhookTried(DeliveryState)          {}

@@ -28,6 +28,12 @@ type RetentionStore interface {
 	// More is false when there is nothing to do at present: running jobs end
 	// when their hosts hear of it. The caller removes the blobs that it names.
 	DropTenant(ctx context.Context, limit int) (Dropped, error)
+	// DropDeleted removes a part of the scans that their tenants deleted: it cancels
+	// at most limit of a deletion that go on, then removes scans of it as DropScans
+	// does, whatever their age. A deletion of which none is left is done, and is
+	// itself removed DeletionKept later. More is as DropTenant has it. The caller
+	// removes the blobs that it names.
+	DropDeleted(ctx context.Context, limit int) (Dropped, error)
 	// DropAudit removes lines of the audit log older than AuditKept, at most
 	// limit, and returns how many.
 	DropAudit(ctx context.Context, limit int) (int, error)

@@ -10,22 +10,23 @@ import (
 type Scope string
 
 const (
-	ScopeScanWrite    Scope = "scan:write"    // start scans and cancel them
+	ScopeScanWrite    Scope = "scan:write"    // start scans, cancel and delete them
 	ScopeScanRead     Scope = "scan:read"     // see scans, findings, artifacts, plugins and usage
 	ScopeFindingWrite Scope = "finding:write" // change what is said of findings
-	ScopeAdmin        Scope = "admin"         // make, list, rotate and revoke the tenant's own keys
+	ScopeWebhookWrite Scope = "webhook:write" // make, see and change webhooks: where word of scans is sent
+	ScopeAdmin        Scope = "admin"         // the tenant's own keys, and deleting a project's scans
 )
 
 // AllScopes gives every scope there is, in the order in which they are listed.
 func AllScopes() []Scope {
-	return []Scope{ScopeAdmin, ScopeFindingWrite, ScopeScanRead, ScopeScanWrite}
+	return []Scope{ScopeAdmin, ScopeFindingWrite, ScopeScanRead, ScopeScanWrite, ScopeWebhookWrite}
 }
 
 // Scopes are what a key may do. Empty stands for DefaultScopes.
 type Scopes []Scope
 
 // DefaultScopes are those of a key that names none: all that keys could do
-// before they had scopes, so not the keys of others.
+// before they had scopes, so neither the keys of others nor webhooks.
 func DefaultScopes() Scopes { return Scopes{ScopeFindingWrite, ScopeScanRead, ScopeScanWrite} }
 
 // Has reports whether s allows what a scope is for.

@@ -20,6 +20,10 @@ type Store interface {
 	OperatorStore
 	AuditStore
 	QuotaStore
+	DeletionStore
+	WebhookStore
+	DeliveryStore
+	OutboxStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.
@@ -78,7 +82,8 @@ type KeyStore interface {
 }
 
 // ScanStore is what the API and intake need of scans. Every method takes the
-// tenant and sees nothing of any other.
+// tenant and sees nothing of any other, nor of what is being deleted
+// ([DeletionStore]).
 type ScanStore interface {
 	// Accept stores scans and their jobs, queued, all of them or none, in one
 	// transaction that survives a crash of the machine once it returns nil, and
@@ -199,6 +204,7 @@ type JobStore interface {
 // Taken is a job whose attempt the store ended, because its host is gone, or
 // its time limit passed while no host had it.
 type Taken struct {
+	Tenant  TenantID
 	Scan    ScanID
 	Job     JobID
 	Plugin  string

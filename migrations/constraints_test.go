@@ -13,6 +13,7 @@ import (
 const base = `
 insert into tenants (id, name, created_at) values (<1>, 'one', <now>), (<2>, 'two', <now>);
 insert into api_keys (id, tenant_id, name, prefix, hash, created_at) values (<7>, <1>, 'k', 'p', <hash>, <now>);
+insert into webhooks (id, tenant_id, url, events, secret, created_at) values (<7>, <1>, 'u', 'e', 's', <now>);
 insert into scans (id, tenant_id, type, url, created_at) values (<3>, <1>, 'web', 'u', <now>), (<4>, <2>, 'web', 'u', <now>);
 insert into jobs (id, tenant_id, scan_id, ordinal, plugin, max_attempts, timeout_us, created_at, run_at)
 values (<5>, <1>, <3>, 0, 'p', 3, 1, <now>, <now>), (<6>, <2>, <4>, 0, 'p', 3, 1, <now>, <now>);
@@ -25,6 +26,11 @@ const artifact = `insert into artifacts (id, tenant_id, scan_id, job_id, name, m
 const attempt = `insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, ended_at, state, crashed, released)`
 
 const request = `insert into accepted_requests (tenant_id, key, digest, scan_id, scan, created_at)`
+
+const deletion = `insert into deletions (id, tenant_id, scan_id, project, created_at)`
+const webhook = `insert into webhooks (id, tenant_id, url, events, secret, created_at)`
+
+const delivery = `insert into webhook_deliveries (id, tenant_id, webhook_id, event, data, created_at, next_at, state, attempts, lease_id, lease_owner)`
 
 const operatorKey = `insert into operator_keys (id, name, prefix, hash, created_at)`
 
@@ -64,6 +70,10 @@ var (
 		"request":                request + ` values (<1>, <hash>, <hash>, <3>, '{}', <now>)`,
 		"pause of all":           `insert into pauses (kind, name, created_at) values ('all', '', <now>)`,
 		"operator's key":         operatorKey + ` values (<9>, 'n', 'p', <hash>, <now>)`,
+		"deletion of a scan":     deletion + ` values (<9>, <1>, <3>, null, <now>)`,
+		"deletion of a project":  deletion + ` values (<9>, <1>, null, 'p', <now>)`,
+		"webhook":                webhook + ` values (<9>, <2>, 'u', 'e', 's', <now>)`,
+		"delivery":               delivery + ` values (<9>, <1>, <7>, 'e', '{}', <now>, <now>, 'pending', 1, <8>, 'o')`,
 		"no scan, no jobs":       `delete from scans where id = <3>`,
 	}
 	illegal = map[string]string{
@@ -125,6 +135,17 @@ var (
 		"attempt of another tenant":  attempt + ` values (<3>, <2>, <5>, 1, 1, 'o', <now>, <now>, 'queued', false, false)`,
 		"attempt that delivered":     attempt + ` values (<3>, <1>, <5>, 1, 1, 'o', <now>, <now>, 'succeeded', false, false)`,
 		"attempt of no epoch":        attempt + ` values (<3>, <1>, <5>, 0, 1, 'o', <now>, <now>, 'queued', false, false)`,
+		"webhook of no tenant":       webhook + ` values (<9>, <9>, 'u', 'e', 's', <now>)`,
+		"webhook to nowhere":         webhook + ` values (<9>, <1>, '', 'e', 's', <now>)`,
+		"webhook of no event":        webhook + ` values (<9>, <1>, 'u', '', 's', <now>)`,
+		"webhook without a secret":   webhook + ` values (<9>, <1>, 'u', 'e', '', <now>)`,
+		"old secret without an end":  `update webhooks set old_secret = 's'`,
+		"delivery of no webhook":     delivery + ` values (<9>, <1>, <8>, 'e', '{}', <now>, <now>, 'pending', 0, null, null)`,
+		"delivery to another's":      delivery + ` values (<9>, <2>, <7>, 'e', '{}', <now>, <now>, 'pending', 0, null, null)`,
+		"delivery's state unknown":   delivery + ` values (<9>, <1>, <7>, 'e', '{}', <now>, <now>, 'lost', 0, null, null)`,
+		"delivered and leased":       delivery + ` values (<9>, <1>, <7>, 'e', '{}', <now>, <now>, 'delivered', 1, <8>, 'o')`,
+		"delivery leased to nobody":  delivery + ` values (<9>, <1>, <7>, 'e', '{}', <now>, <now>, 'pending', 1, <8>, null)`,
+		"attempts below zero":        delivery + ` values (<9>, <1>, <7>, 'e', '{}', <now>, <now>, 'pending', -1, null, null)`,
 		"attempt, the first is 1":    attempt + ` values (<3>, <1>, <5>, 1, 0, 'o', <now>, <now>, 'queued', false, false)`,
 		"pause of a tenant":          `insert into pauses (kind, name, created_at) values ('tenant', 't', <now>)`,
 		"pause of no plugin":         `insert into pauses (kind, name, created_at) values ('plugin', '', <now>)`,
@@ -134,6 +155,10 @@ var (
 		"request of no scan":         request + ` values (<1>, <hash>, <hash>, <9>, '{}', <now>)`,
 		"request with a short key":   request + ` values (<1>, <short>, <hash>, <3>, '{}', <now>)`,
 		"request, short digest":      request + ` values (<1>, <hash>, <short>, <3>, '{}', <now>)`,
+		"deletion of nothing":        deletion + ` values (<9>, <1>, null, null, <now>)`,
+		"deletion of both":           deletion + ` values (<9>, <1>, <3>, 'p', <now>)`,
+		"deletion of no project":     deletion + ` values (<9>, <1>, null, '', <now>)`,
+		"deletion of no tenant":      deletion + ` values (<9>, <9>, <3>, null, <now>)`,
 		"finding of no job":          finding + ` values (<9>, <1>, <3>, <8>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another's job":   finding + ` values (<9>, <1>, <3>, <6>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,
 		"finding of another tenant":  finding + ` values (<9>, <2>, <3>, <5>, 1, 5, 'r', 'f', 't', 'm', '{}', <now>)`,

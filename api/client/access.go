@@ -39,7 +39,7 @@ type NewAPIKey struct {
 // KeyRequest says what key to make.
 type KeyRequest struct {
 	Name             string   `json:"name,omitempty" maxLength:"100" doc:"What to call it, to recognise it in the list."`
-	Scopes           []string `json:"scopes,omitempty" maxItems:"10" doc:"What it may do: scan:write, scan:read, finding:write, admin. Default: all but admin."`
+	Scopes           []string `json:"scopes,omitempty" maxItems:"10" doc:"What it may do: scan:write, scan:read, finding:write, webhook:write, admin. Default: all but the last two."`
 	ExpiresInSeconds int64    `json:"expires_in_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"How long it is valid; 0: until revoked."`
 }
 

@@ -90,6 +90,8 @@ type request struct {
 	size         int64  // of body; -1: not known
 	expect       bool   // ask before sending the body
 	key          string // Idempotency-Key; "" for none
+	accept       string // default JSON
+	lastEventID  string // "": none
 }
 
 func (r request) op() string { return r.method + " " + r.path }
@@ -180,6 +182,12 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	req.Header.Set("Accept", "application/json")
+	if r.accept != "" {
+		req.Header.Set("Accept", r.accept)
+	}
+	if r.lastEventID != "" {
+		req.Header.Set("Last-Event-ID", r.lastEventID)
+	}
 	req.Header.Set("User-Agent", c.opts.UserAgent)
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -241,7 +241,11 @@ func TestWait(t *testing.T) {
 	t.Parallel()
 	states := []client.State{client.StateQueued, client.StateRunning, client.StateRunning, client.StateSucceeded}
 	calls, s := 0, &sleeper{}
-	c := serve(t, client.Options{SleepFunc: s.sleep}, func(w http.ResponseWriter, _ *http.Request) {
+	c := serve(t, client.Options{SleepFunc: s.sleep}, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			http.NotFound(w, r) // a host that has none
+			return
+		}
 		if calls == 1 {
 			w.Header().Set("Retry-After", "3")
 		}
@@ -268,7 +272,11 @@ func TestWait(t *testing.T) {
 func TestWaitIgnoresRetryAfter(t *testing.T) {
 	t.Parallel()
 	calls, s := 0, &sleeper{}
-	c := serve(t, client.Options{SleepFunc: s.sleep, IgnoreRetryAfter: true, MinWait: time.Millisecond}, func(w http.ResponseWriter, _ *http.Request) {
+	c := serve(t, client.Options{SleepFunc: s.sleep, IgnoreRetryAfter: true, MinWait: time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			answer(w, 200, client.Scan{ID: "x", State: client.StateSucceeded}) // no stream, so not to be believed
+			return
+		}
 		w.Header().Set("Retry-After", "60")
 		state := client.StateRunning
 		if calls++; calls == 3 {

@@ -6,6 +6,9 @@
 //	for finding, err := range c.AllFindings(ctx, scan.ID, client.FindingsQuery{}) {
 //	}
 //
+// Watch and WatchAll tell what happens as it happens; Wait uses them and asks
+// again and again where it must.
+//
 // What the host refused is an [*Error] with its problem document; a host that
 // could not be reached, or whose answer broke off, is a [*NetworkError].
 // Reading is tried again a few times on both a broken network and a 5xx; what

@@ -75,47 +75,6 @@ func (c *Client) Cancel(ctx context.Context, id string) (Scan, error) {
 	return s, err
 }
 
-// Wait polls until the scan's state is final and returns it. progress, unless
-// it is nil, is called with each answer. Polling keeps to the host's
-// Retry-After and slows down while the scan runs; a host that is away for a
-// minute or two is waited for. When ctx ends, Wait returns
-// the last it knew with the context's error; the scan goes on.
-func (c *Client) Wait(ctx context.Context, id string, progress func(Scan)) (Scan, error) {
-	const maxFailures = 20 // in a row, each after the retries of a read
-	var last Scan
-	failures := 0
-	for attempt := 0; ; attempt++ {
-		s, h, err := c.scan(ctx, id)
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return last, ctx.Err()
-		case err != nil && temporary(err) && failures < maxFailures:
-			// A host that is being restarted; the scan goes on elsewhere.
-			if failures++; c.opts.SleepFunc(ctx, c.opts.MaxWait) != nil {
-				return last, ctx.Err()
-			}
-			continue
-		case err != nil:
-			return last, err
-		}
-		failures = 0
-		last = s
-		if progress != nil {
-			progress(s)
-		}
-		if s.State.Final() {
-			return s, nil
-		}
-		pause := c.backoff(attempt)
-		if !c.opts.IgnoreRetryAfter {
-			pause = max(pause, retryAfter(h))
-		}
-		if err := c.opts.SleepFunc(ctx, pause); err != nil {
-			return last, err
-		}
-	}
-}
-
 // ScansQuery narrows a list of scans. The zero value is everything.
 type ScansQuery struct {
 	Type, Project string

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/login"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -28,13 +29,13 @@ With OLD and NEW, files or directories, it compares these: each with the default
 and the SECURETAG_* variables around it. The exit code is 0 whatever it finds.`,
 		Args: args(cobra.MaximumNArgs(2)),
 	}
-	var on remote
+	on := serverKey{kind: login.Operator}
 	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		var r client.ConfigReload
 		var err error
-		switch on.server = first(on.server, p.getenv(envServer)); len(a) {
+		switch len(a) {
 		case 0:
 			r, err = p.previewOf(cmd.Context(), on)
 		case 2:
@@ -112,12 +113,11 @@ the limits they started with.
 It goes to one host, with an operator's key. Call it for each.`,
 		Args: args(cobra.NoArgs),
 	}
-	var on remote
+	on := serverKey{kind: login.Operator}
 	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		on.server = first(on.server, p.getenv(envServer))
-		c, err := p.operator(on)
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}

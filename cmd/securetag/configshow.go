@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/login"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -29,8 +29,9 @@ or plugin.secrets, only what is below it.
 With --server it prints what is in force on a running host, which may be older
 than the file.`,
 	}
-	var on remote
+	on := serverKey{kind: login.Operator}
 	on.flags(cmd)
+	cmd.Flags().Lookup("server").Usage = "URL of a running host to ask instead of the configuration"
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, paths []string) error {
 		settings, err := p.settings(cmd, on)
@@ -53,9 +54,9 @@ than the file.`,
 }
 
 // settings are those of a running host, or of the configuration.
-func (p *program) settings(cmd *cobra.Command, on remote) ([]client.Setting, error) {
+func (p *program) settings(cmd *cobra.Command, on serverKey) ([]client.Setting, error) {
 	if on.server != "" {
-		c, err := p.operator(on)
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return nil, err
 		}
@@ -161,30 +162,9 @@ func (p *program) configSchemaCommand() *cobra.Command {
 	}
 }
 
-// remote is a running host, and an operator's key for it.
-type remote struct{ server, key string }
-
-func (r *remote) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.server, "server", "", "URL of a running host")
-	cmd.Flags().StringVar(&r.key, "key", "", "operator's key (default $"+envKey+")")
-}
-
-// operator is a client of it.
-func (p *program) operator(on remote) (*client.Client, error) {
-	key := first(on.key, p.getenv(envKey))
-	if on.server == "" || key == "" {
-		return nil, usageError{errors.New("give --server and --key, an operator's: securetag operator create makes one")}
-	}
-	c, err := client.New(on.server, key, client.Options{UserAgent: "securetag/" + p.version})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
-}
-
 // previewOf says what a reload of a running host would change.
-func (p *program) previewOf(ctx context.Context, on remote) (client.ConfigReload, error) {
-	c, err := p.operator(on)
+func (p *program) previewOf(ctx context.Context, on serverKey) (client.ConfigReload, error) {
+	c, err := p.dial(ctx, on)
 	if err != nil {
 		return client.ConfigReload{}, err
 	}

@@ -29,43 +29,24 @@ type connection struct {
 
 // connect makes one. giveUp ends ctx when the host in this process ends first.
 func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
-	server := first(f.server, p.getenv(envServer))
-	if server == "" {
+	if f.local {
 		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
 	}
-	if !strings.Contains(server, "://") {
-		return nil, usageError{fmt.Errorf("--server %q: give a whole URL, such as https://scans.example.com", server)}
-	}
-	key := first(f.key, p.getenv(envKey))
-	if key == "" {
-		return nil, usageError{errors.New("--server needs a key: give --key or set " + envKey)}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+	on, err := p.resolve(ctx, f.on)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
+	}
+	if on.server == "" {
+		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
+	}
+	if first(f.on.server, p.getenv(envServer)) == "" && !f.quiet {
+		fmt.Fprintf(p.stderr, "Scanning on %s, as logged in; --local scans here.\n", on.server)
+	}
+	c, err := p.dial(ctx, on)
+	if err != nil {
+		return nil, err
 	}
 	return &connection{client: c, close: func() error { return nil }}, nil
-}
-
-// serverKey says which server a verb asks, and with which key.
-type serverKey struct{ server, key string }
-
-func (r *serverKey) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.server, "server", "", "URL of the server (default: $"+envServer+")")
-	cmd.Flags().StringVar(&r.key, "key", "", "API key (default: $"+envKey+")")
-}
-
-// dial makes a client of that server. instead is what else could be given, or "".
-func (p *program) dial(r serverKey, instead string) (*client.Client, error) {
-	server, key := first(r.server, p.getenv(envServer)), first(r.key, p.getenv(envKey))
-	if server == "" || key == "" {
-		return nil, usageError{fmt.Errorf("give --server and --key or set %s and %s%s", envServer, envKey, instead)}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
 }
 
 func first(values ...string) string {

@@ -32,7 +32,7 @@ func (p *program) keyCommand() *cobra.Command {
 	}
 	create.Flags().StringVar(&name, "name", "", "what to call the key, to recognise it in the list")
 	create.Flags().DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default: until revoked)")
-	create.Flags().StringSliceVar(&scopes, "scopes", nil, "what the key may do, of "+host.Scopes(host.AllScopes()).String()+" (default: all but admin)")
+	create.Flags().StringSliceVar(&scopes, "scopes", nil, "what the key may do, of "+host.Scopes(host.AllScopes()).String()+" (default: "+host.DefaultScopes().String()+")")
 	list := &cobra.Command{
 		Use: "list --tenant NAME", Short: "List a tenant's keys", Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -33,7 +33,7 @@ func (n *node) openMetrics(queue host.Doorbells, slots int, version string) erro
 		status = hostPlugins{n}.Status
 	}
 	meter, err := telemetry.New(telemetry.Config{
-		Queue:   n.store.QueueStats,
+		Queue: n.store.QueueStats, Deletions: n.store.PendingDeletions, Outbox: n.store.OutboxStats,
 		Version: version, PluginStatus: status, Plugins: slices.Sorted(maps.Keys(n.cfg.Plugins)), Slots: slots, Layers: n.layers(),
 		Checks: map[string]func(context.Context) error{"database": n.store.Ping, "queue": queue.Ping},
 	})

@@ -24,34 +24,42 @@ import (
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
+	"github.com/securetaghq/securetag/host/egress"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/watch"
+	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/host/workspace"
 )
 
 // node is one running host: every part, wired. Data flows down this list.
 type node struct {
-	cfg         config.Config // with which it was started; what a reload changes is in live
-	live        *live
-	log         hclog.Logger
-	closers     []func() error // in the order in which they were opened
-	owner       string
-	store       host.Store
-	blobs       *dirblob.Store
-	workspaces  workspaces
-	server      *http.Server
-	listener    net.Listener
-	api         *api.API
-	intake      *intake.Intake // nil: it takes no requests
-	dispatcher  *dispatch.Dispatcher
-	executor    *executor.Executor // nil: it runs no jobs
-	confinement confinement        // of its plugins; zero: it runs none
-	sweeper     *retention.Sweeper
-	plans       *plans
-	meter       host.Meter
-	metrics     *metrics // nil: nobody asked for them
+	cfg     config.Config // with which it was started; what a reload changes is in live
+	live    *live
+	log     hclog.Logger
+	closers []func() error // in the order in which they were opened
+	owner   string
+	store   host.Store
+	// databaseNote is what /readyz says of it beside that it answers.
+	databaseNote string
+	blobs        *dirblob.Store
+	workspaces   workspaces
+	server       *http.Server
+	listener     net.Listener
+	api          *api.API
+	intake       *intake.Intake // nil: it takes no requests
+	watch        *watch.Hub     // nil: the same
+	dispatcher   *dispatch.Dispatcher
+	executor     *executor.Executor // nil: it runs no jobs
+	confinement  confinement        // of its plugins; zero: it runs none
+	sweeper      *retention.Sweeper
+	guard        *egress.Guard      // of what is called for tenants
+	deliverer    *webhook.Deliverer // nil: it runs no jobs
+	plans        *plans
+	meter        host.Meter
+	metrics      *metrics // nil: nobody asked for them
 }
 
 // openNode opens everything and starts nothing. Close it also after an error of
@@ -82,6 +90,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 		return nil, err
 	}
 	n.onClose(n.store.Close)
+	n.databaseNote = rowSecurity(n.store, log)
 	q, err := n.openQueue()
 	if err != nil {
 		return nil, err
@@ -101,11 +110,19 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	if n.sweeper, err = n.openSweeper(id); err != nil {
 		return nil, err
 	}
+	if n.guard, err = openGuard(cfg); err != nil {
+		return nil, err
+	}
+	if n.runsJobs() {
+		if err := n.openWebhooks(version); err != nil {
+			return nil, err
+		}
+	}
 	if !n.takesRequests() {
 		return n, n.openHealth(q.bells, version)
 	}
 	n.intake, err = intake.New(n.store, n.blobs, checkArchive(n.live.archiveLimits), scanTypes(cfg), n.dispatcher.Wake,
-		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put}, log.Named("intake"))
+		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
@@ -207,15 +224,21 @@ func (n *node) lockEmbedded() error {
 }
 
 func (n *node) openAPI(q queue, version string) error {
+	var err error
+	n.watch, err = watch.New(q.events, n.store, watch.Config{Readers: n.cfg.Server.EventStreams, TenantReaders: n.cfg.Server.TenantEventStreams}, n.log.Named("watch"))
+	if err != nil {
+		return err
+	}
 	key, err := keepRandom(filepath.Join(n.cfg.DataDir, "page-token.key"), 32)
 	if err != nil {
 		return fmt.Errorf("keep the key of page tokens: %w", err)
 	}
 	deps := api.Deps{
 		Store: n.store, Queue: q.bells, Intake: n.intake, Log: n.log.Named("api"), Meter: n.meter, Canceled: n.dispatcher.Canceled,
+		Deleted: n.sweeper.Deleted, DatabaseNote: n.databaseNote,
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
-		Blobs:   n.blobs, Plans: n.plans,
+		Blobs:   n.blobs, Plans: n.plans, Watch: n.watch, CheckTarget: n.checkTarget,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -253,8 +276,8 @@ type queue struct {
 	rates   *redisstream.Rates
 }
 
-// eventReaders is how many clients of this host may wait for events at once.
-const eventReaders = 256
+// eventReaders is how many connections wait for events: one, for all who watch.
+const eventReaders = 1
 
 // openQueue connects to Redis, or starts one in this process.
 func (n *node) openQueue() (q queue, err error) {
@@ -381,10 +404,12 @@ func (n *node) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if n.runsJobs() {
 		group.Go(func() error { return n.executor.Serve(plugins) })
+		group.Go(func() error { return n.deliverer.Run(ctx) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	if n.takesRequests() {
 		group.Go(func() error { return n.api.Run(ctx) })
+		group.Go(func() error { return n.watch.Run(ctx) }) // ends with ctx, and the streams with it
 	}
 	group.Go(func() error {
 		defer stopPlugins()

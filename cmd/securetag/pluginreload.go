@@ -2,19 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/login"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) pluginReloadCommand() *cobra.Command {
-	var server, key string
+	on := serverKey{kind: login.Operator}
 	cmd := &cobra.Command{
 		Use: "reload [NAME]", Short: "Make a running host take the plugins' configuration and files anew",
 		Long: `reload makes a running host read its configuration file again and take what that
@@ -27,23 +27,19 @@ With NAME it is that plugin alone.
 It goes to one host, with an operator's key. Call it for each.`,
 		Args: args(cobra.MaximumNArgs(1)),
 	}
-	cmd.Flags().StringVar(&server, "server", "", "URL of the host (default $"+envServer+")")
-	cmd.Flags().StringVar(&key, "key", "", "operator's key (default $"+envKey+")")
+	on.flags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		return p.reloadPlugins(cmd.Context(), append(a, "")[0], first(server, p.getenv(envServer)), first(key, p.getenv(envKey)), *asJSON)
+		return p.reloadPlugins(cmd.Context(), append(a, "")[0], on, *asJSON)
 	}
 	return cmd
 }
 
 // reloadPlugins reloads one plugin, or with "" all.
-func (p *program) reloadPlugins(ctx context.Context, name, server, key string, asJSON bool) error {
-	if server == "" || key == "" {
-		return usageError{errors.New("give --server and --key, an operator's: securetag operator create makes one")}
-	}
-	c, err := client.New(server, key, client.Options{UserAgent: "securetag/" + p.version})
+func (p *program) reloadPlugins(ctx context.Context, name string, on serverKey, asJSON bool) error {
+	c, err := p.dial(ctx, on)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	var r client.Reload
 	if name == "" {

@@ -80,14 +80,18 @@ func (p *program) runPlugin(ctx context.Context, a []string, f pluginRunFlags) e
 	if err != nil {
 		return err
 	}
-	render := "table"
+	format := "table"
 	switch {
 	case f.json:
-		render = "json"
+		format = "json"
 	case f.sarif:
-		render = "sarif"
+		format = "sarif"
 	}
-	if err := p.renderers()[render](scan, findings); err != nil {
+	render, err := p.renderer(format, "")
+	if err == nil {
+		err = render(scan, findings)
+	}
+	if err != nil {
 		return fmt.Errorf("print the findings: %w", err)
 	}
 	if ctx.Err() != nil {

@@ -84,10 +84,12 @@ With nothing configured everything runs in this one process: try
 	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
 	root.AddCommand(
-		p.serveCommand(), p.scanCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
-		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.auditCommand(),
+		p.serveCommand(), p.scanCommand(), p.scansCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
+		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.webhooksCommand(), p.auditCommand(),
 		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
+		p.loginCommand(), p.logoutCommand(), p.manCommand(),
 	)
+	p.complete(root)
 	return root
 }
 

@@ -31,7 +31,7 @@ func (p *program) reportCommand() *cobra.Command {
 		if !slices.Contains(export.Formats(), export.Format(format)) {
 			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
 		}
-		c, err := p.dial(on, "")
+		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}

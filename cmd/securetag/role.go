@@ -13,7 +13,7 @@ func (n *node) takesRequests() bool { return n.cfg.Server.Role != config.RoleWor
 
 // openHealth opens what a host that takes no requests still answers.
 func (n *node) openHealth(bells host.Doorbells, version string) (err error) {
-	n.api, err = api.NewHealth(api.Deps{Store: n.store, Queue: bells, Log: n.log.Named("api"), Configuration: n.live},
+	n.api, err = api.NewHealth(api.Deps{Store: n.store, Queue: bells, Log: n.log.Named("api"), Configuration: n.live, DatabaseNote: n.databaseNote},
 		api.Config{Version: version, RequestTimeout: n.cfg.Server.RequestTimeout})
 	if err != nil {
 		return err

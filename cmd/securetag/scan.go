@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,10 +29,12 @@ const (
 
 // scanFlags are the choices of one scan.
 type scanFlags struct {
-	server, key    string
+	on             serverKey
+	local          bool
 	project, kind  string
 	priority       string
 	format, failOn string
+	output         string
 	timeout        time.Duration
 	quiet          bool
 	options        []string
@@ -42,10 +46,11 @@ func (p *program) scanCommand() *cobra.Command {
 		Use:   "scan PATH|ARCHIVE",
 		Short: "Scan a directory or an archive and print the findings",
 		Long: `scan packs a directory (honouring .gitignore) or takes an archive as it is, scans
-it and prints the findings. Without --server the whole host runs in this
-process, for this one scan, and leaves nothing behind. A securetag.hcl in the
-working directory counts only when --config names it: it may be part of what is
-scanned.
+it and prints the findings. It does so on a server: that of --server, of
+$` + envServer + ` or of securetag login. Without one, or with --local,
+the whole host runs in this process, for this one scan, and leaves nothing behind.
+A securetag.hcl in the working directory counts only when --config names it: it
+may be part of what is scanned.
 
 Exit codes:
   0    clean: the scan succeeded, nothing at or over --fail-on
@@ -57,19 +62,20 @@ Exit codes:
   6    the scan timed out, or --timeout was over
   130  interrupted: the scan is canceled`,
 		Example: `  securetag scan .
-  securetag scan --format sarif . > findings.sarif
+  securetag scan --format sarif -o findings.sarif .
   securetag scan --server https://scans.example.com --key "$KEY" app.zip`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error { return p.scan(cmd, a[0], f) },
 	}
+	f.on.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.server, "server", "", "URL of a server to scan on (default $"+envServer+"; without both, in this process)")
-	fl.StringVar(&f.key, "key", "", "API key for --server (default $"+envKey+")")
+	fl.BoolVar(&f.local, "local", false, "scan in this process, whatever server the environment or a login names")
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
 	fl.StringArrayVar(&f.options, "option", nil, "option of the scan type, as NAME=VALUE; VALUE is JSON or a string (repeatable)")
 	fl.StringVar(&f.format, "format", "table", "table, json, "+formatNames())
+	fl.StringVarP(&f.output, "output", "o", "", "file to write in --format; standard output then shows the table")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long to wait for the scan")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
@@ -77,9 +83,9 @@ Exit codes:
 }
 
 func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
-	render, ok := p.renderers()[f.format]
-	if !ok {
-		return usageError{fmt.Errorf("--format %q: use one of table, json, %s", f.format, formatNames())}
+	render, err := p.renderer(f.format, f.output)
+	if err != nil {
+		return usageError{err}
 	}
 	threshold, err := report.ParseThreshold(f.failOn)
 	if err != nil {
@@ -136,28 +142,46 @@ func (f scanFlags) check() error {
 	if _, err := parseOptions(f.options); err != nil {
 		return err
 	}
+	if f.local && f.on.server != "" {
+		return errors.New("--local and --server exclude each other: give one of them")
+	}
+	if info, err := os.Stat(filepath.Dir(f.output)); f.output != "" && (err != nil || !info.IsDir()) {
+		return fmt.Errorf("--output %q: there is no directory %q", f.output, filepath.Dir(f.output))
+	}
 	if f.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: give a time to wait, such as 30m", f.timeout)
 	}
 	return nil
 }
 
-// renderers are the values of --format.
-func (p *program) renderers() map[string]func(client.Scan, []client.Finding) error {
-	out := map[string]func(client.Scan, []client.Finding) error{
-		"table": func(s client.Scan, f []client.Finding) error {
-			return report.Table(p.stdout, s, f, p.tableConfig())
-		},
-		"json": func(s client.Scan, f []client.Finding) error { return report.JSON(p.stdout, s, f) },
-	}
-	for _, format := range export.Formats() {
-		out[string(format)] = func(s client.Scan, f []client.Finding) error {
-			return p.writeTo("", func(w io.Writer) error {
-				return export.Write(w, format, export.Report{Scan: s, Findings: export.Of(report.Sorted(f)), Version: p.version})
-			})
+// renderer writes in a format: to a file, with the table on standard output, or
+// with "" to standard output.
+func (p *program) renderer(name, output string) (func(client.Scan, []client.Finding) error, error) {
+	table := func(s client.Scan, f []client.Finding) error { return report.Table(p.stdout, s, f, p.tableConfig()) }
+	var document func(io.Writer, client.Scan, []client.Finding) error
+	switch format := export.Format(name); {
+	case name == "table" && output == "":
+		return table, nil
+	case name == "table":
+		document = func(w io.Writer, s client.Scan, f []client.Finding) error {
+			return report.Table(w, s, f, report.TableConfig{})
 		}
+	case name == "json":
+		document = report.JSON
+	case slices.Contains(export.Formats(), format):
+		document = func(w io.Writer, s client.Scan, f []client.Finding) error {
+			return export.Write(w, format, export.Report{Scan: s, Findings: export.Of(report.Sorted(f)), Version: p.version})
+		}
+	default:
+		return nil, fmt.Errorf("--format %q: use one of table, json, %s", name, formatNames())
 	}
-	return out
+	return func(s client.Scan, findings []client.Finding) error {
+		err := p.writeTo(output, func(w io.Writer) error { return document(w, s, findings) })
+		if err == nil && output != "" {
+			err = table(s, findings)
+		}
+		return err
+	}, nil
 }
 
 func (p *program) tableConfig() report.TableConfig {

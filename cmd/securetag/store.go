@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
@@ -28,6 +30,17 @@ func openStore(ctx context.Context, cfg config.Config) (host.Store, error) {
 		return sqlite.Open(ctx, sqliteConfig(cfg))
 	}
 	return postgres.Open(ctx, postgresConfig(cfg))
+}
+
+// rowSecurity says in the log, and returns for /readyz, when PostgreSQL does not help
+// to keep tenants apart. Nobody needs a key to ask that, so the reason is in the log.
+func rowSecurity(store host.Store, log hclog.Logger) string {
+	pg, ok := store.(*postgres.Store)
+	if !ok || pg.RowSecurity() == nil {
+		return ""
+	}
+	log.Warn("row-level security is not in force: only this program's own checks keep tenants apart", "reason", pg.RowSecurity())
+	return "Row-level security is not in force; the log says why."
 }
 
 // withStore runs f on the configured store, for verbs that need no more of a

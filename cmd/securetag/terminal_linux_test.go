@@ -46,6 +46,7 @@ func onTerminal(t *testing.T, args ...string) (shown, stdout string) {
 	screen, tty := terminal(t)
 	cmd := exec.CommandContext(t.Context(), "securetag", args...)
 	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+cmd.Dir) // nobody is logged in
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, tty
 	if err := cmd.Start(); err != nil {

@@ -50,7 +50,7 @@ func (p *program) usageOf(cmd *cobra.Command, on serverKey, tenant string) (u cl
 		})
 		return u, err
 	}
-	c, err := p.dial(on, ", or give --tenant")
+	c, err := p.dial(cmd.Context(), on)
 	if err != nil {
 		return u, err
 	}

@@ -132,10 +132,15 @@ func (d *Dispatcher) SetGrace(grace time.Duration) { d.grace.Store(int64(max(gra
 // Wake says that a job may have become ready. It never blocks.
 func (d *Dispatcher) Wake() { d.relay.wake() }
 
+// Accepted says that a scan was accepted. It never blocks.
+func (d *Dispatcher) Accepted(s host.Scan) {
+	d.publisher.tell(host.Event{Kind: host.EventAccepted, Scan: s.ID, Tenant: s.TenantID, ScanState: s.State})
+}
+
 // Canceled says that the cancel of a scan was stored, and how the scan stands
 // since. It never blocks.
 func (d *Dispatcher) Canceled(s host.Scan) {
-	d.publisher.tell(host.Event{Kind: host.EventChanged, Scan: s.ID, ScanState: s.State})
+	d.publisher.tell(host.Event{Kind: host.EventChanged, Scan: s.ID, Tenant: s.TenantID, ScanState: s.State})
 	if !s.State.Final() {
 		d.canceler.pass(s.ID)
 	}

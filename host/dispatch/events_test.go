@@ -34,11 +34,18 @@ func (f *fakeEvents) Publish(ctx context.Context, events []host.Event) error {
 	return nil
 }
 
-func (*fakeEvents) End(context.Context, host.ScanID) (host.EventID, error) { return "", nil }
+func (*fakeEvents) End(context.Context, host.Feed) (host.EventID, error) { return "", nil }
 
-func (*fakeEvents) Read(context.Context, host.ScanID, host.EventID, int, time.Duration) ([]host.Event, error) {
+func (*fakeEvents) Read(context.Context, host.Feed, host.EventID, int, time.Duration) ([]host.Event, error) {
 	return nil, nil
 }
+
+func (*fakeEvents) Follow(context.Context, []host.Place, int, time.Duration) ([]host.News, error) {
+	return nil, nil
+}
+
+func (*fakeEvents) Wake(context.Context) error                { return nil }
+func (*fakeEvents) Keep(context.Context, []host.ScanID) error { return nil }
 
 func (f *fakeEvents) all() (out []host.Event) {
 	f.mu.Lock()
@@ -102,13 +109,13 @@ func TestEventsOfJobs(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				events := &fakeEvents{}
 				c := claim()
-				c.Job.Attempt = tt.attempt
+				c.Job.Attempt, c.Scan.TenantID = tt.attempt, host.NewTenantID()
 				w := start(t, newFakeStore(c), tt.run, func(cfg *dispatch.Config) { cfg.Events = events })
 				outcomeOf(t, w.store)
 				w.end()
 				for i := range tt.want {
 					e := &tt.want[i]
-					e.Scan, e.Job, e.Plugin, e.Attempt = c.Scan.ID, c.Job.ID, "p", tt.attempt
+					e.Scan, e.Tenant, e.Job, e.Plugin, e.Attempt = c.Scan.ID, c.Scan.TenantID, c.Job.ID, "p", tt.attempt
 				}
 				if diff := cmp.Diff(tt.want, events.all()); diff != "" {
 					t.Errorf("events (-want +got):\n%s", diff)
@@ -131,6 +138,26 @@ func TestEventsOfALostJob(t *testing.T) {
 		w.end()
 		if got := events.all(); len(got) != 1 || got[0].Kind != host.EventStarted {
 			t.Errorf("events = %+v, want only that it started", got)
+		}
+	})
+}
+
+// TestEventsOfScans: what others do to a scan is told by their word.
+func TestEventsOfScans(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		events := &fakeEvents{}
+		w := start(t, newFakeStore(), succeed, func(cfg *dispatch.Config) { cfg.Events = events })
+		w.d.Accepted(host.Scan{ID: "s", TenantID: "t", State: host.StateQueued})
+		w.d.Canceled(host.Scan{ID: "s", TenantID: "t", State: host.StateCanceled})
+		time.Sleep(time.Second)
+		w.end()
+		want := []host.Event{
+			{Kind: host.EventAccepted, Scan: "s", Tenant: "t", ScanState: host.StateQueued},
+			{Kind: host.EventChanged, Scan: "s", Tenant: "t", ScanState: host.StateCanceled},
+		}
+		if diff := cmp.Diff(want, events.all()); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -246,7 +273,7 @@ func TestEventsWhileRedisIsDown(t *testing.T) {
 func TestEventsOfTaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		retried := host.Taken{Scan: "s1", Job: "j1", Plugin: "p", Attempt: 1, State: host.StateQueued, Code: host.CodeLeaseExpired}
+		retried := host.Taken{Tenant: "t", Scan: "s1", Job: "j1", Plugin: "p", Attempt: 1, State: host.StateQueued, Code: host.CodeLeaseExpired}
 		failed := host.Taken{Scan: "s2", Job: "j2", Plugin: "p", Attempt: 3, State: host.StateFailed, Code: host.CodeLeaseExpired}
 		overdue := host.Taken{Scan: "s3", Job: "j3", Plugin: "p", Attempt: 2, State: host.StateTimedOut, Code: host.CodeTimedOut}
 		released := host.Taken{Scan: "s4", Job: "j4", Plugin: "p", Attempt: 1, State: host.StateQueued}
@@ -275,7 +302,7 @@ func TestEventsOfTaken(t *testing.T) {
 			host.EventRetry: {retried, released}, host.EventEnded: {failed, overdue},
 		} {
 			for _, j := range jobs {
-				want[j.Job] = host.Event{Kind: kind, Scan: j.Scan, Job: j.Job, Plugin: "p", Attempt: j.Attempt, State: j.State, Code: j.Code}
+				want[j.Job] = host.Event{Kind: kind, Scan: j.Scan, Tenant: j.Tenant, Job: j.Job, Plugin: "p", Attempt: j.Attempt, State: j.State, Code: j.Code}
 			}
 		}
 		got := map[host.JobID]host.Event{}

@@ -117,7 +117,7 @@ func (p *publisher) publish(ctx context.Context, batch []host.Event) {
 
 // eventOf is what all events of an attempt say.
 func eventOf(c host.Claim, kind host.EventKind) host.Event {
-	return host.Event{Kind: kind, Scan: c.Scan.ID, Job: c.Job.ID, Plugin: c.Job.Plugin, Attempt: c.Job.Attempt, State: host.StateRunning}
+	return host.Event{Kind: kind, Scan: c.Scan.ID, Tenant: c.Scan.TenantID, Job: c.Job.ID, Plugin: c.Job.Plugin, Attempt: c.Job.Attempt, State: host.StateRunning}
 }
 
 // endOf is the event of a stored outcome. The scan's state is the store's to
@@ -137,7 +137,7 @@ func endOf(c host.Claim, o host.Outcome, findings int) host.Event {
 // taken tells of jobs whose attempts the store ended by itself.
 func (p *publisher) taken(jobs []host.Taken) {
 	for _, t := range jobs {
-		e := host.Event{Kind: host.EventEnded, Scan: t.Scan, Job: t.Job, Plugin: t.Plugin, Attempt: t.Attempt, State: t.State, Code: t.Code}
+		e := host.Event{Kind: host.EventEnded, Scan: t.Scan, Tenant: t.Tenant, Job: t.Job, Plugin: t.Plugin, Attempt: t.Attempt, State: t.State, Code: t.Code}
 		if t.State == host.StateQueued {
 			e.Kind = host.EventRetry
 		}

@@ -105,8 +105,16 @@ func (in *Intake) commit(ctx context.Context, scan host.Scan, quota host.Quota) 
 	if err != nil {
 		return in.recall(ctx, scan, fmt.Errorf("accept scan %s: %w", scan.ID, err))
 	}
-	in.wake()
+	in.tell(stored)
 	return stored, true, nil
+}
+
+// tell says that a scan was accepted.
+func (in *Intake) tell(s host.Scan) {
+	in.wake()
+	if in.cfg.Accepted != nil {
+		in.cfg.Accepted(s)
+	}
 }
 
 // recall finds out whether a scan was stored although Accept failed with
@@ -120,7 +128,7 @@ func (in *Intake) recall(ctx context.Context, scan host.Scan, cause error) (host
 	stored, err := in.store.Scan(ctx, scan.TenantID, scan.ID)
 	switch {
 	case err == nil:
-		in.wake()
+		in.tell(stored)
 		return stored, true, nil
 	case errors.Is(err, host.ErrNotFound):
 		return host.Scan{}, false, cause

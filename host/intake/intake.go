@@ -62,6 +62,9 @@ type Config struct {
 	// Packed is told of each small archive that was put into a blob with others,
 	// and of its bytes, which must not be changed; nil: nobody is.
 	Packed func(a *host.Archive, data []byte)
+	// Accepted is told of each scan that was accepted. It must not block; nil:
+	// nobody is told.
+	Accepted func(host.Scan)
 	// MaxChecks is how many archives are checked at once; others wait. 0 means
 	// one for each processor.
 	MaxChecks int

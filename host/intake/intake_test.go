@@ -55,6 +55,7 @@ type fixture struct {
 	store *store
 	dir   string // of the blobs
 	woken atomic.Int32
+	told  atomic.Int32 // that a scan was accepted
 }
 
 func checkZip(_ context.Context, r io.ReaderAt, _, _ int64) (intake.Summary, error) {
@@ -79,7 +80,7 @@ func newIntake(t *testing.T, check intake.CheckFunc) *fixture {
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
 	}
 	f.Intake, err = intake.New(f.store, blobs, check, types, func() { f.woken.Add(1) },
-		intake.Config{MaxArchive: 1000, Inline: -1}, hclog.NewNullLogger())
+		intake.Config{Accepted: func(host.Scan) { f.told.Add(1) }, MaxArchive: 1000, Inline: -1}, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,8 +318,8 @@ func TestAcceptFails(t *testing.T) {
 			if n := f.stored(t); n != c.blobs {
 				t.Errorf("%d blobs left, want %d", n, c.blobs)
 			}
-			if f.woken.Load() != c.woken {
-				t.Errorf("woken %d times, want %d", f.woken.Load(), c.woken)
+			if f.woken.Load() != c.woken || f.told.Load() != c.woken {
+				t.Errorf("woken %d times, and told %d times, want %d", f.woken.Load(), f.told.Load(), c.woken)
 			}
 		})
 	}

@@ -70,6 +70,7 @@ func (s *Store) DeleteTenant(ctx context.Context, t host.TenantID) error {
 		b.Queue(`update tenants set deleted_at = coalesce(deleted_at, now()), suspended_at = coalesce(suspended_at, now()) where id = $1`,
 			string(t)).Exec(one)
 		b.Queue(`update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1`, string(t))
+		b.Queue(`update webhooks set disabled_at = now(), disabled_reason = 'the tenant is being deleted' where tenant_id = $1 and disabled_at is null`, string(t))
 		b.Queue(takeBackTenant, string(t))
 	})
 }
@@ -93,23 +94,27 @@ func (s *Store) RotateKey(ctx context.Context, t host.TenantID, old host.KeyID, 
 	if !record.IsID(t) || !record.IsID(old) {
 		return host.Key{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.do(ctx, op, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, rotateKey, string(t), string(old), record.Micros(max(overlap, 0)),
-			string(next.ID), record.Clean(next.Name), record.Clean(next.Prefix), next.Hash[:], orNull(next.ExpiresAt))
-		if err != nil {
-			return err
-		}
-		out, err = pgx.CollectExactlyOneRow(rows, func(r pgx.CollectableRow) (host.Key, error) { return scanKey(r) })
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		var one int
-		if err := s.pool.QueryRow(ctx, `select 1 from api_keys where tenant_id = $1 and id = $2`, string(t), string(old)).Scan(&one); err != nil {
-			return err
-		}
-		return fmt.Errorf("it is revoked or expired: %w", host.ErrConflict)
+	var rotated, there bool
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(rotateKey, string(t), string(old), record.Micros(max(overlap, 0)),
+			string(next.ID), record.Clean(next.Name), record.Clean(next.Prefix), next.Hash[:], orNull(next.ExpiresAt)).
+			Query(func(rows pgx.Rows) (err error) {
+				out, err = pgx.CollectExactlyOneRow(rows, func(r pgx.CollectableRow) (host.Key, error) { return scanKey(r) })
+				if rotated = err == nil; errors.Is(err, pgx.ErrNoRows) {
+					err = nil
+				}
+				return err
+			})
+		b.Queue(`select exists (select from api_keys where tenant_id = $1 and id = $2)`, string(t), string(old)).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
 	})
-	return out, err
+	switch {
+	case err != nil, rotated:
+		return out, err
+	case there:
+		return host.Key{}, fmt.Errorf("%s: it is revoked or expired: %w", op, host.ErrConflict)
+	}
+	return host.Key{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 }
 
 const auditColumns = `id, at, actor, name, action, target, outcome, source, request, times`

@@ -53,8 +53,8 @@ func (s *Store) Artifacts(ctx context.Context, t host.TenantID, id host.ScanID) 
 	if !record.IsID(t) || !record.IsID(id) {
 		return nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
-		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2`, string(t), string(id)).QueryRow(func(row pgx.Row) error {
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(shownScan, string(t), string(id)).QueryRow(func(row pgx.Row) error {
 			var one int
 			return row.Scan(&one)
 		})

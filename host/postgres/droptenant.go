@@ -36,11 +36,8 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 	if err != nil {
 		return host.Dropped{}, err
 	}
-	for _, id := range open {
-		_, err := s.Cancel(ctx, host.TenantID(t), host.ScanID(id))
-		if err != nil && !errors.Is(err, host.ErrConflict) && !errors.Is(err, host.ErrNotFound) {
-			return host.Dropped{}, err
-		}
+	if err := s.cancelAll(ctx, t, open); err != nil {
+		return host.Dropped{}, err
 	}
 	out, err := s.dropPicked(ctx, "remove the scans of a tenant", limit, pickTenantScans, t)
 	if err != nil || len(open)+out.Scans > 0 {
@@ -59,8 +56,10 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, `delete from api_keys where tenant_id = $1`, t); err != nil {
-				return err
+			for _, table := range []string{"api_keys", "webhooks"} {
+				if _, err := tx.Exec(ctx, `delete from `+table+` where tenant_id = $1`, t); err != nil {
+					return err
+				}
 			}
 			tag, err := tx.Exec(ctx, `delete from tenants where id = $1`, t)
 			out.Tenants, out.More = int(tag.RowsAffected()), err == nil
@@ -71,6 +70,17 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		return host.Dropped{}, err
 	}
 	return out, nil
+}
+
+// cancelAll asks for the end of a tenant's scans.
+func (s *Store) cancelAll(ctx context.Context, tenant string, scans []string) error {
+	for _, id := range scans {
+		err := s.batch(ctx, "cancel scan "+id, func(b *pgx.Batch) { queueCancel(b, tenant, id) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) strings(ctx context.Context, op, query string, args ...any) (all []string, err error) {

@@ -1,6 +1,15 @@
 package postgres
 
-import "time"
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+)
 
 // Overviews are the statements that must never read the jobs that have ended,
 // with arguments.
@@ -22,6 +31,7 @@ var Fenced = map[string]string{
 var Retained = map[string]string{
 	"pickOldScans": pickOldScans, "pickOldArchives": pickOldArchives, "dropFindings": dropFindings,
 	"dropScans": dropScans, "dropArchives": dropArchives, "unusedBlobs": unusedBlobs,
+	"pickDeleted": pickDeleted, "mark": mark,
 }
 
 // The statements that look for work, for the same test, and what Accept does for
@@ -35,3 +45,41 @@ const (
 	MendLanes         = mendLanes
 	KeepLanes         = keepLanes
 )
+
+// MarkAtOnce is how many scans of a project get their mark at once.
+const MarkAtOnce = markAtOnce
+
+// AsTenant takes a tenant and begins its context.
+const AsTenant = asTenant
+
+// TenantReads are statements that take a tenant and one of its scans.
+func TenantReads() map[string]string {
+	limited := strings.NewReplacer("$3::smallint is null or f.severity = $3::smallint", "true", "(f.severity, f.id) > ($4::smallint, $5::uuid)", "true", "$6", "10", "$7::text = '' or j.plugin = $7::text", "true")
+	return map[string]string{
+		"scanWithJobs": scanWithJobs, "shownScan": shownScan, "artifacts": artifacts, "findings": limited.Replace(findings),
+	}
+}
+
+// CountAs counts the rows of a statement in a tenant's context.
+func (s *Store) CountAs(ctx context.Context, t host.TenantID, sql string, args ...any) (n int, err error) {
+	err = s.tenantRead(ctx, "test", t, func(b *pgx.Batch) {
+		b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+			for n = 0; rows.Next(); n++ {
+			}
+			return rows.Err()
+		})
+	})
+	return n, err
+}
+
+// Confine lets the store use row-level security or not, to measure what that costs.
+func (s *Store) Confine(in bool) {
+	s.unconfined = map[bool]error{true: nil, false: errors.ErrUnsupported}[in]
+}
+
+// Outbox are the statements that write deliveries and claim them, with arguments.
+// A tenant without webhooks must cost the first nothing, and a backlog the second.
+var Outbox = map[string][]any{
+	deriveScans + `(select scan_id from jobs where id = any($1::text[]::uuid[]))` + deriveEnd: {[]string{}},
+	claimDeliveries: {10, "o", int64(1), []string{}, []string{}},
+}

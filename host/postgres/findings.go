@@ -111,6 +111,9 @@ where f.scan_id = $2 and f.tenant_id = $1
   and (f.severity, f.id) > ($4::smallint, $5::uuid)
 order by f.severity, f.id limit $6`
 
+// shownScan takes tenant and scan, and has a row when the tenant sees that.
+const shownScan = `select 1 from scans where tenant_id = $1 and id = $2 and deletion_id is null`
+
 // Findings implements host.ScanStore.
 func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q host.FindingQuery) (all []host.Finding, err error) {
 	op := fmt.Sprintf("list findings of scan %.64q", string(id))
@@ -125,8 +128,8 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	if q.Severity != "" {
 		only = new(int16(q.Severity.Rank()))
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) {
-		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2`, string(t), string(id)).QueryRow(func(row pgx.Row) error {
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(shownScan, string(t), string(id)).QueryRow(func(row pgx.Row) error {
 			var one int
 			return row.Scan(&one)
 		})

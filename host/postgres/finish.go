@@ -12,10 +12,11 @@ import (
 
 // deriveScans and deriveEnd enclose a list or subquery of scan ids. It is
 // host.DeriveState in SQL, and the sums; the caller holds the scans' locks.
-// Scans that would not change are not written.
+// Scans that would not change are not written. Those that end with it are told to
+// their tenants' webhooks.
 const (
 	deriveScans = `
-update scans s set state = d.state,
+with derived as (update scans s set state = d.state,
     finished_at = case when d.state in ('queued', 'running') then null else coalesce(s.finished_at, now()) end,
     critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
 from (
@@ -35,7 +36,9 @@ from (
 ) d
 where s.id = d.scan_id
   and (s.state, s.critical, s.high, s.medium, s.low, s.info, s.unknown)
-      is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)`
+      is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)
+returning s.id, s.tenant_id, s.type, s.project, s.state, s.created_at, s.finished_at,
+    s.critical, s.high, s.medium, s.low, s.info, s.unknown)` + tellWebhooks
 )
 
 // dropStale takes job ids and removes the findings of those that are not

@@ -68,6 +68,10 @@ cross join lateral (
     select tenant_id, key, digest, scan, created_at from accepted_requests
     where tenant_id = w.tenant and key = w.key and created_at > now() - $3 * interval '1 microsecond'
 ) r`
+	// findEarlier is findRequests of one, for a tenant. Its plan is that role's.
+	findEarlier = `
+select tenant_id, key, digest, scan, created_at from accepted_requests
+where tenant_id = $1 and key = $2 and created_at > now() - $3 * interval '1 microsecond'`
 )
 
 // repeated is *host.Repeated when some of the scans were asked for before. What is
@@ -95,14 +99,16 @@ func (s *Store) Earlier(ctx context.Context, t host.TenantID, key [32]byte) (e *
 	if !record.IsID(t) {
 		return nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.read(ctx, op, func(ctx context.Context) error {
-		var r record.Request
-		err := s.pool.QueryRow(ctx, findRequests, []string{string(t)}, [][]byte{key[:]}, record.Micros(host.OnceKept)).Scan(r.Dest(at)...)
-		if err != nil {
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(findEarlier, string(t), key[:], record.Micros(host.OnceKept)).QueryRow(func(row pgx.Row) error {
+			var r record.Request
+			err := row.Scan(r.Dest(at)...)
+			if err != nil {
+				return err
+			}
+			e, err = r.Value()
 			return err
-		}
-		e, err = r.Value()
-		return err
+		})
 	})
 	return e, err
 }

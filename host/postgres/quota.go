@@ -96,8 +96,12 @@ from usage u cross join lateral (
 ) p
 where u.tenant_id = any($1::text[]::uuid[])`
 
-func queueUsage(b *pgx.Batch, tenants []string, out *map[host.TenantID]host.Usage) {
-	b.Queue(usageOf, tenants).Query(func(rows pgx.Rows) error {
+// usageOfOne is usageOf in the context of the only tenant: its plan is another.
+const usageOfOne = usageOf + `
+-- as one of them`
+
+func queueUsage(b *pgx.Batch, query string, tenants []string, out *map[host.TenantID]host.Usage) {
+	b.Queue(query, tenants).Query(func(rows pgx.Rows) error {
 		*out = map[host.TenantID]host.Usage{}
 		var t host.TenantID
 		var u host.Usage
@@ -116,7 +120,7 @@ func (s *Store) shortages(ctx context.Context, op string, scans []host.Scan, quo
 	var usage map[host.TenantID]host.Usage
 	err := s.batch(ctx, op, func(b *pgx.Batch) {
 		queueCount(b, tenants)
-		queueUsage(b, tenants, &usage)
+		queueUsage(b, usageOf, tenants, &usage)
 	})
 	if err != nil {
 		return err
@@ -131,7 +135,7 @@ func (s *Store) Usage(ctx context.Context, t host.TenantID) (host.Usage, error) 
 		return host.Usage{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
 	var usage map[host.TenantID]host.Usage
-	err := s.readBatch(ctx, op, func(b *pgx.Batch) { queueUsage(b, []string{string(t)}, &usage) })
+	err := s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueUsage(b, usageOfOne, []string{string(t)}, &usage) })
 	if err != nil {
 		return host.Usage{}, err
 	}
@@ -140,8 +144,8 @@ func (s *Store) Usage(ctx context.Context, t host.TenantID) (host.Usage, error) 
 		return u, nil
 	}
 	// One that has accepted nothing yet may have no counters.
-	err = s.do(ctx, op, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, `select `+today+` + interval '24 hours' from tenants where id = $1`, string(t)).Scan(at(&u.ResetsAt))
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(`select `+today+` + interval '24 hours' from tenants where id = $1`, string(t)).QueryRow(func(row pgx.Row) error { return row.Scan(at(&u.ResetsAt)) })
 	})
 	return u, err
 }

@@ -58,6 +58,8 @@ from jobs, generate_series(1, 5) n`)
 		"dropScans":       {[]any{scans}, "scans_pkey"},
 		"dropArchives":    {[]any{scans}, "scans_pkey"},
 		"unusedBlobs":     {[]any{keys}, "scans_by_blob"},
+		"pickDeleted":     {[]any{string(host.NewDeletionID()), 200}, "scans_deleted"},
+		"mark":            {[]any{string(host.NewDeletionID()), string(host.NewScanID()), 1000}, "scans_by_project"},
 	} {
 		rows, err := conn.Query(t.Context(), "explain "+postgres.Retained[name], tt.args...)
 		if err != nil {

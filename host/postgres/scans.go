@@ -139,7 +139,7 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 const scanWithJobs = `
 select ` + record.ScanColumns + `, ` + record.JobColumns + `
 from scans s join jobs j on j.tenant_id = s.tenant_id and j.scan_id = s.id
-where s.tenant_id = $1 and s.id = $2 order by j.ordinal`
+where s.tenant_id = $1 and s.id = $2 and s.deletion_id is null order by j.ordinal`
 
 func queueScan(b *pgx.Batch, t host.TenantID, id host.ScanID, out *host.Scan) {
 	b.Queue(scanWithJobs, string(t), string(id)).Query(func(rows pgx.Rows) error {
@@ -175,7 +175,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan
 	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	err = s.readBatch(ctx, op, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
+	err = s.tenantRead(ctx, op, t, func(b *pgx.Batch) { queueScan(b, t, id, &scan) })
 	return scan, err
 }
 
@@ -183,7 +183,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (scan
 // behind or null, and a limit.
 const scans = `
 select ` + record.ScanColumns + ` from scans s
-where s.tenant_id = $1
+where s.tenant_id = $1 and s.deletion_id is null
   and ($2 = '' or s.type = $2) and ($3 = '' or s.project = $3) and ($4 = '' or s.state = $4)
   and ($5::uuid is null or s.id < $5::uuid)
 order by s.id desc limit $6`
@@ -200,13 +200,12 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 		}
 		after = new(string(q.After))
 	}
-	err = s.read(ctx, "list scans", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500))
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, toScan)
-		return err
+	err = s.tenantRead(ctx, "list scans", t, func(b *pgx.Batch) {
+		b.Queue(scans, string(t), record.Clean(q.Type), record.Clean(q.Project), record.Clean(string(q.State)), after, record.Limit(q.Limit, 50, 500)).
+			Query(func(rows pgx.Rows) (err error) {
+				all, err = pgx.CollectRows(rows, toScan)
+				return err
+			})
 	})
 	return all, err
 }
@@ -223,16 +222,8 @@ func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (sc
 	if !record.IsID(t) || !record.IsID(id) {
 		return host.Scan{}, fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	tenant, one := string(t), string(id)
-	err = s.batch(ctx, op, func(b *pgx.Batch) {
-		b.Queue(`select 1 from scans where tenant_id = $1 and id = $2 for no key update`, tenant, one)
-		b.Queue(leaveQueue, tenant, one)
-		b.Queue(`update scans set cancel_requested_at = coalesce(cancel_requested_at, now())
-			where tenant_id = $1 and id = $2 and state in ('queued', 'running')`, tenant, one)
-		b.Queue(`update jobs set state = 'canceled', finished_at = now(), dispatched_at = null
-			where id in (select id from jobs where tenant_id = $1 and scan_id = $2 and state = 'queued'
-			             order by id for no key update)`, tenant, one)
-		b.Queue(deriveScans+`(select id from scans where tenant_id = $1 and id = $2)`+deriveEnd, tenant, one)
+	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		queueCancel(b, string(t), string(id))
 		queueScan(b, t, id, &scan)
 	})
 	switch {
@@ -242,4 +233,16 @@ func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (sc
 		return host.Scan{}, fmt.Errorf("%s: it is %s: %w", op, scan.State, host.ErrConflict)
 	}
 	return scan, nil
+}
+
+// queueCancel asks for a scan's end, whoever may see it.
+func queueCancel(b *pgx.Batch, tenant, scan string) {
+	b.Queue(`select 1 from scans where tenant_id = $1 and id = $2 for no key update`, tenant, scan)
+	b.Queue(leaveQueue, tenant, scan)
+	b.Queue(`update scans set cancel_requested_at = coalesce(cancel_requested_at, now())
+		where tenant_id = $1 and id = $2 and state in ('queued', 'running')`, tenant, scan)
+	b.Queue(`update jobs set state = 'canceled', finished_at = now(), dispatched_at = null
+		where id in (select id from jobs where tenant_id = $1 and scan_id = $2 and state = 'queued'
+		             order by id for no key update)`, tenant, scan)
+	b.Queue(deriveScans+`(select id from scans where tenant_id = $1 and id = $2)`+deriveEnd, tenant, scan)
 }

@@ -63,6 +63,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	cfg  Config
 
+	unconfined error // why row-level security is not in force; nil: it is
+
 	mending sync.Mutex
 	mended  laneKey // where MendLanes was last
 }
@@ -94,6 +96,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if err := s.migrate(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	if err := s.confine(ctx); err != nil {
 		pool.Close()
 		return nil, err
 	}

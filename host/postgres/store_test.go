@@ -79,7 +79,7 @@ func open(t *testing.T, cfg postgres.Config) *postgres.Store {
 // if d had passed: its clock is the server's and cannot be set.
 func age(t *testing.T, url string, d time.Duration) {
 	t.Helper()
-	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests"} {
+	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests", "deletions", "webhooks", "webhook_deliveries"} {
 		execute(t, url, `
 do $$ declare list text; begin
 	select string_agg(format('%1$I = %1$I - interval ''`+d.String()+`''', attname), ', ') into list

@@ -37,7 +37,7 @@ const (
     insert into attempts (scan_id, tenant_id, job_id, lease_epoch, attempt, owner, started_at, state, crashed, released, error)
     select scan_id, tenant_id, id, lease_epoch, tried, owner, began, state, true, released and state <> 'failed', reason from reasons
 )
-select scan_id, id, plugin, tried, state, coalesce(reason::json ->> 'code', '') from reasons`
+select tenant_id, scan_id, id, plugin, tried, state, coalesce(reason::json ->> 'code', '') from reasons`
 	// attemptColumns are of the attempt that is being ended.
 	attemptColumns = `j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began`
 )
@@ -90,7 +90,7 @@ update jobs set state = 'timed_out', finished_at = now(), dispatched_at = null,
     error = json_build_object('code', 'timed_out', 'attempt', attempt, 'message',
         'its time limit passed while it waited to be tried again')::text
 where id = any($1::text[]::uuid[])
-returning scan_id, id, plugin, attempt, state, 'timed_out'`
+returning tenant_id, scan_id, id, plugin, attempt, state, 'timed_out'`
 
 // sweep changes the jobs that pick locks, at most limit, and returns them.
 func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (out []host.Taken, err error) {
@@ -122,7 +122,7 @@ func (s *Store) sweep(ctx context.Context, op, pick, change string, limit int) (
 func readTaken(out *[]host.Taken) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
 		*out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t host.Taken, err error) {
-			err = row.Scan(&t.Scan, &t.Job, &t.Plugin, &t.Attempt, &t.State, &t.Code)
+			err = row.Scan(&t.Tenant, &t.Scan, &t.Job, &t.Plugin, &t.Attempt, &t.State, &t.Code)
 			return t, err
 		})
 		return err

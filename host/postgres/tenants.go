@@ -120,11 +120,9 @@ func (s *Store) CreateKey(ctx context.Context, k host.Key) error {
 	if !record.IsID(k.TenantID) {
 		return fmt.Errorf("%s: tenant %.64q: %w", op, k.TenantID, host.ErrNotFound)
 	}
-	return s.do(ctx, op, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx,
-			`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at, scopes) values ($1, $2, $3, $4, $5, $6, $7)`,
+	return s.tenantBatch(ctx, op, k.TenantID, func(b *pgx.Batch) {
+		b.Queue(`insert into api_keys (id, tenant_id, name, prefix, hash, expires_at, scopes) values ($1, $2, $3, $4, $5, $6, $7)`,
 			string(k.ID), string(k.TenantID), record.Clean(k.Name), record.Clean(k.Prefix), k.Hash[:], orNull(k.ExpiresAt), record.Scopes(k.Scopes))
-		return err
 	})
 }
 
@@ -195,14 +193,11 @@ func (s *Store) Keys(ctx context.Context, t host.TenantID) (all []host.Key, err 
 	if !record.IsID(t) {
 		return nil, nil
 	}
-	err = s.do(ctx, "list keys", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx,
-			`select `+keyColumns+` from api_keys where tenant_id = $1 order by created_at, id`, string(t))
-		if err != nil {
+	err = s.tenantRead(ctx, "list keys", t, func(b *pgx.Batch) {
+		b.Queue(`select `+keyColumns+` from api_keys where tenant_id = $1 order by created_at, id`, string(t)).Query(func(rows pgx.Rows) (err error) {
+			all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (host.Key, error) { return scanKey(r) })
 			return err
-		}
-		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (host.Key, error) { return scanKey(r) })
-		return err
+		})
 	})
 	return all, err
 }
@@ -213,12 +208,7 @@ func (s *Store) RevokeKey(ctx context.Context, t host.TenantID, k host.KeyID) er
 	if !record.IsID(t) || !record.IsID(k) {
 		return fmt.Errorf("%s: %w", op, host.ErrNotFound)
 	}
-	return s.do(ctx, op, func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx,
-			`update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1 and id = $2`, string(t), string(k))
-		if err == nil && tag.RowsAffected() == 0 {
-			return host.ErrNotFound
-		}
-		return err
+	return s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		b.Queue(`update api_keys set revoked_at = coalesce(revoked_at, now()) where tenant_id = $1 and id = $2`, string(t), string(k)).Exec(one)
 	})
 }

@@ -46,6 +46,11 @@ func RunEvents(t *testing.T, fresh func(t *testing.T) EventsHarness) {
 		{"too large", testEventsLarge},
 		{"refused", testEventsRefused},
 		{"canceled", testEventsCanceled},
+		{"a tenant's feed", testEventsTenant},
+		{"follow", testEventsFollow},
+		{"follow a tail of many", testEventsFollowTail},
+		{"follow what is gone", testEventsFollowGone},
+		{"wake", testEventsWake},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,7 +119,7 @@ func testEventsEnd(t *testing.T, h EventsHarness) {
 	e := h.Events(t)
 	scan := host.NewScanID()
 	end := func() host.EventID {
-		id, err := e.End(t.Context(), scan)
+		id, err := e.End(t.Context(), feed(scan))
 		if err != nil {
 			t.Fatalf("end: %v", err)
 		}
@@ -150,7 +155,7 @@ func testEventsWait(t *testing.T, h EventsHarness) {
 				t.Errorf("publish: %v", err)
 			}
 		})
-		got, err := e.Read(t.Context(), scan, after, 100, time.Minute)
+		got, err := e.Read(t.Context(), feed(scan), after, 100, time.Minute)
 		wg.Wait()
 		if err != nil {
 			t.Fatalf("read: %v", err)
@@ -158,7 +163,7 @@ func testEventsWait(t *testing.T, h EventsHarness) {
 		wantNumbers(t, got, want)
 		after = got[len(got)-1].ID
 	}
-	if got, err := e.Read(t.Context(), scan, "", 0, time.Minute); got != nil || err != nil {
+	if got, err := e.Read(t.Context(), feed(scan), "", 0, time.Minute); got != nil || err != nil {
 		t.Errorf("read at most none = %v, %v", got, err)
 	}
 }
@@ -183,7 +188,7 @@ func testEventsTail(t *testing.T, h EventsHarness) {
 	})
 	var got []host.Event
 	for after := host.EventID(""); len(got) < n; {
-		page, err := e.Read(t.Context(), want[0].Scan, after, 7, time.Minute)
+		page, err := e.Read(t.Context(), feed(want[0].Scan), after, 7, time.Minute)
 		if err != nil || len(page) == 0 {
 			t.Fatalf("read after %d events: %d, %v", len(got), len(page), err)
 		}
@@ -203,11 +208,11 @@ func testEventsTrimmed(t *testing.T, h EventsHarness) {
 	later := numbered(scan, 1, Kept)
 	publish(t, e, later...)
 	for _, after := range []host.EventID{first, ""} {
-		if got, err := e.Read(t.Context(), scan, after, 100, 0); !errors.Is(err, host.ErrEventsGone) {
+		if got, err := e.Read(t.Context(), feed(scan), after, 100, 0); !errors.Is(err, host.ErrEventsGone) {
 			t.Errorf("read after %q, whose successors may be trimmed = %d events, %v, want ErrEventsGone", after, len(got), err)
 		}
 	}
-	end, err := e.End(t.Context(), scan)
+	end, err := e.End(t.Context(), feed(scan))
 	if err != nil {
 		t.Fatalf("end: %v", err)
 	}
@@ -223,7 +228,7 @@ func testEventsWiped(t *testing.T, h EventsHarness) {
 	seen := read(t, e, scan, "", 100)[1].ID
 	h.Wipe(t)
 	for range 2 {
-		if _, err := e.Read(t.Context(), scan, seen, 100, time.Minute); !errors.Is(err, host.ErrEventsGone) {
+		if _, err := e.Read(t.Context(), feed(scan), seen, 100, time.Minute); !errors.Is(err, host.ErrEventsGone) {
 			t.Errorf("read after a wipe = %v, want ErrEventsGone", err)
 		}
 		publish(t, e, numbered(scan, 2, 1)...) // a new stream does not continue the old
@@ -237,7 +242,7 @@ func testEventsWipedWaiting(t *testing.T, h EventsHarness) {
 	seen := read(t, e, scan, "", 1)[0].ID
 	answer := make(chan error)
 	go func() {
-		_, err := e.Read(t.Context(), scan, seen, 100, time.Minute)
+		_, err := e.Read(t.Context(), feed(scan), seen, 100, time.Minute)
 		answer <- err
 	}()
 	h.Wipe(t) // while it waits, or just before: both must tell
@@ -270,12 +275,12 @@ func testEventsRefused(t *testing.T, h EventsHarness) {
 	}
 	publish(t, e, numbered(scan, 0, 3)...)
 	for _, id := range []host.EventID{"0", "x", "1-", "-1", "1-1-1", "1 1", "+", "-", "$", "01-1", "-1-1", "1--1", "99999999999999999999-0", "1-1\n"} {
-		if _, err := e.Read(t.Context(), scan, id, 10, 0); !errors.Is(err, host.ErrInvalid) {
+		if _, err := e.Read(t.Context(), feed(scan), id, 10, 0); !errors.Is(err, host.ErrInvalid) {
 			t.Errorf("read after %q = %v, want ErrInvalid", id, err)
 		}
 	}
 	for _, id := range []host.EventID{"0-0", "1-1", "9223372036854775807-18446744073709551615"} {
-		if _, err := e.Read(t.Context(), scan, id, 10, 0); !errors.Is(err, host.ErrEventsGone) {
+		if _, err := e.Read(t.Context(), feed(scan), id, 10, 0); !errors.Is(err, host.ErrEventsGone) {
 			t.Errorf("read after %q, which never was = %v, want ErrEventsGone", id, err)
 		}
 	}
@@ -288,10 +293,12 @@ func testEventsCanceled(t *testing.T, h EventsHarness) {
 	if err := e.Publish(ctx, numbered(host.NewScanID(), 0, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("publish = %v, want context.Canceled", err)
 	}
-	if _, err := e.Read(ctx, host.NewScanID(), "", 1, time.Hour); !errors.Is(err, context.Canceled) {
+	if _, err := e.Read(ctx, feed(host.NewScanID()), "", 1, time.Hour); !errors.Is(err, context.Canceled) {
 		t.Errorf("read = %v, want context.Canceled", err)
 	}
 }
+
+func feed(scan host.ScanID) host.Feed { return host.Feed{Scan: scan} }
 
 // numbered makes n events of a scan, which differ in their findings.
 func numbered(scan host.ScanID, from, n int) []host.Event {
@@ -311,7 +318,7 @@ func publish(t *testing.T, e host.Events, events ...host.Event) {
 
 func read(t *testing.T, e host.Events, scan host.ScanID, after host.EventID, max int) []host.Event {
 	t.Helper()
-	got, err := e.Read(t.Context(), scan, after, max, 0)
+	got, err := e.Read(t.Context(), feed(scan), after, max, 0)
 	if err != nil {
 		t.Fatalf("read after %q: %v", after, err)
 	}

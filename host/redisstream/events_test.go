@@ -72,6 +72,16 @@ func TestEventsLive(t *testing.T) {
 		if ttl > tt.ttl || ttl < tt.ttl/2 { // it runs down meanwhile
 			t.Errorf("%s: kept for %v, want %v", name, ttl, tt.ttl)
 		}
+		// Somebody looks at it while another job goes on.
+		if err := e.Keep(t.Context(), []host.ScanID{scan, host.NewScanID()}); err != nil {
+			t.Fatal(err)
+		}
+		if ttl := h.admin.PTTL(t.Context(), "{securetag}:events:"+string(scan)).Val(); ttl < time.Hour/2 {
+			t.Errorf("%s: looked at, it is kept for %v, want an hour", name, ttl)
+		}
+	}
+	if n := h.admin.DBSize(t.Context()).Val(); n != 7 {
+		t.Errorf("%d keys, want one a scan", n)
 	}
 }
 
@@ -98,7 +108,7 @@ func TestEmbeddedForgets(t *testing.T) {
 			t.Fatalf("%d keys, %v, want those of the scan that runs to stay", n, err)
 		}
 	}
-	if got, err := e.Read(t.Context(), runs, "", 10, 0); err != nil || len(got) != 1 {
+	if got, err := e.Read(t.Context(), host.Feed{Scan: runs}, "", 10, 0); err != nil || len(got) != 1 {
 		t.Errorf("events of the scan that runs: %v, %v", got, err)
 	}
 }
@@ -118,7 +128,7 @@ func TestEventsForeign(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := h.Events(t).Read(t.Context(), scan, "", 100, 0)
+	got, err := h.Events(t).Read(t.Context(), host.Feed{Scan: scan}, "", 100, 0)
 	if err != nil || len(got) != len(values)/2 {
 		t.Fatalf("read %d events, %v, want %d", len(got), err, len(values)/2)
 	}
@@ -135,10 +145,11 @@ func TestEventsDown(t *testing.T) {
 	e := newHarness(t, redisstream.Server{URL: "redis://" + srv.Addr()}).Events(t)
 	srv.Kill()
 	scan := host.NewScanID()
-	_, errEnd := e.End(t.Context(), scan)
-	_, errRead := e.Read(t.Context(), scan, "", 1, time.Hour)
+	_, errEnd := e.End(t.Context(), host.Feed{Scan: scan})
+	_, errRead := e.Read(t.Context(), host.Feed{Scan: scan}, "", 1, time.Hour)
+	_, errFollow := e.Follow(t.Context(), []host.Place{{Feed: host.Feed{Scan: scan}}}, 1, time.Hour)
 	for what, err := range map[string]error{
-		"publish": e.Publish(t.Context(), []host.Event{{Scan: scan, Kind: host.EventChanged}}), "end": errEnd, "read": errRead,
+		"follow": errFollow, "wake": e.Wake(t.Context()), "keep": e.Keep(t.Context(), []host.ScanID{scan}), "publish": e.Publish(t.Context(), []host.Event{{Scan: scan, Kind: host.EventChanged}}), "end": errEnd, "read": errRead,
 	} {
 		if !errors.Is(err, host.ErrUnavailable) {
 			t.Errorf("%s while Redis is down = %v, want ErrUnavailable", what, err)
@@ -153,7 +164,7 @@ func TestEventsReadStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		_, err := e.Read(ctx, host.NewScanID(), "", 1, time.Hour)
+		_, err := e.Read(ctx, host.Feed{Scan: host.NewScanID()}, "", 1, time.Hour)
 		ended <- err
 	}()
 	cancel()
@@ -183,7 +194,7 @@ func FuzzDecodeEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		e := redisstream.DecodeEvent(s)
 		switch e.Kind {
-		case host.EventStarted, host.EventProgress, host.EventRetry, host.EventEnded, host.EventChanged:
+		case host.EventAccepted, host.EventStarted, host.EventProgress, host.EventRetry, host.EventEnded, host.EventChanged:
 		default:
 			t.Errorf("kind %q", e.Kind)
 		}

@@ -24,6 +24,9 @@ import (
 // dies between the rows of a batch and its blobs.
 const crashEnv = "SECURETAG_TEST_RETENTION"
 
+// batch is how many scans that host removes at once.
+const batch = 3
+
 // diesAtBlobs is a blob store whose process is killed by its first Delete.
 type diesAtBlobs struct{ *dirblob.Store }
 
@@ -45,7 +48,7 @@ func crash(dir string) int {
 	store, blobs, err := openBoth(context.Background(), dir, 0)
 	if err == nil {
 		var s *retention.Sweeper
-		s, err = retention.New(store, diesAtBlobs{blobs}, nil, retention.Config{Scans: host.Keep{Most: time.Hour}, Every: time.Millisecond}, hclog.NewNullLogger())
+		s, err = retention.New(store, diesAtBlobs{blobs}, nil, retention.Config{Scans: host.Keep{Most: time.Hour}, Every: time.Millisecond, Batch: batch}, hclog.NewNullLogger())
 		if err == nil {
 			err = s.Run(context.Background())
 		}
@@ -69,23 +72,9 @@ func TestCrashBetweenRowsAndBlobs(t *testing.T) {
 	if err := old.CreateTenant(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
-	accept := func(n int) host.Scan {
-		t.Helper()
-		key := host.BlobKey(fmt.Sprintf("archives/%d", n))
-		if _, _, err := blobs.Put(t.Context(), key, strings.NewReader("archive")); err != nil {
-			t.Fatal(err)
-		}
-		scans, err := old.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant.ID, Type: "codeaudit",
-			Input: host.Input{Archive: &host.Archive{Blob: key, Size: 7}},
-			Jobs:  []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return scans[0]
-	}
-	waiting := accept(0)
-	for n := range 3 {
-		scan := accept(n + 1)
+	waiting := accept(t, old, blobs, tenant.ID, 0)
+	for n := range batch {
+		scan := accept(t, old, blobs, tenant.ID, n+1)
 		if _, err := old.Cancel(t.Context(), tenant.ID, scan.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -94,11 +83,7 @@ func TestCrashBetweenRowsAndBlobs(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Fatalf("the host ended with %v: %s", err, out)
-	}
+	dies(t, dir)
 	store, _, err := openBoth(t.Context(), dir, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +117,91 @@ func TestCrashBetweenRowsAndBlobs(t *testing.T) {
 		t.Fatalf("the blob of the scan that waits: %v; %d archives", err, count(t, blobs))
 	}
 	b.Close()
+}
+
+// accept makes a scan of the project p, with an archive.
+func accept(t *testing.T, store *sqlite.Store, blobs *dirblob.Store, tenant host.TenantID, n int) host.Scan {
+	t.Helper()
+	key := host.BlobKey(fmt.Sprintf("archives/%d", n))
+	if _, _, err := blobs.Put(t.Context(), key, strings.NewReader("archive")); err != nil {
+		t.Fatal(err)
+	}
+	scans, err := store.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant, Type: "codeaudit", Project: "p",
+		Input: host.Input{Archive: &host.Archive{Blob: key, Size: 7}},
+		Jobs:  []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scans[0]
+}
+
+// dies runs a host on the directory, which is killed.
+func dies(t *testing.T, dir string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), crashEnv+"="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Fatalf("the host ended with %v: %s", err, out)
+	}
+}
+
+// TestCrashWhileDeleting has a host killed in the middle of a project's deletion.
+// The next one goes on where it was: all rows go, each once, and so do all blobs,
+// those of the batch that it died in as orphans.
+func TestCrashWhileDeleting(t *testing.T) {
+	t.Parallel()
+	const scans = 2*batch + 1
+	dir := t.TempDir()
+	store, blobs, err := openBoth(t.Context(), dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	defer blobs.Close()
+	tenant := host.Tenant{ID: host.NewTenantID(), Name: "t"}
+	if err := store.CreateTenant(t.Context(), tenant); err != nil {
+		t.Fatal(err)
+	}
+	for n := range scans {
+		accept(t, store, blobs, tenant.ID, n)
+	}
+	d, err := store.DeleteProject(t.Context(), tenant.ID, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dies(t, dir)
+	if d, err = store.Deletion(t.Context(), tenant.ID, d.ID); err != nil || d.Scans != scans || d.Left != scans-batch || count(t, blobs) != scans {
+		t.Fatalf("after the crash: %+v, %v, and %d blobs", d, err, count(t, blobs))
+	}
+
+	swept := make(chan host.Swept, 1000)
+	s, err := retention.New(store, blobs, nil, retention.Config{Every: time.Millisecond, Orphans: time.Millisecond, Grace: time.Nanosecond,
+		Batch: batch, Pause: time.Millisecond, Meter: tells{swept: swept}}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	var rows, files int
+	for rows < scans-batch || files < scans {
+		got := <-swept
+		rows, files = rows+got.Scans, files+got.Blobs
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := store.DropDeleted(t.Context(), batch); err != nil { // the turn that sees that nothing is left
+		t.Error(err)
+	}
+	d, err = store.Deletion(t.Context(), tenant.ID, d.ID)
+	if err != nil || d.Left != 0 || d.FinishedAt.IsZero() || count(t, blobs) != 0 || rows != scans-batch {
+		t.Errorf("in the end: %+v, %v, %d blobs, %d rows", d, err, count(t, blobs), rows)
+	}
+	if u, err := store.Usage(t.Context(), tenant.ID); err != nil || u.Storage != 0 || u.QueuedScans != 0 {
+		t.Errorf("usage %+v, %v, want all given back, once", u, err)
+	}
 }
 
 // count counts the archives.

@@ -12,6 +12,13 @@
 // no leader is needed: the store gives each scan to one of them
 // (host.RetentionStore).
 //
+// # By wish
+//
+// A tenant deletes scans: a row says which, and from then on nobody sees them. Any
+// host removes them, in batches as above; what is left to do are the rows that are
+// left, so one that dies in between is no matter. The host that was asked begins at
+// once.
+//
 // # Rows first, then blobs
 //
 // The other order would leave, after a crash in between, a scan that names an

@@ -18,12 +18,14 @@ import (
 type fakeStore struct {
 	Err error // of every call
 
-	mu    sync.Mutex
-	old   []host.Archive // of scans that may go, oldest first
-	gone  []host.Archive // of scans of a tenant that is being deleted
-	used  map[host.BlobKey]bool
-	ages  []time.Duration
-	calls []time.Time
+	mu      sync.Mutex
+	old     []host.Archive // of scans that may go, oldest first
+	gone    []host.Archive // of scans of a tenant that is being deleted
+	deleted []host.Archive // of scans that their tenants deleted
+	looks   int            // for those
+	used    map[host.BlobKey]bool
+	ages    []time.Duration
+	calls   []time.Time
 }
 
 // DropScans takes what is old to be of a tenant without a plan.
@@ -87,6 +89,23 @@ func (s *fakeStore) DropTenant(_ context.Context, limit int) (host.Dropped, erro
 	if s.gone = s.gone[n:]; len(s.gone) == 0 {
 		out.Tenants = 1
 	}
+	return out, nil
+}
+
+// DropDeleted removes the scans in deleted.
+func (s *fakeStore) DropDeleted(_ context.Context, limit int) (host.Dropped, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+	if s.Err != nil {
+		return host.Dropped{}, s.Err
+	}
+	n := min(limit, len(s.deleted))
+	out := host.Dropped{Scans: n, Findings: 2 * n, Archives: s.deleted[:n], More: n > 0}
+	for _, a := range out.Archives {
+		delete(s.used, a.Blob)
+	}
+	s.deleted = s.deleted[n:]
 	return out, nil
 }
 

@@ -86,6 +86,7 @@ type Sweeper struct {
 	mu      sync.Mutex
 	now     Config        // guarded by mu; see config
 	changed chan struct{} // holds one when what retain waits for is another
+	deleted chan struct{} // holds one when a tenant has deleted scans
 }
 
 // New makes a sweeper; Run starts it.
@@ -95,7 +96,8 @@ func New(store host.RetentionStore, blobs host.BlobStore, left []Leftover, cfg C
 		return nil, err
 	}
 	return &Sweeper{
-		store: store, blobs: blobs, left: left, now: cfg, changed: make(chan struct{}, 1), log: log.Named("retention"),
+		store: store, blobs: blobs, left: left, now: cfg,
+		changed: make(chan struct{}, 1), deleted: make(chan struct{}, 1), log: log.Named("retention"),
 	}, nil
 }
 
@@ -134,6 +136,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	loops.Go(func() error { s.retain(ctx); return nil })
 	loops.Go(func() error { s.clean(ctx); return nil })
 	loops.Go(func() error { s.forget(ctx); return nil })
+	loops.Go(func() error { s.remove(ctx); return nil })
 	loops.Go(func() error { s.tidy(ctx); return nil })
 	return loops.Wait()
 }

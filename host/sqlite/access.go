@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,6 +51,11 @@ func (s *Store) DeleteTenant(ctx context.Context, t host.TenantID) error {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `update api_keys set revoked_at = coalesce(revoked_at, ?) where tenant_id = ?`, tx.now, string(t)); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `update webhooks set disabled_at = ?, disabled_reason = 'the tenant is being deleted' where tenant_id = ? and disabled_at is null`,
+			tx.now, string(t))
+		if err != nil {
 			return err
 		}
 		return tx.takeBackTenant(ctx, t)
@@ -180,11 +184,8 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 	if err != nil {
 		return host.Dropped{}, err
 	}
-	for _, id := range open {
-		_, err := s.Cancel(ctx, host.TenantID(t), host.ScanID(id))
-		if err != nil && !errors.Is(err, host.ErrConflict) && !errors.Is(err, host.ErrNotFound) {
-			return host.Dropped{}, err
-		}
+	if err := s.cancelAll(ctx, t, open); err != nil {
+		return host.Dropped{}, err
 	}
 	out, err := s.dropPicked(ctx, "remove the scans of a tenant", limit, pickTenantScans, func(tx) []any { return []any{t} })
 	if err != nil || len(open)+out.Scans > 0 {
@@ -197,8 +198,10 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		if err := tx.QueryRowContext(ctx, `select exists (select 1 from scans where tenant_id = ?)`, t).Scan(&left); err != nil || left {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `delete from api_keys where tenant_id = ?`, t); err != nil {
-			return err
+		for _, table := range []string{"api_keys", "webhooks"} {
+			if _, err := tx.ExecContext(ctx, `delete from `+table+` where tenant_id = ?`, t); err != nil {
+				return err
+			}
 		}
 		r, err := tx.ExecContext(ctx, `delete from tenants where id = ?`, t)
 		if err != nil {
@@ -212,6 +215,19 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		return host.Dropped{}, err
 	}
 	return out, nil
+}
+
+// cancelAll asks for the end of a tenant's scans.
+func (s *Store) cancelAll(ctx context.Context, tenant string, scans []string) error {
+	for _, id := range scans {
+		err := s.write(ctx, "cancel scan "+id, func(ctx context.Context, tx tx) error {
+			return tx.cancel(ctx, host.TenantID(tenant), host.ScanID(id))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) strings(ctx context.Context, op, query string, args ...any) (all []string, err error) {

@@ -30,7 +30,7 @@ where a.scan_id = ?2 and a.tenant_id = ?1 order by j.ordinal, a.name`
 // Artifacts implements host.ScanStore.
 func (s *Store) Artifacts(ctx context.Context, t host.TenantID, id host.ScanID) (all []host.Artifact, err error) {
 	var one int
-	err = s.readers.QueryRowContext(ctx, `select 1 from scans where tenant_id = ? and id = ?`, string(t), string(id)).Scan(&one)
+	err = s.readers.QueryRowContext(ctx, shownScan, string(t), string(id)).Scan(&one)
 	if err == nil {
 		err = rows(ctx, s.readers, func(r *sql.Rows) error {
 			var a host.Artifact

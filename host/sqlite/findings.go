@@ -56,6 +56,9 @@ where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3)
   and (?7 = '' or j.plugin = ?7) and (f.severity, f.id) > (?4, ?5)
 order by f.severity, f.id limit ?6`
 
+// shownScan takes tenant and scan, and has a row when the tenant sees that.
+const shownScan = `select 1 from scans where tenant_id = ? and id = ? and deletion_id is null`
+
 // Findings implements host.ScanStore.
 func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q host.FindingQuery) (all []host.Finding, err error) {
 	op := fmt.Sprintf("list findings of scan %.64q", string(id))
@@ -68,7 +71,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 		only = new(q.Severity.Rank())
 	}
 	var one int
-	err = s.readers.QueryRowContext(ctx, `select 1 from scans where tenant_id = ? and id = ?`, string(t), string(id)).Scan(&one)
+	err = s.readers.QueryRowContext(ctx, shownScan, string(t), string(id)).Scan(&one)
 	if err == nil {
 		err = rows(ctx, s.readers, func(r *sql.Rows) error {
 			f, err := toFinding(r)

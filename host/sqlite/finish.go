@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -31,10 +32,26 @@ from (
 ) d
 where scans.id = d.scan_id
   and (scans.state, scans.critical, scans.high, scans.medium, scans.low, scans.info, scans.unknown)
-      <> (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)`
+      <> (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)
+returning scans.id, scans.finished_at is not null`
 
+// derive brings scans up to date with their jobs, and tells the webhooks of their
+// tenants of those that end with it.
 func (tx tx) derive(ctx context.Context, scans []host.ScanID) error {
-	_, err := tx.ExecContext(ctx, deriveScans, list(scans), tx.now)
+	var ended []host.ScanID
+	err := rows(ctx, tx, func(r *sql.Rows) error {
+		var id host.ScanID
+		var final bool
+		err := r.Scan(&id, &final)
+		if final {
+			ended = append(ended, id)
+		}
+		return err
+	}, deriveScans, list(scans), tx.now)
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, tellWebhooks, list(ended), tx.now)
 	return err
 }
 

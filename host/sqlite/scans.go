@@ -81,7 +81,7 @@ func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 const scanWithJobs = `
 select ` + record.ScanColumns + `, ` + record.JobColumns + `
 from scans s join jobs j on j.scan_id = s.id and j.tenant_id = s.tenant_id
-where s.tenant_id = ? and s.id = ? order by j.ordinal`
+where s.tenant_id = ? and s.id = ? and s.deletion_id is null order by j.ordinal`
 
 func readScan(ctx context.Context, db querier, t host.TenantID, id host.ScanID) (out host.Scan, err error) {
 	var jobs []host.Job
@@ -116,7 +116,7 @@ func (s *Store) Scan(ctx context.Context, t host.TenantID, id host.ScanID) (host
 // behind ("" for none), and a limit.
 const scans = `
 select ` + record.ScanColumns + ` from scans s
-where s.tenant_id = ?1
+where s.tenant_id = ?1 and s.deletion_id is null
   and (?2 = '' or s.type = ?2) and (?3 = '' or s.project = ?3) and (?4 = '' or s.state = ?4)
   and (?5 = '' or s.id < ?5)
 order by s.id desc limit ?6`
@@ -144,21 +144,7 @@ func (s *Store) Scans(ctx context.Context, t host.TenantID, q host.ScanQuery) (a
 // Cancel implements host.ScanStore.
 func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (scan host.Scan, err error) {
 	err = s.write(ctx, fmt.Sprintf("cancel scan %.64q", string(id)), func(ctx context.Context, tx tx) error {
-		// Of a scan that has not started every job is queued, so it ends now.
-		if err := tx.leaveQueue(ctx, "cancel", `tenant_id = ? and id = ?`, string(t), string(id)); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `update scans set cancel_requested_at = coalesce(cancel_requested_at, ?)
-			where tenant_id = ? and id = ? and state in ('queued', 'running')`, tx.now, string(t), string(id))
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `update jobs set state = 'canceled', finished_at = ?, dispatched_at = null
-			where tenant_id = ? and scan_id = ? and state = 'queued'`, tx.now, string(t), string(id))
-		if err != nil {
-			return err
-		}
-		if err := tx.derive(ctx, []host.ScanID{id}); err != nil {
+		if err := tx.cancel(ctx, t, id); err != nil {
 			return err
 		}
 		scan, err = readScan(ctx, tx, t, id)
@@ -171,4 +157,23 @@ func (s *Store) Cancel(ctx context.Context, t host.TenantID, id host.ScanID) (sc
 		return host.Scan{}, err
 	}
 	return scan, nil
+}
+
+// cancel asks for a scan's end, whoever may see it.
+func (tx tx) cancel(ctx context.Context, t host.TenantID, id host.ScanID) error {
+	// Of a scan that has not started every job is queued, so it ends now.
+	if err := tx.leaveQueue(ctx, "cancel", `tenant_id = ? and id = ?`, string(t), string(id)); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `update scans set cancel_requested_at = coalesce(cancel_requested_at, ?)
+		where tenant_id = ? and id = ? and state in ('queued', 'running')`, tx.now, string(t), string(id))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `update jobs set state = 'canceled', finished_at = ?, dispatched_at = null
+		where tenant_id = ? and scan_id = ? and state = 'queued'`, tx.now, string(t), string(id))
+	if err != nil {
+		return err
+	}
+	return tx.derive(ctx, []host.ScanID{id})
 }

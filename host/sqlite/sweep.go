@@ -82,7 +82,7 @@ func (tx tx) endAll(ctx context.Context, jobs []leased, to func(leased) change) 
 			return nil, err
 		}
 		scans[i] = j.scan
-		out[i] = host.Taken{Scan: j.scan, Job: j.id, Plugin: j.plugin, Attempt: j.attempt, State: c.state, Code: c.reason}
+		out[i] = host.Taken{Tenant: j.tenant, Scan: j.scan, Job: j.id, Plugin: j.plugin, Attempt: j.attempt, State: c.state, Code: c.reason}
 	}
 	return out, tx.derive(ctx, scans)
 }

@@ -170,6 +170,7 @@ func (s *suite) full(name string, b byte) (t host.TenantID, running host.Lease) 
 	t = host.NewTenantID()
 	s.check(s.CreateTenant(s.ctx(), host.Tenant{ID: t, Name: name}))
 	s.check(s.CreateKey(s.ctx(), newKey(t, b)))
+	s.hook(newWebhook(t))
 	done, failed, goesOn := newScan(t, "p"), newScan(t, "p"), newScan(t, "p")
 	done.Input = host.Input{Archive: &host.Archive{Blob: host.BlobKey("archives/" + name), Size: 10, Format: "zip", SHA256: "x"}}
 	done, failed, goesOn = s.accept(done), s.accept(failed), s.accept(goesOn)
@@ -187,7 +188,7 @@ func testDeleteTenant(s *suite) {
 	other, _ := s.full("stays", 2)
 	before := s.h.Rows(s.T, other)
 	mine := s.h.Rows(s.T, t)
-	for _, table := range []string{"api_keys", "scans", "jobs", "findings", "artifacts", "attempts"} {
+	for _, table := range []string{"api_keys", "scans", "jobs", "findings", "artifacts", "attempts", "webhooks", "webhook_deliveries"} {
 		if mine[table] == 0 {
 			s.Errorf("the test puts nothing into %s", table)
 		}

@@ -102,6 +102,40 @@ func testOnceRoom(s *suite) {
 	s.check(s.within(host.Quota{}, full))
 }
 
+// testOnceDeleted: a scan that is deleted is no answer any more, although it is
+// not yet removed: its key is free at once.
+func testOnceDeleted(s *suite) {
+	t, other := s.tenant(), s.tenant()
+	one, shop, kept, foreign := keyed(newScan(t, "p"), 1, 1), keyed(newScan(t, "p"), 2, 1), keyed(newScan(t, "p"), 3, 1), keyed(newScan(other, "p"), 1, 1)
+	shop.Project = "shop"
+	for _, scan := range []host.Scan{one, shop, kept, foreign} {
+		s.accept(scan)
+	}
+	_, err := s.DeleteScan(s.ctx(), t, one.ID)
+	s.check(err)
+	_, err = s.DeleteProject(s.ctx(), t, "shop")
+	s.check(err)
+	for _, scan := range []host.Scan{one, shop} {
+		if e, err := s.Earlier(s.ctx(), t, scan.Once.Key); !errors.Is(err, host.ErrNotFound) {
+			s.Errorf("the request of a deleted scan: %+v, %v", e, err)
+		}
+		s.accept(keyed(newScan(t, "p"), scan.Once.Key[0], 2))
+	}
+	for _, scan := range []host.Scan{kept, foreign} {
+		if e, err := s.Earlier(s.ctx(), scan.TenantID, scan.Once.Key); err != nil || e.Scan.ID != scan.ID {
+			s.Errorf("the request of another scan: %+v, %v", e, err)
+		}
+	}
+	for range 2 { // what was waiting is canceled, then removed
+		_, err := s.DropDeleted(s.ctx(), 10)
+		s.check(err)
+	}
+	if _, err := s.Earlier(s.ctx(), t, one.Once.Key); err != nil {
+		s.Errorf("the request that came after: %v", err)
+	}
+	s.verified()
+}
+
 // testOnceEnds: a key is free when its day is over, or its scan is gone.
 func testOnceEnds(s *suite) {
 	t := s.tenant()

@@ -60,7 +60,7 @@ func testTaken(s *suite) {
 
 // taken is what is said of a scan's only job.
 func taken(sc host.Scan, attempt int, state host.State, code host.ErrorCode) host.Taken {
-	return host.Taken{Scan: sc.ID, Job: sc.Jobs[0].ID, Plugin: sc.Jobs[0].Plugin, Attempt: attempt, State: state, Code: code}
+	return host.Taken{Tenant: sc.TenantID, Scan: sc.ID, Job: sc.Jobs[0].ID, Plugin: sc.Jobs[0].Plugin, Attempt: attempt, State: state, Code: code}
 }
 
 func (s *suite) wantTaken(what string, got []host.Taken, want ...host.Taken) {

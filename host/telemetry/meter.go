@@ -31,6 +31,11 @@ type Config struct {
 	// Queue counts the queue of all hosts. It is asked as Checks are, at most
 	// every 15s; nil: this host does not say.
 	Queue func(ctx context.Context) (host.QueueStats, error)
+	// Deletions counts those of all hosts, and is asked as Queue is; nil: this host
+	// does not say.
+	Deletions func(ctx context.Context) (host.PendingDeletions, error)
+	// Outbox does the same for deliveries to webhooks; nil: this host does not say.
+	Outbox func(ctx context.Context) (host.OutboxStats, error)
 }
 
 // other is the label of what no configuration names.
@@ -51,6 +56,7 @@ type Meter struct {
 	limited  *prometheus.CounterVec
 	alone    prometheus.Gauge
 	reloads  reloadMeter
+	webhooks webhookMeter
 }
 
 var _ host.Meter = (*Meter)(nil)
@@ -99,11 +105,18 @@ func New(cfg Config) (*Meter, error) {
 	m.limited = f.counters("securetag_rate_limited_total", "Requests that were refused because of a rate, by its policy.", "policy")
 	m.alone = f.gauge("securetag_rate_limits_alone", "1 while this host counts rates by itself, because Redis does not answer.")
 	m.reloads = f.reloads()
+	m.webhooks = f.webhooks()
 	if cfg.PluginStatus != nil {
 		m.registry.MustRegister(newPlugins(cfg.PluginStatus))
 	}
 	if cfg.Queue != nil {
 		m.registry.MustRegister(newQueue(cfg.Queue, m.plugins, cfg.CheckTime))
+	}
+	if cfg.Deletions != nil {
+		m.registry.MustRegister(newDeletions(cfg.Deletions, cfg.CheckTime))
+	}
+	if cfg.Outbox != nil {
+		m.registry.MustRegister(newOutbox(cfg.Outbox, cfg.CheckTime))
 	}
 	for name, check := range cfg.Checks {
 		m.registry.MustRegister(newUp(name, check, cfg.CheckTime, cfg.CheckAge))

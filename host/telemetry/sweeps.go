@@ -18,12 +18,12 @@ type taskMeter struct {
 }
 
 func (f factory) sweeps() sweepMeter {
-	blobs := f.counters("securetag_retention_blobs_total", "Blobs that were removed: of what is old, or orphans that no scan needed.", "task")
+	blobs := f.counters("securetag_retention_blobs_total", "Blobs that were removed: of what is old or was deleted, or orphans that no scan needed.", "task")
 	bytes := f.counters("securetag_retention_bytes_total", "Bytes in the blobs that were removed.", "task")
 	errors := f.counters("securetag_retention_errors_total", "Turns that did not do all that there was.", "task")
 	last := f.gauges("securetag_retention_last_run_timestamp_seconds", "When the last turn ended; 0: none has.", "task")
 	m := sweepMeter{
-		scans:    f.counter("securetag_retention_scans_total", "Scans that were removed because they were old."),
+		scans:    f.counter("securetag_retention_scans_total", "Scans that were removed because they were old, or deleted by their tenants."),
 		findings: f.counter("securetag_retention_findings_total", "Findings that were removed with their scans."),
 		archives: f.counter("securetag_retention_archives_total", "Archives that were removed because they were old, while their scans stay."),
 		tasks:    map[host.SweepTask]taskMeter{},

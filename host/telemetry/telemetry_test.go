@@ -109,6 +109,34 @@ func TestJobs(t *testing.T) {
 	})
 }
 
+// TestWebhooks: the outbox is asked when somebody scrapes, and while it does not
+// answer there are no such series.
+func TestWebhooks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var broken error
+		m := newMeter(t, telemetry.Config{Outbox: func(context.Context) (host.OutboxStats, error) {
+			return host.OutboxStats{Pending: 3, Oldest: 90 * time.Second}, broken
+		}})
+		for _, s := range []host.DeliveryState{host.DeliveryDelivered, host.DeliveryPending, host.DeliveryPending, "lost"} {
+			m.WebhookTried(s)
+		}
+		want(t, m, map[string]string{
+			`securetag_webhook_attempts_total{result="delivered"}`: "1",
+			`securetag_webhook_attempts_total{result="again"}`:     "2",
+			`securetag_webhook_attempts_total{result="failed"}`:    "0",
+			`securetag_webhook_deliveries_pending`:                 "3",
+			`securetag_webhook_oldest_due_seconds`:                 "90",
+		})
+		broken = host.ErrUnavailable
+		want(t, m, map[string]string{`securetag_webhook_deliveries_pending`: "3"})
+		time.Sleep(time.Minute)
+		if v, there := scrape(t, m)[`securetag_webhook_deliveries_pending`]; there {
+			t.Errorf("while the store is away: %s", v)
+		}
+	})
+}
+
 func TestPluginStatus(t *testing.T) {
 	t.Parallel()
 	m := newMeter(t, telemetry.Config{PluginStatus: func() []host.PluginStatus {
@@ -367,6 +395,24 @@ func TestQueue(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		if v, there := scrape(t, m)[`securetag_queue_jobs{plugin="secrets",state="ready"}`]; there || asked != 2 {
 			t.Errorf("asked %d times; says %s of a queue that it cannot count", asked, v)
+		}
+	})
+}
+
+func TestDeletions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var fails error
+		m := newMeter(t, telemetry.Config{Deletions: func(context.Context) (host.PendingDeletions, error) {
+			return host.PendingDeletions{Deletions: 2, Scans: 30, Oldest: time.Minute}, fails
+		}})
+		all := map[string]string{"securetag_deletions_pending": "2", "securetag_deletions_pending_scans": "30", "securetag_deletions_oldest_seconds": "60"}
+		want(t, m, all)
+		fails = errors.New("down")
+		want(t, m, all) // as of a moment ago
+		time.Sleep(15 * time.Second)
+		if v, there := scrape(t, m)["securetag_deletions_pending"]; there {
+			t.Errorf("it says %s of what it cannot count", v)
 		}
 	})
 }

@@ -19,4 +19,7 @@
 // shows, and a line "..." in an output stands for any lines.
 //
 // The tables of codes and states on the pages are compared with the code.
+//
+// It runs what the recipes of docs/ci run, and the TypeScript client of the API,
+// against real hosts as well.
 package doctest

@@ -51,10 +51,11 @@ func pages(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := filepath.Glob(filepath.Join(repository, "docs", "plugins", "*.md"))
+	more, err := filepath.Glob(filepath.Join(repository, "docs", "*", "*.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	more = slices.DeleteFunc(more, func(name string) bool { return filepath.Base(filepath.Dir(name)) == "decisions" })
 	all := map[string]string{}
 	for _, name := range append(append(names, more...), filepath.Join(repository, "README.md"), filepath.Join(repository, "CONTRIBUTING.md")) {
 		text, err := os.ReadFile(name)

@@ -174,7 +174,7 @@ func run(t *testing.T, dir string, s stage, script string) error {
 			cmd.Env = append(cmd.Env, kv)
 		}
 	}
-	cmd.Env = append(cmd.Env, "PWD="+dir, "TMPDIR="+tmp, "SECURETAG_SERVER__LISTEN="+s.real["127.0.0.1:8080"])
+	cmd.Env = append(cmd.Env, "PWD="+dir, "TMPDIR="+tmp, "XDG_CONFIG_HOME="+filepath.Join(tmp, "config"), "SECURETAG_SERVER__LISTEN="+s.real["127.0.0.1:8080"])
 	if strings.Contains(script, "DATABASE_URL") {
 		cmd.Env = append(cmd.Env, "DATABASE_URL="+testserver.Postgres(t), "REDIS_URL=redis://"+testserver.Redis(t)+"/0")
 	}

@@ -159,6 +159,10 @@ func (c *cluster) hcl(s settings) string {
 	}
 	fmt.Fprintf(&b, `
 server { shutdown_grace = %q }
+egress { # the receivers of webhooks are here
+  allow_networks = ["127.0.0.0/8"]
+  ports          = ["80", "443", "1024-65535"]
+}
 worker {
   slots     = %d
   lease     = %q

@@ -121,7 +121,7 @@ func (c *cluster) eventKinds(id string) (kinds []host.EventKind) {
 		c.t.Fatal(err)
 	}
 	for after := host.EventID(""); ; {
-		page, err := events.Read(c.t.Context(), host.ScanID(id), after, 10, time.Minute)
+		page, err := events.Read(c.t.Context(), host.Feed{Scan: host.ScanID(id)}, after, 10, time.Minute)
 		if err != nil || len(page) == 0 {
 			c.t.Fatalf("events after %v: %v", kinds, err)
 		}

@@ -51,6 +51,12 @@ func TestSuite(t *testing.T) {
 					tt.test(t, p)
 				})
 			}
+			if !p.real || p.hosts > 1 { // what one host does, and what several
+				t.Run("webhooks", func(t *testing.T) {
+					t.Parallel()
+					testWebhooks(t, p)
+				})
+			}
 			if p.real { // embedded, Redis dies with its host: "kill -9" above
 				t.Run("Redis lost", func(t *testing.T) {
 					t.Parallel()

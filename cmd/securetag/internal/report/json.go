@@ -19,6 +19,20 @@ func JSON(w io.Writer, scan client.Scan, findings []client.Finding) error {
 	}{scan, Sorted(findings)})
 }
 
+// Line writes v as JSON on one line, with which no terminal can be tricked.
+func Line(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	if _, err := w.Write(safetext.JSON(b.Bytes())); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
 // Document writes v as indented JSON that no terminal can be tricked with.
 func Document(w io.Writer, v any) error {
 	var b bytes.Buffer

@@ -1,0 +1,149 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/internal/testserver"
+)
+
+// outside are the methods that take a tenant and run as the role of the connection,
+// with the reason.
+func outside() map[string]string {
+	operators := "an operator's, about a tenant"
+	return map[string]string{
+		"SetShare": operators, "SetTerms": operators, "Suspend": operators, "Unsuspend": operators, "DeleteTenant": operators,
+	}
+}
+
+// TestMethodsAreConfined takes the methods from host.Store: with policies that let
+// the role of tenants see nothing, each that takes a tenant must find nothing of what
+// that tenant has.
+func TestMethodsAreConfined(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	s := open(t, postgres.Config{URL: url})
+	scan := populated(t, s, "a")
+	tenant := scan.TenantID
+	keys, err := s.Keys(t.Context(), tenant)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	deletion, err := s.DeleteScan(t.Context(), tenant, again(t, s, tenant))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook, err := s.CreateWebhook(t.Context(), host.Webhook{ID: host.NewWebhookID(), TenantID: tenant, URL: "https://x/", Events: host.WebhookEvents(), Secret: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := s.TestWebhook(t.Context(), tenant, hook.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := map[string]func(ctx context.Context) (any, error){
+		"Scan": func(ctx context.Context) (any, error) { return s.Scan(ctx, tenant, scan.ID) },
+		"Scans": func(ctx context.Context) (any, error) {
+			all, err := s.Scans(ctx, tenant, host.ScanQuery{})
+			return none(len(all), err)
+		},
+		"Cancel":    func(ctx context.Context) (any, error) { return s.Cancel(ctx, tenant, scan.ID) },
+		"Findings":  func(ctx context.Context) (any, error) { return s.Findings(ctx, tenant, scan.ID, host.FindingQuery{}) },
+		"Artifacts": func(ctx context.Context) (any, error) { return s.Artifacts(ctx, tenant, scan.ID) },
+		"Usage":     func(ctx context.Context) (any, error) { return s.Usage(ctx, tenant) },
+		"Keys": func(ctx context.Context) (any, error) {
+			all, err := s.Keys(ctx, tenant)
+			return none(len(all), err)
+		},
+		"RevokeKey": func(ctx context.Context) (any, error) { return nil, s.RevokeKey(ctx, tenant, keys[0].ID) },
+		"RotateKey": func(ctx context.Context) (any, error) {
+			return s.RotateKey(ctx, tenant, keys[0].ID, time.Hour, host.Key{ID: host.NewKeyID()})
+		},
+		"Deletion":   func(ctx context.Context) (any, error) { return s.Deletion(ctx, tenant, deletion.ID) },
+		"DeleteScan": func(ctx context.Context) (any, error) { return s.DeleteScan(ctx, tenant, scan.ID) },
+		"Webhooks": func(ctx context.Context) (any, error) {
+			all, err := s.Webhooks(ctx, tenant)
+			return none(len(all), err)
+		},
+		"Webhook": func(ctx context.Context) (any, error) { return s.Webhook(ctx, tenant, hook.ID) },
+		"UpdateWebhook": func(ctx context.Context) (any, error) {
+			return s.UpdateWebhook(ctx, tenant, hook.ID, host.WebhookChange{Enabled: new(false)})
+		},
+		"RotateWebhook": func(ctx context.Context) (any, error) { return s.RotateWebhook(ctx, tenant, hook.ID, "t", time.Hour) },
+		"DeleteWebhook": func(ctx context.Context) (any, error) { return nil, s.DeleteWebhook(ctx, tenant, hook.ID) },
+		"TestWebhook":   func(ctx context.Context) (any, error) { return s.TestWebhook(ctx, tenant, hook.ID) },
+		"Redeliver":     func(ctx context.Context) (any, error) { return s.Redeliver(ctx, tenant, hook.ID, delivery.ID) },
+		"Deliveries": func(ctx context.Context) (any, error) {
+			return s.Deliveries(ctx, tenant, hook.ID, host.DeliveryQuery{})
+		},
+		"Earlier":       func(ctx context.Context) (any, error) { return s.Earlier(ctx, tenant, [32]byte{1}) },
+		"DeleteProject": func(ctx context.Context) (any, error) { return s.DeleteProject(ctx, tenant, "p") },
+	}
+	var want []string
+	for m := range reflect.TypeFor[host.Store]().Methods() {
+		if f := m.Type; f.NumIn() > 1 && f.In(1) == reflect.TypeFor[host.TenantID]() {
+			want = append(want, m.Name)
+		}
+	}
+	known := slices.Sorted(maps.Keys(calls))
+	for _, name := range want {
+		if outside()[name] == "" && !slices.Contains(known, name) {
+			t.Errorf("%s takes a tenant: run it by tenantRead or tenantBatch and add it to calls, or say in outside why not", name)
+		}
+	}
+	blind(t, url)
+	for name, call := range calls {
+		if got, err := call(t.Context()); !errors.Is(err, host.ErrNotFound) {
+			t.Errorf("%s does not run as the role of tenants: it found %+v, %v", name, got, err)
+		}
+	}
+	key := host.Key{ID: host.NewKeyID(), TenantID: tenant, Scopes: host.AllScopes()}
+	if err := s.CreateKey(t.Context(), key); err == nil || !strings.Contains(err.Error(), "row-level security") {
+		t.Errorf("CreateKey does not run as the role of tenants: %v", err)
+	}
+	hook.ID, hook.Secret = host.NewWebhookID(), "s"
+	if _, err := s.CreateWebhook(t.Context(), hook); err == nil || !strings.Contains(err.Error(), "row-level security") {
+		t.Errorf("CreateWebhook does not run as the role of tenants: %v", err)
+	}
+}
+
+// none is ErrNotFound for an empty list.
+func none(n int, err error) (any, error) {
+	if err == nil && n == 0 {
+		err = host.ErrNotFound
+	}
+	return n, err
+}
+
+// again accepts another scan.
+func again(t *testing.T, s *postgres.Store, tenant host.TenantID) host.ScanID {
+	t.Helper()
+	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: tenant, Type: "web", Input: host.Input{URL: "https://x/"},
+		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scans[0].ID
+}
+
+// blind lets the role of tenants see no row of any.
+func blind(t *testing.T, url string) {
+	t.Helper()
+	conn := connect(t, url)
+	for _, table := range append(tenantTables(t, conn), "tenants") {
+		_, err := conn.Exec(t.Context(), `alter policy own_tenant on `+pgx.Identifier{table}.Sanitize()+` using (current_user <> 'securetag_tenant')`)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
