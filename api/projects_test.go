@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strings"
@@ -78,6 +79,16 @@ func TestProjectLife(t *testing.T) {
 	f, err := c.Triage(t.Context(), id, 1, client.Triage{Triage: "accepted_risk", Reason: "a test key", ExpiresAt: &soon})
 	if err != nil || f.Triage != "accepted_risk" || f.Version != 2 || f.Author == "" || !f.ExpiresAt.Equal(soon) || len(f.History) != 1 || f.History[0].Reason != "a test key" {
 		t.Errorf("triaged %+v, %v", f, err)
+	}
+	var report bytes.Buffer
+	if err := c.Report(t.Context(), third.ID, "sarif", &report); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{`"baselineState":"new"`: 1, `"baselineState":"unchanged"`: 1, `"suppressions":[]`: 1,
+		`"suppressions":[{"justification":"a test key","kind":"external","status":"accepted"}]`: 1} {
+		if got := strings.Count(report.String(), text); got != want {
+			t.Errorf("the report has %s %d times, want %d\n%s", text, got, want, report.String())
+		}
 	}
 	n, err := c.TriageMany(t.Context(), "shop", client.TriageMany{IDs: []string{id, first.ID}, Triage: client.Triage{Triage: "confirmed"}})
 	if err != nil || n != 1 {
