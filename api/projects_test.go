@@ -101,8 +101,10 @@ func TestProjectLife(t *testing.T) {
 	if err != nil || len(projects.Items) != 1 || projects.Items[0].Findings != 3 || projects.Items[0].LastScanID != third.ID {
 		t.Errorf("projects %+v, %v", projects, err)
 	}
-	for range c.AllProjectFindings(t.Context(), "none", client.ProjectFindingsQuery{}) {
-		break
+	for f, err := range c.AllProjectFindings(t.Context(), "none", client.ProjectFindingsQuery{}) {
+		if status(err) != http.StatusNotFound {
+			t.Errorf("of a project that is not there: %+v, %v", f, err)
+		}
 	}
 }
 
@@ -240,7 +242,7 @@ func TestProjectsRefused(t *testing.T) {
 	for name, gate := range map[string]*client.GatePolicy{"unknown severity": {FailOn: "worst"}, "nothing to fail on": {NewOnly: true}} {
 		_, err := e.client(t, "alice").Upload(t.Context(), strings.NewReader("PK"), client.UploadOptions{Gate: gate})
 		var p *client.Error
-		if !errors.As(err, &p) || p.StatusCode != 422 || p.Errors[0].Pointer != "form.gate" {
+		if !errors.As(err, &p) || p.StatusCode != http.StatusUnprocessableEntity || p.Errors[0].Pointer != "form.gate" {
 			t.Errorf("%s: %v, want 422 at form.gate", name, err)
 		}
 	}

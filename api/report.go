@@ -66,7 +66,7 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 		p := &problemError{Problem: kindTooManyReports().problem(""), header: http.Header{"Retry-After": {"5"}}}
 		return nil, p
 	}
-	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
 		defer a.reports.give(s.TenantID)
 		a.sendReport(ctx, s, shown.Body, export.Format(in.Format))
 	}}, nil
