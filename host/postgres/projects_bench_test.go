@@ -12,23 +12,16 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/host/postgres/postgrestest"
 	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 const projectTenant = "00000000-0000-7000-8000-000000000001"
 
 // fillProjects makes so many projects with so many findings each.
-const fillProjects = `
-insert into tenants (id, name) values ('` + projectTenant + `', 'acme');
-insert into projects (id, tenant_id, name, held) select gen_random_uuid(), '` + projectTenant + `', 'p' || n, %[2]d from generate_series(1, %[1]d) n;
-insert into project_findings (id, tenant_id, project_id, plugin, rule_id, fingerprint, occurrence, content, state, decided_at, decided_scan, scope,
-    first_scan, first_seen, last_scan, last_seen, finding_id, job_id, severity, title, message, detail, place, line, digest)
-select gen_random_uuid(), p.tenant_id, p.id, 'secrets', 'rule-' || n %% 50, 'v1:' || md5(n::text) || md5(p.name), 1, md5(n::text),
-    (array['new', 'unchanged', 'updated', 'absent'])[1 + n %% 4], now(), gen_random_uuid(), 's',
-    gen_random_uuid(), now(), gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), n %% 6, 'A title of usual length', repeat('message ', 20),
-    '{"location":{"path":"src/dir/file.go","start_line":1},"snippet":"' || repeat('x', 200) || '"}', 'src/dir' || n %% 1000 || '/file.go', n, md5(n::text)
-from projects p, generate_series(1, %[2]d) n;
-analyze project_findings`
+func fillProjects(projects, findings int) string {
+	return `insert into tenants (id, name) values ('` + projectTenant + `', 'acme');` + postgrestest.Projects(projectTenant, projects, findings)
+}
 
 // TestPlansOfProjects: a page of a project's findings is read by the index in
 // its order, whatever the filters, also under row-level security.
@@ -36,7 +29,7 @@ func TestPlansOfProjects(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
-	execute(t, url, fmt.Sprintf(fillProjects, 3, 4500))
+	execute(t, url, fillProjects(3, 4500))
 	conn := connect(t, url)
 	args := []any{projectTenant, projectTenant, int16(-1), noTenant, int16(6), noTenant}
 	for name, more := range map[string][]any{
@@ -80,7 +73,7 @@ func BenchmarkProjectFindings(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(b.Context()))
-	if _, err := conn.Exec(b.Context(), fmt.Sprintf(fillProjects, 10, 100_000)); err != nil {
+	if _, err := conn.Exec(b.Context(), fillProjects(10, 100_000)); err != nil {
 		b.Fatal(err)
 	}
 	for name, q := range map[string]host.ProjectFindingQuery{
