@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strings"
@@ -79,6 +80,16 @@ func TestProjectLife(t *testing.T) {
 	if err != nil || f.Triage != "accepted_risk" || f.Version != 2 || f.Author == "" || !f.ExpiresAt.Equal(soon) || len(f.History) != 1 || f.History[0].Reason != "a test key" {
 		t.Errorf("triaged %+v, %v", f, err)
 	}
+	var report bytes.Buffer
+	if err := c.Report(t.Context(), third.ID, "sarif", &report); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{`"baselineState":"new"`: 1, `"baselineState":"unchanged"`: 1, `"suppressions":[]`: 1,
+		`"suppressions":[{"justification":"a test key","kind":"external","status":"accepted"}]`: 1} {
+		if got := strings.Count(report.String(), text); got != want {
+			t.Errorf("the report has %s %d times, want %d\n%s", text, got, want, report.String())
+		}
+	}
 	n, err := c.TriageMany(t.Context(), "shop", client.TriageMany{IDs: []string{id, first.ID}, Triage: client.Triage{Triage: "confirmed"}})
 	if err != nil || n != 1 {
 		t.Errorf("triaged %d of many, %v", n, err)
@@ -90,8 +101,10 @@ func TestProjectLife(t *testing.T) {
 	if err != nil || len(projects.Items) != 1 || projects.Items[0].Findings != 3 || projects.Items[0].LastScanID != third.ID {
 		t.Errorf("projects %+v, %v", projects, err)
 	}
-	for range c.AllProjectFindings(t.Context(), "none", client.ProjectFindingsQuery{}) {
-		break
+	for f, err := range c.AllProjectFindings(t.Context(), "none", client.ProjectFindingsQuery{}) {
+		if status(err) != http.StatusNotFound {
+			t.Errorf("of a project that is not there: %+v, %v", f, err)
+		}
 	}
 }
 
@@ -229,7 +242,7 @@ func TestProjectsRefused(t *testing.T) {
 	for name, gate := range map[string]*client.GatePolicy{"unknown severity": {FailOn: "worst"}, "nothing to fail on": {NewOnly: true}} {
 		_, err := e.client(t, "alice").Upload(t.Context(), strings.NewReader("PK"), client.UploadOptions{Gate: gate})
 		var p *client.Error
-		if !errors.As(err, &p) || p.StatusCode != 422 || p.Errors[0].Pointer != "form.gate" {
+		if !errors.As(err, &p) || p.StatusCode != http.StatusUnprocessableEntity || p.Errors[0].Pointer != "form.gate" {
 			t.Errorf("%s: %v, want 422 at form.gate", name, err)
 		}
 	}

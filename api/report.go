@@ -58,22 +58,26 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 	if err != nil {
 		return nil, problemOf(err, nil)
 	}
+	shown := scanOutput{Body: wireScan(s)}
+	if err := a.judge(found, s, &shown); err != nil {
+		return nil, problemOf(err, nil)
+	}
 	if !a.reports.take(s.TenantID, reportsAtOnce) {
 		p := &problemError{Problem: kindTooManyReports().problem(""), header: http.Header{"Retry-After": {"5"}}}
 		return nil, p
 	}
-	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
 		defer a.reports.give(s.TenantID)
-		a.sendReport(ctx, s, export.Format(in.Format))
+		a.sendReport(ctx, s, shown.Body, export.Format(in.Format))
 	}}, nil
 }
 
-func (a *API) sendReport(ctx huma.Context, s host.Scan, f export.Format) {
+func (a *API) sendReport(ctx huma.Context, s host.Scan, shown client.Scan, f export.Format) {
 	_, w := humamux.Unwrap(ctx)
 	download(w.Header(), f.MediaType(), "securetag-"+string(s.ID)+"."+string(f))
 	w.WriteHeader(http.StatusOK)
 	out := &paced{w: w, deadlines: http.NewResponseController(w)}
-	err := export.Write(out, f, export.Report{Scan: wireScan(s), Version: a.cfg.Version, Findings: a.findingsOf(ctx.Context(), s)})
+	err := export.Write(out, f, export.Report{Scan: shown, Version: a.cfg.Version, Findings: a.findingsOf(ctx.Context(), s)})
 	if err == nil {
 		err = out.Flush()
 	}

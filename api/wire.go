@@ -64,5 +64,6 @@ func wireFinding(f host.Finding) client.Finding {
 		Fingerprint: f.Fingerprint, LineHash: f.LineHash, CWE: f.CWE, Tags: f.Tags, References: f.References,
 		Properties: f.Properties, CreatedAt: f.CreatedAt.UTC(),
 		State: string(f.Baseline), ProjectFindingID: string(f.ProjectFinding),
+		Triage: string(f.Triage), TriageReason: f.Reason,
 	}
 }

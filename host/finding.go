@@ -81,6 +81,8 @@ type Finding struct {
 	// findings are read; "" before, and without a project.
 	Baseline       Baseline
 	ProjectFinding ProjectFindingID
+	Triage         Triage // as it counts now
+	Reason         string // for it
 }
 
 // Location is a place in a tree (Path) or on the web (URL). Lines and columns

@@ -39,7 +39,8 @@ type Finding struct {
 	// Snippet is the text that shows it, at most 2 KiB. Redact secrets.
 	Snippet string
 	// Identity is what stays the same when lines move; nil: the snippet. The
-	// host hashes it with the plugin, the rule and the path. Never a secret.
+	// host hashes it with the plugin, the rule and the path. Never a secret, but
+	// what [Target.Keyed] makes of one.
 	Identity   []string
 	Properties map[string]string
 }

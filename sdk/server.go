@@ -161,6 +161,7 @@ func (s *Server) target(req *pluginv1.ScanRequest) (*Target, error) {
 		name:    req.GetTarget().GetDisplayName(),
 		workDir: req.GetWorkDir(),
 		attempt: int(req.GetAttempt()),
+		key:     req.GetIdentityKey(),
 	}
 	if s.options == nil {
 		s := schema{typ: reflect.TypeFor[struct{}]()}

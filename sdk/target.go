@@ -2,6 +2,9 @@ package sdk
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +23,7 @@ type Target struct {
 	name    string
 	workDir string
 	attempt int
+	key     []byte // for identities; nil: none
 	options any
 	remarks []*pluginv1.Diagnostic // about the options
 	out     *Out
@@ -45,6 +49,19 @@ func (t *Target) WorkDir() string { return t.workDir }
 
 // Attempt is 1 for the first try.
 func (t *Target) Attempt() int { return t.attempt }
+
+// Keyed is what stands for a secret in [Finding.Identity], so that another secret
+// is another finding: a hash with a key that the host keeps, by which nobody can
+// find out the secret. "" when the host compares no scans; the redacted text is
+// then all there is.
+func (t *Target) Keyed(secret string) string {
+	if len(t.key) == 0 {
+		return ""
+	}
+	mac := hmac.New(sha256.New, t.key)
+	_, _ = mac.Write([]byte(secret)) // never fails
+	return hex.EncodeToString(mac.Sum(nil))
+}
 
 // Options is a pointer to a struct of the type of Scanner.Options, filled and
 // checked; nil when the scanner declares none.

@@ -129,6 +129,8 @@ type Finding struct {
 
 	State            string `json:"state,omitempty" enum:"new,unchanged,updated,absent" doc:"How it stands to its project's findings before; left out until they were compared, and without a project."`
 	ProjectFindingID string `json:"project_finding_id,omitempty" format:"uuid" doc:"The project's finding that it is: /findings/{id}."`
+	Triage           string `json:"triage,omitempty" enum:"open,confirmed,false_positive,accepted_risk,fixed" doc:"What people say of that; what has expired is open."`
+	TriageReason     string `json:"triage_reason,omitempty" doc:"Why they say so. Plain text."`
 }
 
 // Location is a place in the scanned tree or on the web.

@@ -37,6 +37,9 @@ var columns = []struct {
 	{"snippet", func(f client.Finding) string { return f.Snippet }},
 	{"fingerprint", func(f client.Finding) string { return f.Fingerprint }},
 	{"created_at", func(f client.Finding) string { return f.CreatedAt.UTC().Format(time.RFC3339) }},
+	{"state", func(f client.Finding) string { return f.State }},
+	{"triage", func(f client.Finding) string { return f.Triage }},
+	{"triage_reason", func(f client.Finding) string { return f.TriageReason }},
 }
 
 // writeCSV writes a row for each finding, and first one without an id for each

@@ -68,6 +68,21 @@ type sarifLog struct {
 	}
 }
 
+// TestUncompared: as long as a scan was not compared as a whole no result has a
+// baseline state, since either all have one or none.
+func TestUncompared(t *testing.T) {
+	t.Parallel()
+	scan, findings := exporttest.Partial()
+	for name, baseline := range map[string]*client.Baseline{"not compared": nil, "in part": {New: 3, Untracked: 3}} {
+		scan.Baseline = baseline
+		log := write(t, export.SARIF, scan, findings)
+		validSARIF(t, log)
+		if bytes.Contains(log, []byte("baselineState")) || bytes.Count(log, []byte(`"suppressions":[`)) != len(findings) {
+			t.Errorf("%s: %s", name, log)
+		}
+	}
+}
+
 // TestNeverCleanUnlessDone is about every state a job can be in.
 func TestNeverCleanUnlessDone(t *testing.T) {
 	t.Parallel()

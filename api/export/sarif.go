@@ -52,6 +52,9 @@ func writeSARIF(w io.Writer, r Report) error {
 func sarifRun(out *pieces, r Report, j client.Job) error {
 	driver := sarif.NewToolComponent().WithName("securetag/" + j.Plugin).WithFullName("SecureTag " + j.Plugin).WithVersion(r.Version)
 	rules := map[string]int{}
+	// As the standard has it, either all results of a run have a baseline state or
+	// none has.
+	compared := r.Scan.Baseline != nil && r.Scan.Baseline.Untracked == 0
 	out.text(`{"results":[`)
 	for f, err := range r.Findings(j.Plugin) {
 		if err != nil {
@@ -70,7 +73,7 @@ func sarifRun(out *pieces, r Report, j client.Job) error {
 			}
 		}
 		out.next()
-		out.object(sarifResult(f, i))
+		out.object(judged{sarifResult(f, i, compared), suppressions(f)})
 	}
 	out.text("\n],\"tool\":")
 	out.object(sarif.NewTool().WithDriver(driver))
@@ -146,7 +149,7 @@ func sarifLevel(severity string) string {
 	}
 }
 
-func sarifResult(f client.Finding, rule int) *sarif.Result {
+func sarifResult(f client.Finding, rule int, compared bool) *sarif.Result {
 	text := cmp.Or(strings.TrimSpace(f.Message), safetext.Plain(f.Title), f.RuleID, "no message")
 	r := sarif.NewResult().WithRuleID(f.RuleID).WithRuleIndex(rule).WithLevel(sarifLevel(f.Severity)).
 		WithMessage(sarif.NewMessage().WithText(text))
@@ -164,7 +167,35 @@ func sarifResult(f client.Finding, rule int) *sarif.Result {
 	if f.Confidence != "" {
 		props.Add("confidence", f.Confidence)
 	}
+	if compared {
+		r.WithBaselineState(cmp.Or(f.State, string(host.BaselineNew)))
+	}
 	return r.WithProperties(props)
+}
+
+// judged has suppressions even when there are none: the standard takes results
+// without for ones of which nobody knows, and wants all to have them or none.
+type judged struct {
+	*sarif.Result
+	Suppressions []*sarif.Suppression `json:"suppressions"`
+}
+
+// suppressions are what people said of a finding, and what a plugin read in the
+// source.
+func suppressions(f client.Finding) []*sarif.Suppression {
+	all := []*sarif.Suppression{}
+	if host.Triage(f.Triage).Suppresses() {
+		s := sarif.NewSuppression().WithKind("external").WithStatus("accepted")
+		s.WithJustification(cmp.Or(strings.TrimSpace(f.TriageReason), strings.ReplaceAll(f.Triage, "_", " ")))
+		all = append(all, s)
+	}
+	var said struct {
+		Suppressed string `json:"suppressed"`
+	}
+	if json.Unmarshal(f.Properties, &said) == nil && said.Suppressed == "inSource" {
+		all = append(all, sarif.NewSuppression().WithKind(said.Suppressed).WithStatus("accepted"))
+	}
+	return all
 }
 
 func sarifLocation(l client.Location, snippet string) *sarif.Location {
@@ -267,7 +298,7 @@ func prune(v any) {
 		for key, e := range v {
 			switch e := e.(type) {
 			case []any:
-				if len(e) == 0 && key != "results" && key != "runs" {
+				if len(e) == 0 && key != "results" && key != "runs" && key != "suppressions" {
 					delete(v, key)
 				}
 			case map[string]any:

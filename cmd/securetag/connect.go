@@ -79,7 +79,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 	}
 	remove := func() error { return os.RemoveAll(dir) }
 	log := hclog.New(&hclog.LoggerOptions{Name: "securetag", Level: hclog.Error, Output: logs})
-	n, err := openNode(ctx, forOneScan(loaded.Config, dir), ownLimits(), p.version, log)
+	n, err := openNode(ctx, forOneScan(loaded.Config, dir), purpose{archives: ownLimits()}, p.version, log)
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}

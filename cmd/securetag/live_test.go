@@ -73,7 +73,7 @@ func startReloading(t *testing.T, text string) *reloading {
 		t.Fatal(err)
 	}
 	log := hclog.New(&hclog.LoggerOptions{Output: r.log, Level: hclog.Error})
-	if r.n, err = openNode(t.Context(), loaded.Config, archiveLimits(loaded.Config), "test", log); err != nil {
+	if r.n, err = openNode(t.Context(), loaded.Config, purpose{archives: archiveLimits(loaded.Config), lasting: true}, "test", log); err != nil {
 		t.Fatal(err)
 	}
 	r.n.live.follow(loaded, load, nil)

@@ -64,11 +64,17 @@ type node struct {
 	metrics      *metrics // nil: nobody asked for them
 }
 
+// purpose is what a host is opened for.
+type purpose struct {
+	archives workspace.Limits // within which archives are unpacked
+	lasting  bool             // what it keeps is there for scans to come
+}
+
 // openNode opens everything and starts nothing. Close it also after an error of
 // run.
-func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, version string, log hclog.Logger) (_ *node, err error) {
+func openNode(ctx context.Context, cfg config.Config, what purpose, version string, log hclog.Logger) (_ *node, err error) {
 	n := &node{cfg: cfg, log: log, plans: newPlans(cfg, log.Named("plans"))}
-	n.live = newLive(n, cfg, limits)
+	n.live = newLive(n, cfg, what.archives)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -102,7 +108,7 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 	}
 	n.onClose(n.blobs.Close)
 	if n.runsJobs() {
-		if err := n.openPlugins(id, limits, version); err != nil {
+		if err := n.openPlugins(id, what, version); err != nil {
 			return nil, err
 		}
 	}
@@ -133,14 +139,14 @@ func openNode(ctx context.Context, cfg config.Config, limits workspace.Limits, v
 }
 
 // openPlugins opens what running jobs takes.
-func (n *node) openPlugins(id *identity, limits workspace.Limits, version string) error {
-	manager, err := workspace.New(filepath.Join(n.cfg.DataDir, "work"), limits, n.log.Named("workspace"))
+func (n *node) openPlugins(id *identity, what purpose, version string) error {
+	manager, err := workspace.New(filepath.Join(n.cfg.DataDir, "work"), what.archives, n.log.Named("workspace"))
 	if err != nil {
 		return err
 	}
 	n.onClose(manager.Close)
 	n.workspaces = workspaces{
-		blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, limits, n.log.Named("workspace")),
+		blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, what.archives, n.log.Named("workspace")),
 		recent: workspace.NewRecent(recentBytes),
 	}
 	if m := n.workspaces.memory; m != nil {
@@ -150,7 +156,13 @@ func (n *node) openPlugins(id *identity, limits workspace.Limits, version string
 	if err != nil {
 		return fmt.Errorf("find a place for plugin sockets: %w", err)
 	}
-	n.executor, err = openExecutor(n.cfg, run, version, n.log, n.confined())
+	ec := executorConfig(n.cfg, run, version)
+	if what.lasting { // else identities are the same everywhere, and secrets not told apart
+		if ec.IdentityKey, err = keepRandom(filepath.Join(n.cfg.DataDir, "identity.key"), 32); err != nil {
+			return fmt.Errorf("keep the key of identities: %w", err)
+		}
+	}
+	n.executor, err = openExecutor(ec, n.cfg, n.log, n.confined())
 	return err
 }
 
@@ -329,9 +341,7 @@ func embeddedQueue(cfg config.Config) bool {
 	return cfg.Redis.URL.IsZero() && len(cfg.Redis.Addresses) == 0
 }
 
-// openExecutor uses dir, which must be this process's alone, for plugin sockets.
-func openExecutor(cfg config.Config, dir, version string, log hclog.Logger, in confinement) (*executor.Executor, error) {
-	ec := executorConfig(cfg, dir, version)
+func openExecutor(ec executor.Config, cfg config.Config, log hclog.Logger, in confinement) (*executor.Executor, error) {
 	if err := attach(&ec, cfg); err != nil {
 		return nil, err
 	}
@@ -339,6 +349,7 @@ func openExecutor(cfg config.Config, dir, version string, log hclog.Logger, in c
 	return executor.New(ec, log)
 }
 
+// executorConfig uses dir, which must be this process's alone, for plugin sockets.
 func executorConfig(cfg config.Config, dir, version string) executor.Config {
 	ec := executor.Config{RunDir: dir, HostVersion: version, DescribeDir: describeDir(cfg)}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {

@@ -61,7 +61,7 @@ func (p *program) serve(ctx context.Context, loaded *config.Loaded, reread func(
 	defer signal.Stop(hangup)
 	cfg := loaded.Config
 	log := p.logger(cfg.Log)
-	n, err := openNode(ctx, cfg, archiveLimits(cfg), p.version, log)
+	n, err := openNode(ctx, cfg, purpose{archives: archiveLimits(cfg), lasting: true}, p.version, log)
 	if err != nil {
 		return err
 	}

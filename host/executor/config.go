@@ -1,6 +1,8 @@
 package executor
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +50,9 @@ type Config struct {
 	// DescribeDir is where descriptions are kept, so that a plugin's settings
 	// are checked before it is started; "" keeps none. Hosts may share it.
 	DescribeDir string
+	// IdentityKey is that from which each plugin and tenant gets the key of its
+	// identities (ScanRequest.identity_key); nil: nothing is compared.
+	IdentityKey []byte
 	// NoPIDNamespace does without a pid namespace even where there could be
 	// one; see the package comment for what is lost.
 	NoPIDNamespace bool
@@ -64,6 +69,17 @@ type Config struct {
 	// Hide are directories of which confined processes see nothing but what is
 	// theirs, also where a plugin lives in a directory above one.
 	Hide []string
+}
+
+// identityKey is the key of a task's tenant and plugin: neither another tenant's
+// identities nor another plugin's tell anything of theirs.
+func (c Config) identityKey(t host.Task) []byte {
+	if len(c.IdentityKey) == 0 {
+		return nil
+	}
+	mac := hmac.New(sha256.New, c.IdentityKey)
+	_, _ = mac.Write([]byte("identity\x00" + string(t.Tenant) + "\x00" + t.Plugin)) // never fails
+	return mac.Sum(nil)
 }
 
 // Plugin is one configured plugin.

@@ -249,7 +249,7 @@ func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.
 	s := &scan{
 		p: p, task: t, sink: sink,
 		id:  fmt.Sprintf("%s/%d/%d", t.Job, t.Attempt, e.runs.Add(1)),
-		log: e.log,
+		log: e.log, key: e.cfg.identityKey(t),
 	}
 	returned := false // stays so when run panics
 	defer func() {

@@ -75,3 +75,6 @@ func WatchHealth(ctx context.Context, p Plugin, api pluginv1.ScannerClient, ende
 
 // OptionsOf is what a plugin that is so described gets as the options of a task.
 func OptionsOf(i Info, t host.Task) string { return string(i.options(t)) }
+
+// IdentityKey is the key of a task's identities at a host with this one.
+func IdentityKey(key []byte, t host.Task) []byte { return Config{IdentityKey: key}.identityKey(t) }

@@ -138,7 +138,7 @@ func (t *Trial) Ready(ctx context.Context) (Info, error) {
 
 // Run runs a task on a process that is Ready, as the host does.
 func (t *Trial) Run(ctx context.Context, task host.Task, sink host.Sink) (host.Report, error) {
-	s := &scan{p: t.p, task: task, sink: sink, id: fmt.Sprintf("%s/%d", task.Job, t.host.runs.Add(1)), log: t.host.log}
+	s := &scan{p: t.p, task: task, sink: sink, id: fmt.Sprintf("%s/%d", task.Job, t.host.runs.Add(1)), log: t.host.log, key: t.host.cfg.identityKey(task)}
 	return s.run(ctx)
 }
 

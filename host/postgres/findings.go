@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -102,10 +103,11 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 // continue behind (-1 and the least id: from the start), a limit, and the only
 // plugin or "".
 const findings = `
-select ` + record.ObservedColumns + `
+select now(), ` + record.ObservedColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
 left join observations o on o.scan_id = f.scan_id and o.severity = f.severity and o.finding_id = f.id
+left join project_findings k on k.id = o.project_finding_id
 where f.scan_id = $2 and f.tenant_id = $1
   and ($3::smallint is null or f.severity = $3::smallint)
   and ($7::text = '' or j.plugin = $7::text)
@@ -145,8 +147,9 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 
 func toFinding(row pgx.CollectableRow) (host.Finding, error) {
 	var r record.Finding
-	if err := row.Scan(r.Observe().Dest(at)...); err != nil {
+	var now time.Time
+	if err := row.Scan(append([]any{at(&now)}, r.Observe().Dest(at)...)...); err != nil {
 		return host.Finding{}, err
 	}
-	return r.Value()
+	return r.Value(now)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/record"
@@ -53,6 +54,7 @@ select ` + record.ObservedColumns + `
 from findings f
 join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch
 left join observations o on o.scan_id = f.scan_id and o.severity = f.severity and o.finding_id = f.id
+left join project_findings k on k.id = o.project_finding_id
 where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3)
   and (?7 = '' or j.plugin = ?7) and (f.severity, f.id) > (?4, ?5)
 order by f.severity, f.id limit ?6`
@@ -75,7 +77,7 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	err = s.readers.QueryRowContext(ctx, shownScan, string(t), string(id)).Scan(&one)
 	if err == nil {
 		err = rows(ctx, s.readers, func(r *sql.Rows) error {
-			f, err := toFinding(r)
+			f, err := toFinding(r, s.cfg.Now())
 			all = append(all, f)
 			return err
 		}, findings, string(t), string(id), only, after.Rank, string(after.ID), record.Limit(q.Limit, 100, 1000), q.Plugin)
@@ -86,10 +88,10 @@ func (s *Store) Findings(ctx context.Context, t host.TenantID, id host.ScanID, q
 	return all, nil
 }
 
-func toFinding(row *sql.Rows) (host.Finding, error) {
+func toFinding(row *sql.Rows, now time.Time) (host.Finding, error) {
 	var r record.Finding
 	if err := row.Scan(r.Observe().Dest(at)...); err != nil {
 		return host.Finding{}, err
 	}
-	return r.Value()
+	return r.Value(now)
 }

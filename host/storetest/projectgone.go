@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -157,5 +158,45 @@ func testDeleteProjectEmpty(s *suite) {
 	s.wantLeft(d, 0, 0)
 	if n := s.h.Rows(s.T, t)["projects"]; n != 0 {
 		s.Errorf("%d projects left", n)
+	}
+}
+
+// testDeleteProjectTracking: whoever tracks while a project is deleted leaves
+// nothing behind, and fails nobody.
+func testDeleteProjectTracking(s *suite) {
+	t := s.tenant()
+	for range 6 {
+		for i := range 4 {
+			_, l := s.begin(t)
+			o := end(l, host.StateSucceeded)
+			o.Findings = []host.Finding{found("a", "1", 1), found("b", "1", i)}
+			s.finish(o)
+		}
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				for tracked := new(host.Tracking); tracked != nil; {
+					var err error
+					if tracked, err = s.Track(s.ctx(), plenty); err != nil {
+						s.Errorf("track: %v", err)
+					}
+				}
+			})
+		}
+		all.Go(func() {
+			if _, err := s.DeleteProject(s.ctx(), t, "shop"); err != nil {
+				s.Errorf("delete: %v", err)
+			}
+		})
+		all.Wait()
+		if got := s.dropDeleted(2); got.Scans != 4 {
+			s.Errorf("dropped %+v, want 4 scans", got)
+		}
+		rows := s.h.Rows(s.T, t)
+		for _, table := range []string{"scans", "projects", "project_findings", "observations", "project_runs", "scan_outcomes", "untracked_scans"} {
+			if rows[table] != 0 {
+				s.Errorf("%d rows left in %s", rows[table], table)
+			}
+		}
 	}
 }

@@ -449,7 +449,7 @@ func testProjectFindingPages(s *suite) {
 		}
 	}
 	for _, q := range []host.ProjectFindingQuery{
-		{After: &host.ProjectFindingCursor{Rank: 9, ID: whole[0].ID}}, {After: &host.ProjectFindingCursor{ID: "x"}}, {Path: fmt.Sprint(make([]byte, 401))},
+		{After: &host.ProjectFindingCursor{Rank: 9, ID: whole[0].ID}}, {After: &host.ProjectFindingCursor{ID: "x"}}, {Path: string(make([]byte, 401))},
 	} {
 		if _, err := s.ProjectFindings(s.ctx(), t, "shop", q); !errors.Is(err, host.ErrInvalid) {
 			s.Errorf("%+v: %v", q, err)

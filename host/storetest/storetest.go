@@ -216,6 +216,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"not compared":           testDeletedUntracked,
 			"project, what it found": testDeleteProjectFound,
 			"project without scans":  testDeleteProjectEmpty,
+			"project being tracked":  testDeleteProjectTracking,
 		},
 		"webhooks": {
 			"webhooks":      testWebhooks,

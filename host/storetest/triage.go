@@ -131,12 +131,14 @@ func testGateFacts(s *suite) {
 		}
 	}
 	f := fixedOne(s, t, "v1:ax")
-	_, err = s.Triage(s.ctx(), t, f.ID, 0, host.Said{Triage: host.TriageFalsePositive, ExpiresAt: f.LastSeen.Add(time.Hour)})
+	_, err = s.Triage(s.ctx(), t, f.ID, 0, host.Said{Triage: host.TriageFalsePositive, Reason: "a test", ExpiresAt: f.LastSeen.Add(time.Hour)})
 	s.check(err)
 	if got := against(nil); got != (host.Counts{High: 1}) {
 		s.Errorf("with one waived: %+v", got)
 	}
+	s.wantTriage(f, host.TriageFalsePositive)
 	s.advance(2 * time.Hour)
+	s.wantTriage(f, host.TriageOpen)
 	if got := against(nil); got != (host.Counts{High: 2}) {
 		s.Errorf("once the waiver has expired: %+v", got)
 	}
@@ -149,6 +151,18 @@ func testGateFacts(s *suite) {
 	asked.Gate = &host.Gate{NewOnly: true}
 	if _, err := s.Accept(s.ctx(), []host.Scan{asked}, nil); !errors.Is(err, host.ErrInvalid) {
 		s.Errorf("a gate that means nothing: %v", err)
+	}
+}
+
+// wantTriage compares what the findings of the scan that saw f last say of it.
+func (s *suite) wantTriage(f host.ProjectFinding, want host.Triage) {
+	s.Helper()
+	all, err := s.Findings(s.ctx(), f.TenantID, f.Finding.ScanID, host.FindingQuery{})
+	s.check(err)
+	for _, one := range all {
+		if mine := one.ProjectFinding == f.ID; mine != (one.Reason == "a test") || mine && one.Triage != want || !mine && one.Triage != host.TriageOpen {
+			s.Errorf("finding %+v, want it %s", one, want)
+		}
 	}
 }
 

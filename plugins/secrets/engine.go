@@ -55,7 +55,7 @@ func newEngine() (*engine, error) {
 // paths are relative, because the rules' path patterns must not see where the
 // host put the tree.
 func (e *engine) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) error {
-	s := &scan{engine: e, out: out}
+	s := &scan{engine: e, target: t, out: out}
 	err := t.EachFile(ctx, sdk.FileOptions{MaxFileSize: c.MaxFileSize, Skip: s.skip, Workers: c.Workers}, s.file)
 	if err == nil {
 		s.summary()
@@ -66,6 +66,7 @@ func (e *engine) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 // scan is one scan under way.
 type scan struct {
 	*engine
+	target  *sdk.Target
 	out     *sdk.Out
 	allowed int           // paths left out by gitleaks' global allow list
 	opaque  atomic.Uint64 // archives and binaries
@@ -168,6 +169,11 @@ func (r *fileScan) report(f sources.Fragment, found []report.Finding) {
 			out.At = p.location(i, r.path)
 			out.Snippet = p.snippet(i)
 			out.Identity = []string{out.Snippet}
+			// Another secret is another finding, also where it looks the same; the
+			// same one in another place of the line, or indented, is not.
+			if keyed := r.target.Keyed(p.hiddenText(i)); keyed != "" {
+				out.Identity = []string{"secret", keyed}
+			}
 		}
 		if enc := encodings(g.Tags); enc != "" {
 			out.Properties = map[string]string{"decoded": enc}

@@ -203,6 +203,12 @@ func (p *page) snippet(i int) string {
 	return strings.TrimSpace(strings.ToValidUTF8(b.String(), ""))
 }
 
+// hiddenText is the secret of a finding, white space evened out. It must not leave
+// the plugin.
+func (p *page) hiddenText(i int) string {
+	return strings.Join(strings.Fields(p.raw[p.secret[i].from:p.secret[i].to]), " ")
+}
+
 func occurrences(raw, text string) []span {
 	var out []span
 	for at := 0; ; {

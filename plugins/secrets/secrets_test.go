@@ -96,6 +96,11 @@ func (s *syncBuffer) String() string {
 
 func scanTree(t testing.TB, root string) *recorder {
 	t.Helper()
+	return scanWith(t, &pluginv1.ScanRequest{Target: &pluginv1.Target{Kind: &pluginv1.Target_Root{Root: root}}})
+}
+
+func scanWith(t testing.TB, req *pluginv1.ScanRequest) *recorder {
+	t.Helper()
 	srv, err := server()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +109,8 @@ func scanTree(t testing.TB, root string) *recorder {
 		t.Fatal(err, resp)
 	}
 	r := &recorder{ctx: t.Context()}
-	if err := srv.Scan(&pluginv1.ScanRequest{RunId: t.Name(), Target: &pluginv1.Target{Kind: &pluginv1.Target_Root{Root: root}}}, r); err != nil {
+	req.RunId = t.Name()
+	if err := srv.Scan(req, r); err != nil {
 		t.Fatal(err)
 	}
 	return r

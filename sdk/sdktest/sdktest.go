@@ -127,7 +127,7 @@ func Run[C any](t testing.TB, s sdk.Scanner[C], req Request) Result {
 	for _, rule := range s.Rules {
 		r.rules[rule.ID] = rule.Severity
 	}
-	err = srv.Scan(&pluginv1.ScanRequest{RunId: runID, Attempt: 1, Target: target, OptionsJson: []byte(req.Options), WorkDir: r.work}, r)
+	err = srv.Scan(&pluginv1.ScanRequest{RunId: runID, Attempt: 1, Target: target, OptionsJson: []byte(req.Options), WorkDir: r.work, IdentityKey: []byte("sdktest")}, r)
 	if err != nil {
 		_, why, _ := strings.Cut(err.Error(), "desc = ")
 		return Result{Status: Refused, Reason: why}

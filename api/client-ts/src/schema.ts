@@ -1419,6 +1419,13 @@ export interface components {
             tags?: string[];
             /** @description One line. */
             title: string;
+            /**
+             * @description What people say of that; what has expired is open.
+             * @enum {string}
+             */
+            triage?: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
+            /** @description Why they say so. Plain text. */
+            triage_reason?: string;
         };
         Gate: {
             /**

@@ -3,6 +3,7 @@
 package exporttest
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -58,6 +59,13 @@ func Partial() (client.Scan, []client.Finding) {
 		f("medium", "a-rule-with-a-very-long-name-indeed-longer-than-that", "Deep one", client.Location{Path: "src/" + strings.Repeat("nested/", 14) + "x.go", StartLine: 100}),
 	}
 	findings[2].CWE, findings[2].Tags, findings[2].References = []int{798}, []string{"aws"}, []string{"javascript:alert(1)", "https://example.com/aws"}
+	s.Project, s.Baseline = "shop", &client.Baseline{New: 4, Unchanged: 2, Absent: 1}
+	for i := range findings {
+		findings[i].State, findings[i].Triage = "new", "open"
+	}
+	findings[2].State, findings[3].State = "unchanged", "unchanged"
+	findings[2].Triage, findings[2].TriageReason = "accepted_risk", "a key of a test"
+	findings[3].Properties = json.RawMessage(`{"suppressed":"inSource"}`)
 	findings[2].LineHash = "54703d4cd895b18:1"
 	findings[2].Snippet = `key := "AKIA****"`
 	findings[0].Location.EndLine, findings[0].Location.EndColumn = 3, 1 // an end before the start

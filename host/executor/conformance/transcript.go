@@ -84,7 +84,7 @@ func (k *kit) scanAs(ctx context.Context, p *proc, r request, name string) (*tra
 		r.options = []byte("{}")
 	}
 	req := &pluginv1.ScanRequest{
-		RunId: runID(name), Attempt: 1, OptionsJson: r.options, WorkDir: t.workDir,
+		RunId: runID(name), Attempt: 1, OptionsJson: r.options, WorkDir: t.workDir, IdentityKey: []byte("conformance"),
 		Target: &pluginv1.Target{DisplayName: "conformance"},
 		Limits: &pluginv1.Limits{
 			MaxFindings: maxFindings, MaxSilence: durationpb.New(k.opts.MaxSilence),

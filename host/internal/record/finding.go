@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/securetaghq/securetag/host"
 )
@@ -36,31 +37,38 @@ func Detail(f host.Finding) string {
 const FindingColumns = `f.id, f.scan_id, f.job_id, j.plugin, f.severity, f.rule_id, f.fingerprint, f.title, f.message, f.detail, f.created_at`
 
 // ObservedColumns follow them with how a finding stands to its project, of its
-// observation o, which may be missing.
-const ObservedColumns = FindingColumns + `, coalesce(o.state, ''), coalesce(cast(o.project_finding_id as text), '')`
+// observation o and the project's finding k, both of which may be missing. What
+// was said of k and has expired is open.
+const ObservedColumns = FindingColumns + `, coalesce(o.state, ''), coalesce(cast(o.project_finding_id as text), ''),
+	coalesce(k.triage, ''), coalesce(k.reason, ''), k.expires_at`
 
 // Finding is a row of FindingColumns.
 type Finding struct {
 	finding host.Finding
 	rank    int
 	detail  *string
-	link    []any // where to scan the observation; nil: it is not asked for
+	link    bool // ObservedColumns are asked for
+	expires time.Time
 }
 
 // Observe asks for ObservedColumns.
 func (r *Finding) Observe() *Finding {
-	r.link = []any{&r.finding.Baseline, &r.finding.ProjectFinding}
+	r.link = true
 	return r
 }
 
 // Dest is where to scan the row.
 func (r *Finding) Dest(at AtFunc) []any {
 	f := &r.finding
-	return append([]any{&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &r.rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &r.detail, at(&f.CreatedAt)}, r.link...)
+	dest := []any{&f.ID, &f.ScanID, &f.JobID, &f.Plugin, &r.rank, &f.RuleID, &f.Fingerprint, &f.Title, &f.Message, &r.detail, at(&f.CreatedAt)}
+	if r.link {
+		dest = append(dest, &f.Baseline, &f.ProjectFinding, &f.Triage, &f.Reason, at(&r.expires))
+	}
+	return dest
 }
 
-// Value is what was scanned.
-func (r *Finding) Value() (host.Finding, error) {
+// Value is what was scanned, as it counts now.
+func (r *Finding) Value(now time.Time) (host.Finding, error) {
 	var d detail
 	if err := decode("detail", r.detail, &d); err != nil {
 		return host.Finding{}, err
@@ -68,7 +76,16 @@ func (r *Finding) Value() (host.Finding, error) {
 	f := r.finding
 	f.Severity = host.Severities()[r.rank]
 	d.fill(&f)
+	f.Triage = triageNow(f.Triage, r.expires, now)
 	return f, nil
+}
+
+// triageNow is a triage as it counts: what has expired is open.
+func triageNow(t host.Triage, expires, now time.Time) host.Triage {
+	if t.Suppresses() && !expires.IsZero() && !expires.After(now) {
+		return host.TriageOpen
+	}
+	return t
 }
 
 func (d detail) fill(f *host.Finding) {

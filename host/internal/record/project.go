@@ -79,9 +79,7 @@ func (r *ProjectFinding) Value(now time.Time) (host.ProjectFinding, error) {
 		return host.ProjectFinding{}, err
 	}
 	p := r.finding
-	if p.Triage.Suppresses() && !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(now) {
-		p.Triage = host.TriageOpen
-	}
+	p.Triage = triageNow(p.Triage, p.ExpiresAt, now)
 	p.Finding.Severity = host.Severities()[r.rank]
 	p.Finding.CreatedAt, p.Finding.Baseline, p.Finding.ProjectFinding = p.LastSeen, p.State, p.ID
 	d.fill(&p.Finding)

@@ -198,6 +198,8 @@ export interface Target<O = unknown> {
   readonly options: O
   /** Aborted when the scan must stop. */
   readonly signal: AbortSignal
+  /** What stands for a secret in Finding.identity: a hash with a key that the host keeps. "" when the host compares no scans. */
+  keyed(secret: string): string
   /** Lets others have a turn; throws Cancelled when the scan must stop. */
   check(): Promise<void>
   /** Reads one regular file by its relative path: at most limit bytes, 1 MiB. */

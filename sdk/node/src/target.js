@@ -1,6 +1,7 @@
 // What one scan looks at. Its files are hostile: whoever uploaded them may have
 // made them for this scanner.
 import { isUtf8 } from 'node:buffer'
+import { createHmac } from 'node:crypto'
 import { constants } from 'node:fs'
 import { lstat, open, readdir, realpath } from 'node:fs/promises'
 import { setImmediate as breathe } from 'node:timers/promises'
@@ -15,10 +16,11 @@ const TURN = 20 // milliseconds until signs of life and cancels get their turn
 /** @typedef {import('./out.js').Out} Out */
 
 export class Target {
+  #key
   #out
   #turn = performance.now()
 
-  /** @param {{root?: string, url?: string, name?: string, workDir?: string, attempt?: number, options?: any, signal: AbortSignal, out: Out}} t */
+  /** @param {{root?: string, url?: string, name?: string, workDir?: string, attempt?: number, options?: any, signal: AbortSignal, key?: Uint8Array, out: Out}} t */
   constructor(t) {
     this.root = t.root ?? ''
     this.url = t.url ?? ''
@@ -27,7 +29,13 @@ export class Target {
     this.attempt = t.attempt ?? 1
     this.options = t.options
     this.signal = t.signal
+    this.#key = t.key
     this.#out = t.out
+  }
+
+  /** @param {string} secret */
+  keyed(secret) {
+    return this.#key?.length ? createHmac('sha256', this.#key).update(secret).digest('hex') : ''
   }
 
   async check() {

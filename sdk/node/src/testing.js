@@ -18,7 +18,7 @@ export async function scan(scanner, where, { config = {}, options = {} } = {}) {
   /** @type {import('./testing.d.ts').Result} */
   const result = { status: '', reason: '', findings: [], notes: [], progress: [], artifacts: {}, events: [] }
   try {
-    const run = server.scan({ runId: 'test', attempt: 1, target, workDir: work, optionsJson: Buffer.from(JSON.stringify(options)), limits: null })
+    const run = server.scan({ runId: 'test', attempt: 1, target, workDir: work, identityKey: Buffer.from('sdktest'), optionsJson: Buffer.from(JSON.stringify(options)), limits: null })
     for await (const ev of run.events()) {
       result.events.push(ev)
       result.findings.push(...(ev.findings?.findings ?? []))

@@ -82,6 +82,11 @@ describe('scan', () => {
   })
   after(() => rmSync(dir, { recursive: true }))
 
+  test('keyed, as in every kit: the HMAC-SHA256 with the key of the request, in hex', async () => {
+    let got = ''
+    await scan(scanner(async (/** @type {any} */ _, /** @type {any} */ target) => { got = target.keyed('a secret') }), dir)
+    assert.equal(got, '9666182164ee187d0ef25443d997a9543a01f69ef0c4155d06a5e2c7397ae91f')
+  })
   test('walks, follows no links', async () => {
     /** @type {any[]} */ const seen = []
     const result = await scan(scanner(async (/** @type {any} */ _, /** @type {any} */ target) => {

@@ -1350,7 +1350,13 @@ type ScanRequest struct {
 	// must not be written.
 	WorkDir string `protobuf:"bytes,5,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
 	// Advice: the host enforces these itself. Unset: none is known.
-	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// For findings about what must not be shown, such as a secret: its HMAC-SHA256
+	// with this key, in hex, is fit for Finding.identity. The key stays the same
+	// for this plugin and tenant, and nobody who lacks it can try texts against an
+	// identity. Keep it out of everything that is written. Empty: the host compares
+	// no scans; leave the secret out of the identity.
+	IdentityKey   []byte `protobuf:"bytes,7,opt,name=identity_key,json=identityKey,proto3" json:"identity_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,6 +1429,13 @@ func (x *ScanRequest) GetWorkDir() string {
 func (x *ScanRequest) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *ScanRequest) GetIdentityKey() []byte {
+	if x != nil {
+		return x.IdentityKey
 	}
 	return nil
 }
@@ -1940,7 +1953,7 @@ type Finding struct {
 	Snippet string `protobuf:"bytes,6,opt,name=snippet,proto3" json:"snippet,omitempty"`
 	// Parts of its identity that survive moved lines, chosen by the plugin: the
 	// host hashes them with the plugin, the rule and the path. Empty: the host
-	// takes the snippet. Never a secret in clear.
+	// takes the snippet. Never a secret in clear: see ScanRequest.identity_key.
 	Identity []string `protobuf:"bytes,7,rep,name=identity,proto3" json:"identity,omitempty"`
 	// Whatever else tools may want; at most 32, keys of at most 64 bytes, values of
 	// at most 1 KiB, 16 KiB in all; the first that fit, by name, are kept.
@@ -2704,14 +2717,15 @@ const file_securetag_plugin_v1_scanner_proto_rawDesc = "" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_NOTE\x10\x01\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
-	"\x0eSEVERITY_ERROR\x10\x03\"\xe6\x01\n" +
+	"\x0eSEVERITY_ERROR\x10\x03\"\x89\x02\n" +
 	"\vScanRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x123\n" +
 	"\x06target\x18\x03 \x01(\v2\x1b.securetag.plugin.v1.TargetR\x06target\x12!\n" +
 	"\foptions_json\x18\x04 \x01(\fR\voptionsJson\x12\x19\n" +
 	"\bwork_dir\x18\x05 \x01(\tR\aworkDir\x123\n" +
-	"\x06limits\x18\x06 \x01(\v2\x1b.securetag.plugin.v1.LimitsR\x06limits\"]\n" +
+	"\x06limits\x18\x06 \x01(\v2\x1b.securetag.plugin.v1.LimitsR\x06limits\x12!\n" +
+	"\fidentity_key\x18\a \x01(\fR\videntityKey\"]\n" +
 	"\x06Target\x12\x14\n" +
 	"\x04root\x18\x01 \x01(\tH\x00R\x04root\x12\x12\n" +
 	"\x03url\x18\x02 \x01(\tH\x00R\x03url\x12!\n" +

@@ -94,6 +94,12 @@ class ScanTest(unittest.TestCase):
         with open(os.path.join(self.dir, path), "wb") as f:
             f.write(data)
 
+    def test_keyed(self) -> None:
+        """As in every kit: the HMAC-SHA256 with the key of the request, in hex."""
+        got: list[str] = []
+        testing.scan(scanner(lambda _config, target, _out: got.append(target.keyed("a secret"))), self.dir)
+        self.assertEqual(got, ["9666182164ee187d0ef25443d997a9543a01f69ef0c4155d06a5e2c7397ae91f"])
+
     def test_walk(self) -> None:
         self.write("b/c.txt", b"one\r\ntwo")
         self.write("a.bin", b"\0")

@@ -36,14 +36,11 @@ func Fingerprint(plugin, rule string, at host.Location, identity []string, snipp
 func Content(plugin, rule string, identity []string, snippet string) string {
 	fields := content(identity, snippet)
 	text := strings.Join(fields[1:], "")
-	if text == "" || strings.Contains(text, redacted) {
+	if text == "" || strings.Contains(text, "****") || strings.Contains(text, "REDACTED") {
 		return ""
 	}
 	return hash(slices.Concat([]string{plugin, rule}, fields))
 }
-
-// redacted is what the kits write in place of a secret.
-const redacted = "****"
 
 func content(identity []string, snippet string) []string {
 	if len(identity) > 0 {

@@ -110,7 +110,7 @@ class Server:
             raise Status("INVALID_ARGUMENT", "the request names no target that this scanner knows")
         return Target(
             root=root, url=url, name=req.target.display_name, work_dir=req.work_dir,
-            attempt=req.attempt, options=options, stop=run.stop, out=run.out,
+            attempt=req.attempt, options=options, stop=run.stop, key=req.identity_key, out=run.out,
         )  # fmt: skip
 
     def _begin(self, run_id: str, run: Run) -> Any:

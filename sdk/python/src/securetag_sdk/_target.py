@@ -5,6 +5,8 @@ Its files are hostile: whoever uploaded them may have made them for this scanner
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import stat
 import threading
@@ -58,7 +60,7 @@ class Target:
 
     def __init__(
         self, *, root: str = "", url: str = "", name: str = "", work_dir: str = "", attempt: int = 1,
-        options: Any = None, stop: threading.Event | None = None, out: Out,
+        options: Any = None, stop: threading.Event | None = None, key: bytes = b"", out: Out,
     ) -> None:  # fmt: skip
         self.root = root  # absolute path of the read-only tree, "" for a URL; prefer files() and open()
         self.url = url  # "" for a tree
@@ -67,7 +69,18 @@ class Target:
         self.attempt = attempt  # 1 for the first try
         self.options = options  # an instance of Scanner.options
         self.cancelled = stop or threading.Event()  # set when the scan must stop
+        self._key = key
         self._out = out
+
+    def keyed(self, secret: str) -> str:
+        """Give what stands for a secret in a finding's identity.
+
+        It is a hash with a key that the host keeps, by which nobody can find out
+        the secret. "" when the host compares no scans.
+        """
+        if not self._key:
+            return ""
+        return hmac.new(self._key, secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
     def check(self) -> None:
         """Raise Cancelled when the scan must stop. Call it in loops of your own."""

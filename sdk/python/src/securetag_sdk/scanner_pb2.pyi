@@ -206,20 +206,22 @@ class Diagnostic(_message.Message):
     def __init__(self, severity: _Optional[_Union[Diagnostic.Severity, str]] = ..., summary: _Optional[str] = ..., detail: _Optional[str] = ..., attribute_path: _Optional[_Iterable[str]] = ..., target_path: _Optional[str] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("run_id", "attempt", "target", "options_json", "work_dir", "limits")
+    __slots__ = ("run_id", "attempt", "target", "options_json", "work_dir", "limits", "identity_key")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_JSON_FIELD_NUMBER: _ClassVar[int]
     WORK_DIR_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     target: Target
     options_json: bytes
     work_dir: str
     limits: Limits
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., options_json: _Optional[bytes] = ..., work_dir: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    identity_key: bytes
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., options_json: _Optional[bytes] = ..., work_dir: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., identity_key: _Optional[bytes] = ...) -> None: ...
 
 class Target(_message.Message):
     __slots__ = ("root", "url", "display_name")

@@ -57,7 +57,7 @@ def scan(
         where.root = os.path.realpath(target)
     result = Result()
     with tempfile.TemporaryDirectory(prefix="scan-") as work:
-        req = pb.ScanRequest(run_id="test", attempt=1, target=where, work_dir=work)
+        req = pb.ScanRequest(run_id="test", attempt=1, target=where, work_dir=work, identity_key=b"sdktest")
         req.options_json = json.dumps(dict(options or {})).encode()
         _, events = server.scan(req)
         for ev in events:
