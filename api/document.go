@@ -115,6 +115,18 @@ func tighten(document []byte) ([]byte, error) {
 	if s := at("KeyRequest", "properties", "scopes", "items"); s != nil {
 		s["enum"] = host.AllScopes()
 	}
+	if s := at("PauseInputBody"); s != nil {
+		s["oneOf"] = []any{
+			map[string]any{"properties": map[string]any{"kind": map[string]any{"const": host.PauseAll}, "name": map[string]any{"maxLength": 0}}},
+			map[string]any{"required": []string{"name"}, "properties": map[string]any{
+				"kind": map[string]any{"enum": []any{host.PausePlugin, host.PauseScanType}}, "name": map[string]any{"minLength": 1}}},
+		}
+	}
+	for _, name := range []string{"WebhookRequest", "WebhookChange"} {
+		if s := at(name, "properties", "events", "items"); s != nil {
+			s["enum"] = host.WebhookEvents()
+		}
+	}
 	for name, value := range examples() {
 		if s := at(name); s != nil {
 			s["examples"] = []any{value}

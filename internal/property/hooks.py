@@ -40,6 +40,9 @@ def before_call(context, case, kwargs):
         if "options" in case.body:
             case.body["options"] = {"noop": {}}
         case.body.pop("page_token", None)
+        # Plans are those of the configuration.
+        if "plan" in case.body:
+            case.body["plan"] = "default"
     # Another request has another key.
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f'"{rand.getrandbits(128):x}"'

@@ -1720,7 +1720,15 @@ export interface components {
             name?: string;
             /** @description One line for people. */
             reason?: string;
-        };
+        } & ({
+            /** @constant */
+            kind?: "all";
+            name?: unknown;
+        } | {
+            /** @enum {unknown} */
+            kind?: "plugin" | "scan_type";
+            name: unknown;
+        });
         PlanLimits: {
             /**
              * Format: int64
@@ -2318,7 +2326,7 @@ export interface components {
         WebhookChange: {
             /** @description false: nothing is sent, and what waits has failed. true: takes that back, also when the host did it. */
             enabled?: boolean;
-            events?: string[];
+            events?: ("scan.succeeded" | "scan.partial" | "scan.failed" | "scan.canceled" | "scan.timed_out")[];
             /** @description "": of all projects. */
             project?: string;
             url?: string;
@@ -2332,7 +2340,7 @@ export interface components {
         };
         WebhookRequest: {
             /** @description What to be told of: scan.succeeded, scan.partial, scan.failed, scan.canceled, scan.timed_out. Default: all. */
-            events?: string[];
+            events?: ("scan.succeeded" | "scan.partial" | "scan.failed" | "scan.canceled" | "scan.timed_out")[];
             /** @description Only of the scans of this project. Default: of all. */
             project?: string;
             /**
