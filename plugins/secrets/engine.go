@@ -175,11 +175,25 @@ func (r *fileScan) report(f sources.Fragment, found []report.Finding) {
 				out.Identity = []string{"secret", keyed}
 			}
 		}
-		if enc := encodings(g.Tags); enc != "" {
-			out.Properties = map[string]string{"decoded": enc}
-		}
+		out.Properties = properties(p, i, g)
 		r.out.Finding(g.RuleID, out)
 	}
+}
+
+// properties say what had to be decoded to see the secret, and that a comment in
+// the source suppresses the finding: that is shown, and decides nothing.
+func properties(p *page, i int, g report.Finding) map[string]string {
+	out := map[string]string{}
+	if enc := encodings(g.Tags); enc != "" {
+		out["decoded"] = enc
+	}
+	if g.StartLine > 0 && p.allowed(i) {
+		out["suppressed"] = "inSource"
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // encodings lists what had to be decoded to see the secret: "base64,hex".

@@ -203,6 +203,14 @@ func (p *page) snippet(i int) string {
 	return strings.TrimSpace(strings.ToValidUTF8(b.String(), ""))
 }
 
+// allowed reports whether the lines of a match have the comment by which gitleaks
+// is told to be silent.
+func (p *page) allowed(i int) bool {
+	m := p.match[i]
+	from := strings.LastIndexByte(p.raw[:m.from], '\n') + 1
+	return strings.Contains(p.raw[from:p.lineEnd(max(m.from, m.to))], "gitleaks"+":allow")
+}
+
 // hiddenText is the secret of a finding, white space evened out. It must not leave
 // the plugin.
 func (p *page) hiddenText(i int) string {
