@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,17 +80,19 @@ func open(t *testing.T, cfg postgres.Config) *postgres.Store {
 // if d had passed: its clock is the server's and cannot be set.
 func age(t *testing.T, url string, d time.Duration) {
 	t.Helper()
+	var all strings.Builder // sent over one connection: to make it costs more
 	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests", "deletions", "webhooks", "webhook_deliveries",
 		"projects", "project_findings", "project_runs", "scan_outcomes", "untracked_scans"} {
-		execute(t, url, `
+		all.WriteString(`
 do $$ declare list text; begin
-	select string_agg(format('%1$I = %1$I - interval ''`+d.String()+`''', attname), ', ') into list
-	from pg_attribute where attrelid = '`+table+`'::regclass and atttypid = 'timestamptz'::regtype;
-	if '`+table+`' = 'audit' then alter table audit disable trigger audit_keep; end if;
-	execute 'update `+table+` set ' || list;
-	if '`+table+`' = 'audit' then alter table audit enable trigger audit_keep; end if;
-end $$`)
+	select string_agg(format('%1$I = %1$I - interval ''` + d.String() + `''', attname), ', ') into list
+	from pg_attribute where attrelid = '` + table + `'::regclass and atttypid = 'timestamptz'::regtype;
+	if '` + table + `' = 'audit' then alter table audit disable trigger audit_keep; end if;
+	execute 'update ` + table + ` set ' || list;
+	if '` + table + `' = 'audit' then alter table audit enable trigger audit_keep; end if;
+end $$;`)
 	}
+	execute(t, url, all.String())
 }
 
 func execute(t *testing.T, url, sql string) {

@@ -117,7 +117,7 @@ func (p *postgres) initdb(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, initdb, "--pgdata", p.data(), "--username", "securetag", "--pwfile", pwfile,
-		"--auth", "password", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+		"--auth", "md5", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	cmd.Dir, cmd.Env = p.dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.cred}
 	if out, err := cmd.CombinedOutput(); err != nil {
