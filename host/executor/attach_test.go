@@ -10,6 +10,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/internal/testhost"
 )
 
 // TestNotApplicable: a plugin that had nothing to look at has succeeded, and
@@ -31,8 +32,8 @@ func TestNotApplicable(t *testing.T) {
 func debugged(t *testing.T) (value string, stop func()) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "awskeys")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../examples/plugins/awskeys").CombinedOutput(); err != nil {
-		t.Fatalf("build the plugin: %v\n%s", err, out)
+	if err := testhost.Build("../..", path, "./examples/plugins/awskeys"); err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, path, "--debug")

@@ -70,13 +70,13 @@ func TestSuite(t *testing.T) {
 // testFindings scans a real project that is full of planted secrets: the
 // sources of gitleaks, whose rules carry their own test cases.
 func testFindings(t *testing.T, p place) {
-	tree := gitleaksSources(t)
-	want := gitleaksFindings(t, tree)
+	project := planted(t)
+	want := project.want
 	if len(want) < 100 {
 		t.Fatalf("gitleaks finds only %d secrets in its own sources; the comparison would prove little", len(want))
 	}
 	c := start(t, p, settings{})
-	scan := c.wait(c.upload(0, "codeaudit", tarGz(t, dirFiles(t, tree)), "").ID)
+	scan := c.wait(c.upload(0, "codeaudit", project.archive, "").ID)
 	if scan.State != client.StateSucceeded {
 		t.Fatalf("scan = %s, jobs %+v", scan.State, scan.Jobs)
 	}
@@ -229,7 +229,7 @@ func testRefusedArchives(t *testing.T, p place) {
 		{"truncated", good[:len(good)/2], http.StatusUnprocessableEntity, "archive_truncated"},
 		{"path escape", tarGz(t, map[string]string{"../../canary": "dead"}), http.StatusUnprocessableEntity, "archive_path_escape"},
 		{"too deep", tarGz(t, map[string]string{strings.Repeat("d/", 80) + "f": "x"}), http.StatusRequestEntityTooLarge, "archive_too_deep"},
-		{"bomb", tarGz(t, map[string]string{"zeros": strings.Repeat("\x00", 40<<20)}), http.StatusRequestEntityTooLarge, "archive_ratio"},
+		{"bomb", bomb(t), http.StatusRequestEntityTooLarge, "archive_ratio"},
 		{"over the limit", bytes.Repeat([]byte("x"), 2<<20), http.StatusRequestEntityTooLarge, "archive_too_large"},
 	}
 	for _, tt := range tests {

@@ -119,9 +119,9 @@ func newProject(t *testing.T, securetag, dir string, k kit) program {
 	testhost.Command(t, securetag, "plugin", "new", name, "--lang", k.name, "--dir", project, "--sdk", repository)
 	p := program{command: filepath.Join(project, name)}
 	if k.name == "go" {
-		for _, args := range [][]string{{"mod", "tidy"}, {"build", "-o", name, "."}} {
+		for _, args := range [][]string{{"mod", "tidy"}, {"build", "-trimpath", "-ldflags=-s -w", "-o", name, "."}} {
 			cmd := exec.CommandContext(t.Context(), "go", args...)
-			cmd.Dir = project
+			cmd.Dir, cmd.Env = project, append(os.Environ(), "CGO_ENABLED=0") // as make build has compiled it
 			if b, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("go %v: %v\n%s", args, err, b)
 			}

@@ -48,9 +48,11 @@ func build(t *testing.T, language, dir string) executor.Plugin {
 	t.Helper()
 	switch language {
 	case "go":
-		run(t, dir, nil, "go", "mod", "tidy")
-		run(t, dir, nil, "go", "build", "-o", "words", ".")
-		run(t, dir, nil, "go", "test", "./...")
+		// Without a path of its own in what is compiled, as make build has compiled it.
+		env := []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")}
+		run(t, dir, env, "go", "mod", "tidy")
+		run(t, dir, env, "go", "build", "-ldflags=-s -w", "-o", "words", ".")
+		run(t, dir, env, "go", "test", "./...")
 		return executor.Plugin{Dev: true, Command: filepath.Join(dir, "words")}
 	case "python":
 		deps := run(t, repository, nil, "sh", "scripts/kit-deps.sh", "python", "sdk/python/requirements.txt")
