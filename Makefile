@@ -50,7 +50,8 @@ demo: build ## scan a project with planted secrets: the main job, nothing to ins
 
 test: ## run every test; installs or starts what they need
 	@sh scripts/test-deps.sh
-	@$(MAKE) --no-print-directory build test-go test-modules test-kits test-openapi
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory -j3 test-go test-modules test-kits test-openapi # side by side: much of it waits
 
 test-go:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/testserver ./internal/testserver/cmd/testserver

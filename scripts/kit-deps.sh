@@ -35,6 +35,7 @@ if [ ! -d "$dir" ]; then
   esac
   mv "$new/all" "$dir" 2>/dev/null || [ -d "$dir" ]
 fi
-# ES modules are found in node_modules alone.
-[ "$kind" = python ] || ln -sfn "$dir/node_modules" "$what/node_modules"
+# ES modules are found in node_modules alone. A link that is right is left alone:
+# to make it anew takes it from tests that run meanwhile.
+[ "$kind" = python ] || [ "$(readlink "$what/node_modules")" = "$dir/node_modules" ] || ln -sfn "$dir/node_modules" "$what/node_modules"
 echo "$dir"
