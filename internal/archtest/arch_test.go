@@ -24,6 +24,7 @@ type rule struct {
 
 // The first rule whose from fits a package is the one that counts.
 var rules = []rule{
+	{"sdk/egress", nil, "what calls addresses of strangers knows no scan, so that it can be read by itself, and the host can use it"},
 	{"sdk", nil, "plugin authors get the contract and nothing of the host with it"},
 	{"plugins", []string{"sdk"}, "a built-in scanner has no privilege over a third party's"},
 	{"api/client", nil, "API clients import no server"},
@@ -68,6 +69,7 @@ var confined = map[string]string{
 	"github.com/prometheus":             "host/telemetry",
 	"github.com/danielgtaylor/huma/v2":  "api",
 	"github.com/gorilla/mux":            "api",
+	"code.dny.dev/ssrf":                 "sdk/egress",
 	"github.com/landlock-lsm":           "host/executor/sandbox",
 	"github.com/elastic/go-seccomp-bpf": "host/executor/sandbox",
 	"github.com/hashicorp/hcl/v2":       "config",
