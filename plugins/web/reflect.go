@@ -51,10 +51,10 @@ func reflected(body []byte, mark string) (as string, at int) {
 	z := html.NewTokenizer(bytes.NewReader(body))
 	z.SetMaxBuf(1 << 20)
 	script := false
-	for {
+	for as = ""; ; {
 		switch z.Next() {
 		case html.ErrorToken:
-			return "", 0
+			return as, at
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, _ := z.TagName()
 			if string(name) == mark {
@@ -66,7 +66,7 @@ func reflected(body []byte, mark string) (as string, at int) {
 		case html.TextToken:
 			// In a script the quotes are what ends a string; the rest stays text.
 			if script && bytes.Contains(z.Raw(), []byte(mark+`"'>`)) {
-				return "part of a script, its quotes as they were", at
+				as = "part of a script, its quotes as they were"
 			}
 		}
 	}
