@@ -125,7 +125,7 @@ func TestCookies(t *testing.T) {
 		"__Secure-a=x; HttpOnly; SameSite=Lax":                                 {"cookie-not-secure", "cookie-prefix"},
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/":                   nil,
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/; Domain=site.test": {"cookie-prefix"},
-		"no cookie at all\x01":                                                 nil,
+		"no cookie at all":                                                     nil,
 	}
 	names := slices.Sorted(maps.Keys(lines))
 	var answers []http.HandlerFunc
