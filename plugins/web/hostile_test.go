@@ -105,7 +105,7 @@ func TestHostileStart(t *testing.T) {
 		"is not there":  {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotFound) }, sdktest.Partial, "answers 404", false},
 		"broken location": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "http://[::1")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, sdktest.Failed, "another site", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -319,8 +319,7 @@ func TestCancel(t *testing.T) {
 // TestWWW: the same site with www is the same site, and a longer name is not.
 func TestWWW(t *testing.T) {
 	t.Parallel()
-	var s *site
-	s = serve(t, "site.test", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, "site.test", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, port, _ := strings.Cut(r.Host, ":")
 		if r.URL.Path == "/evil" {
 			http.Redirect(w, r, "http://www.site.test.evil.test:"+port+"/", http.StatusFound)

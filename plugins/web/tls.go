@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -86,7 +85,7 @@ func (s *scan) handshake(ctx context.Context, u *url.URL, cfg *tls.Config) (tls.
 	if err != nil {
 		return none, err
 	}
-	defer raw.Close()
+	defer func() { _ = raw.Close() }() // nothing is lost: no data was sent
 	cfg.ServerName = hostOf(u)
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -102,14 +101,13 @@ type tlsCheck struct {
 
 // found reports something of TLS, which has no request and no answer to show.
 func (t *tlsCheck) found(rule, key, message string, props map[string]string) {
-	ex := &exchange{method: "TLS", url: t.url, sent: http.Header{}, header: http.Header{}}
 	id := rule + "\x00" + origin(t.url) + "\x00" + key
 	if t.seen[id] {
 		return
 	}
 	t.seen[id] = true
 	t.ruleHits[rule]++
-	props["method"], props["url"] = ex.method, origin(t.url)+"/"
+	props["method"], props["url"] = "TLS", origin(t.url)+"/"
 	var lines []string
 	for k, v := range props {
 		if k != "url" && k != "method" {
