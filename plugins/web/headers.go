@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -106,11 +107,14 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 		tried[u.String()] = true
 		ex, err := s.get(ctx, u)
 		if err != nil {
-			var refused *egress.Refused
-			if stops(ctx, err) && !errors.As(err, &refused) {
+			if stops(ctx, err) {
 				return err
 			}
-			s.forgive(u) // nobody listens there, which is as good
+			// Nobody listens there, which is as good, and no fault of the site.
+			if !errors.Is(err, egress.ErrRefused) && !slices.Contains(s.origins, origin(u)) {
+				s.failures--
+				s.failed--
+			}
 			continue
 		}
 		to := resolve(u, ex.header.Get("Location"))
@@ -120,20 +124,6 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 		s.report("https-missing", ex, found{everywhere: true, message: "The site answers over http and does not redirect to https: whoever is on the way reads and changes what is sent."})
 	}
 	return nil
-}
-
-// forgive takes back a failure that says nothing of the site: the port of http
-// beside an https target may well be closed.
-func (s *scan) forgive(u *url.URL) {
-	for _, o := range s.origins {
-		if o == origin(u) {
-			return
-		}
-	}
-	if s.failures > 0 && s.failed > 0 {
-		s.failures--
-		s.failed--
-	}
 }
 
 // isText reports whether an answer is of a kind that people or scripts read.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -143,6 +144,28 @@ func TestHardenedSite(t *testing.T) {
 	_, port, _ := strings.Cut(strings.TrimPrefix(origin, "https://"), ":")
 	if r := s.scan(t, map[string]any{"ca": a.pem}, map[string]any{"hosts": []string{"hardened.test:" + port}}); len(r.Findings) > 0 || r.Status != sdktest.Succeeded {
 		t.Error(shown(r))
+	}
+}
+
+// TestClosedPort: a site has no http beside its https, which is no fault of it.
+func TestClosedPort(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	cert := a.sign(t, "hardened.test", time.Now().Add(-time.Hour), time.Now().Add(900*time.Hour), false)
+	origin := ""
+	s := serve(t, "hardened.test", hardenedSite(t, &origin), nil, &tls.Config{Certificates: []tls.Certificate{cert}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, closed, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	for name, port := range map[string]string{"closed": closed, "not allowed": "1"} {
+		s.env.plain = func(string) string { return port }
+		r := s.scan(t, map[string]any{"ca": a.pem, "ports": []string{"2-65535"}}, map[string]any{"passive": true})
+		if len(r.Findings) > 0 || r.Status != sdktest.Succeeded {
+			t.Errorf("%s: %s", name, shown(r))
+		}
 	}
 }
 
