@@ -74,7 +74,6 @@ func (s *scan) crawl(ctx context.Context) error {
 	for _, p := range slices.Clone(s.pages) {
 		s.follow(q, p)
 	}
-	robots := map[string]*robotstxt.Group{}
 	maxPages, maxDepth := least(s.cfg.MaxPages, s.opts.MaxPages), least(s.cfg.MaxDepth, s.opts.MaxDepth)
 	deep := 0
 	for ; len(q.links) > 0; q.links = q.links[1:] {
@@ -83,7 +82,7 @@ func (s *scan) crawl(ctx context.Context) error {
 			deep++
 			continue
 		}
-		ok, err := s.mayFollow(ctx, robots, l.url)
+		ok, err := s.mayFollow(ctx, l.url)
 		if err != nil {
 			return err
 		}
@@ -226,12 +225,12 @@ func (s *scan) passive(p *page) {
 }
 
 // mayFollow asks the robots.txt of the origin, which is read once.
-func (s *scan) mayFollow(ctx context.Context, known map[string]*robotstxt.Group, u *url.URL) (bool, error) {
+func (s *scan) mayFollow(ctx context.Context, u *url.URL) (bool, error) {
 	if s.cfg.IgnoreRobots {
 		return true, nil
 	}
 	o := origin(u)
-	group, ok := known[o]
+	group, ok := s.robots[o]
 	if !ok {
 		ex, err := s.getSome(ctx, at(u, "/robots.txt"), maxRobots)
 		switch {
@@ -247,13 +246,30 @@ func (s *scan) mayFollow(ctx context.Context, known map[string]*robotstxt.Group,
 				s.out.Partial(fmt.Sprintf("%s answers %d, so that no links were followed", place(ex.url), ex.status))
 			}
 		}
-		known[o] = group
+		s.robots[o] = group
 	}
 	path := u.EscapedPath()
 	if u.RawQuery != "" {
 		path += "?" + u.RawQuery
 	}
 	return group == nil || group.Test(path), nil
+}
+
+// keepToRobots takes out the parameters of places that robots are not to follow:
+// values of the scan's own have no more business there.
+func (s *scan) keepToRobots(ctx context.Context) error {
+	var kept []input
+	for _, in := range s.targets {
+		ok, err := s.mayFollow(ctx, in.url)
+		if err != nil {
+			return err
+		}
+		if ok {
+			kept = append(kept, in)
+		}
+	}
+	s.targets = kept
+	return nil
 }
 
 // agentName is what a User-agent line in robots.txt names: the product without

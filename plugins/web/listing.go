@@ -58,6 +58,11 @@ func (s *scan) checkListings(ctx context.Context) error {
 				continue
 			}
 			dirs = append(dirs, place(u))
+			if ok, err := s.mayFollow(ctx, u); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
 			ex, err := s.get(ctx, u)
 			if err != nil {
 				if stops(ctx, err) {

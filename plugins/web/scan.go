@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/temoto/robotstxt"
+
 	"github.com/securetaghq/securetag/sdk"
 	"github.com/securetaghq/securetag/sdk/egress"
 )
@@ -36,8 +38,9 @@ type scan struct {
 	ruleHits  map[string]int
 	targets   []input // parameters that the site takes
 	inputs    map[string]bool
-	allowed   int // links that robots.txt asks not to follow
-	truncated int // answers that were longer than is read
+	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
+	allowed   int                         // links that robots.txt asks not to follow
+	truncated int                         // answers that were longer than is read
 }
 
 // maxInputs bounds the parameters that are tried.
@@ -74,7 +77,7 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	}
 	s := &scan{
 		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, out: out,
-		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{},
+		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
 	}
 	defer s.close()
 	if s.scope, err = newScope(target, opts.Hosts); err != nil {
@@ -112,7 +115,7 @@ func (s *scan) run(ctx context.Context) error {
 	}
 	steps := []func(context.Context) error{s.checkTLS, s.checkUpgrade, s.checkCORS}
 	if !s.opts.Passive {
-		steps = append(steps, s.checkErrors, s.checkExposed, s.checkListings, s.checkRedirects, s.checkReflected)
+		steps = append(steps, s.keepToRobots, s.checkErrors, s.checkExposed, s.checkListings, s.checkRedirects, s.checkReflected)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -202,7 +202,7 @@ func weakSite(t *testing.T) http.Handler {
 <a href="/search?q=hello&page=1">search</a> <a href="/go?next=/home">go</a> <a href="/policy">policy</a>
 <a href="/files/report.txt">files</a> <a href="/api/me?access_token=`+p["token"]+`">me</a> <a href="/login">login</a>
 <a href="/index.php">php</a> <a href="/broken?id=1">broken</a> <a href="/js?cb=x">js</a> <a href="/safe?q=1">safe</a>
-<a href="/private/area">private</a> <a href="https://other.example.net/">other</a> <a href="mailto:a@example.com">mail</a>`)(w, r)
+<a href="/private/area?next=/x">private</a> <a href="https://other.example.net/">other</a> <a href="mailto:a@example.com">mail</a>`)(w, r)
 		},
 		"/search": func(w http.ResponseWriter, r *http.Request) {
 			htmlPage("<p>Results for <b>"+r.URL.Query().Get("q")+"</b></p>")(w, r)
