@@ -5,7 +5,8 @@ WORKDIR /src
 # Modules first, so that a change of code does not fetch them again.
 COPY go.mod go.sum ./
 COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
-RUN go mod download && cd plugins/secrets && go mod download
+COPY plugins/web/go.mod plugins/web/go.sum plugins/web/
+RUN go mod download && for m in plugins/*/go.mod; do (cd "$(dirname "$m")" && go mod download) || exit 1; done
 COPY . .
 ARG VERSION=dev
 RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/

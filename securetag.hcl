@@ -271,10 +271,11 @@ scan "codeaudit" {
   # }
 }
 
-# POST /scans/web takes a URL. Name a plugin to switch it on.
+# POST /scans/web takes a URL and runs these plugins on it. plugins = [] switches
+# it off.
 scan "web" {
   input    = "url"
-  plugins  = []
+  plugins  = ["web"]
   timeout  = "10m"
   attempts = 3
   backoff  = "1s..1m"
@@ -330,8 +331,8 @@ plugin "secrets" {
 
   # Every plugin runs confined: it sees the system, itself and its target, and
   # no network. "required", the default of a block, does not start one where the
-  # machine cannot do that; "best_effort", the default of this plugin alone,
-  # which comes with SecureTag, does with what there is; "off" does without.
+  # machine cannot do that; "best_effort", the default of those that come with
+  # SecureTag, does with what there is; "off" does without.
   sandbox = "best_effort"
   network = "none" # or "host": everything that the host can reach
   read    = []     # more files and directories for it to read
@@ -353,6 +354,56 @@ plugin "secrets" {
   # When its processes cannot be started, or end while they wait for a job: the
   # first and the longest pause before the next try, and after how many failures
   # in which time it is quarantined. Its jobs then fail at once, with the reason.
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
+  }
+}
+
+# This one comes with SecureTag, too, and looks at a web site from outside. What its
+# settings mean is above; docs/operating.md has those in its config.
+plugin "web" {
+  command  = "web"
+  args     = []
+  sha256   = ""
+  dev      = false
+  dir      = ""
+  files    = []
+  version  = ""
+  env      = {}
+  env_pass = []
+
+  # A scan takes so long that none has to find its process waiting.
+  isolation        = "per_scan"
+  standby          = 0
+  tenant_idle      = "5m"
+  tenant_processes = 16
+  start_timeout    = "10s"
+  max_silence      = "1m"
+  cancel_grace     = "5s"
+  concurrency      = 0
+
+  # It has the whole network of the host, and looks itself at where it goes: public
+  # addresses alone, at the ports 80 and 443, unless its config says otherwise.
+  sandbox = "best_effort"
+  network = "host"
+  read    = []
+
+  limits {
+    memory     = "512MiB"
+    pids       = 128
+    cpus       = 0
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "256MiB"
+  }
+
+  # allow_networks = ["10.20.0.0/16"]       that are not public, for every tenant
+  # ports          = ["80", "443", "8443"]
+  config {
+  }
+
   restart {
     backoff      = "500ms..1m"
     max_failures = 3

@@ -148,7 +148,7 @@ type Plugin struct {
 	MaxSilence      time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace     time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency     int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
-	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugin that comes with SecureTag has best_effort." oneof:"required,best_effort,off"`
+	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugins that come with SecureTag have best_effort." oneof:"required,best_effort,off"`
 	Network         string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
 	Read            []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
 	Config          json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
@@ -181,14 +181,17 @@ type PluginLimits struct {
 }
 
 // Default is the configuration without any file: source archives are scanned
-// for secrets, web scans are declared and have no plugin yet.
+// for secrets, and web sites from outside.
 func Default() Config {
 	archive, web := defaultScan(), defaultScan()
 	archive.Plugins = []string{"secrets"}
-	// It is ours, and must work where it cannot be confined: in a container, on a Mac.
-	secrets := defaultPlugin("secrets")
-	secrets.Sandbox = "best_effort"
-	web.Input = "url"
+	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
+	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
+	secrets.Sandbox, site.Sandbox = "best_effort", "best_effort"
+	// It looks itself at where it goes, and a scan takes so long that no process has
+	// to wait for it.
+	site.Network, site.Standby = "host", 0
+	web.Input, web.Plugins = "url", []string{"web"}
 	return Config{
 		DataDir: "./securetag-data",
 		Server: Server{
@@ -206,7 +209,7 @@ func Default() Config {
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
-		Plugins:   map[string]Plugin{"secrets": secrets},
+		Plugins:   map[string]Plugin{"secrets": secrets, "web": site},
 		Plans:     builtInPlans(),
 	}
 }

@@ -26,7 +26,7 @@ func load(t *testing.T, opts config.Options) (*config.Loaded, error) {
 		opts.Dir = t.TempDir()
 	}
 	opts.Executable = filepath.Join(opts.Dir, "bin", "securetag")
-	opts.BuiltIn = []string{"secrets"}
+	opts.BuiltIn = []string{"secrets", "web"}
 	return config.Load(opts)
 }
 
@@ -114,10 +114,11 @@ func TestNoFileGivesTheDefaults(t *testing.T) {
 	want := config.Default()
 	want.DataDir = filepath.Join(dir, "securetag-data")
 	want.PluginDir = filepath.Join(dir, "bin", "plugins")
-	secrets := want.Plugins["secrets"]
-	secrets.Places, secrets.Literals = map[string]string{}, map[string]bool{}
-	secrets.Command = filepath.Join(want.PluginDir, "secrets")
-	want.Plugins["secrets"] = secrets
+	for name, p := range want.Plugins {
+		p.Places, p.Literals = map[string]string{}, map[string]bool{}
+		p.Command = filepath.Join(want.PluginDir, name)
+		want.Plugins[name] = p
+	}
 	if diff := cmp.Diff(want, l.Config); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/securetaghq/securetag/config"
-	"github.com/securetaghq/securetag/host/egress"
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/webhook"
+	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 // openGuard makes what decides which addresses are called for tenants.
@@ -31,13 +34,35 @@ func openGuard(cfg config.Config) (*egress.Guard, error) {
 // checkTarget is what the API asks before it takes the URL of a webhook.
 func (n *node) checkTarget(url string) error {
 	_, err := n.guard.ParseURL(url)
-	return err
+	return refusal(err)
 }
 
 // openWebhooks makes what delivers to webhooks, on a host that runs jobs.
 func (n *node) openWebhooks(version string) (err error) {
-	n.deliverer, err = webhook.New(n.store, n.guard.Transport(), webhook.Config{
+	n.deliverer, err = webhook.New(n.store, guarded{n.guard.Transport()}, webhook.Config{
 		Owner: n.owner, UserAgent: "SecureTag-Webhooks/" + version, Meter: n.meter,
 	}, n.log)
 	return err
 }
+
+// guarded says in the host's words that the guard refuses a target.
+type guarded struct{ http.RoundTripper }
+
+// RoundTrip wraps host.ErrInvalid when the target may not be called.
+func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := g.RoundTripper.RoundTrip(r)
+	return resp, refusal(err)
+}
+
+// refusal wraps host.ErrInvalid around what the guard refuses.
+func refusal(err error) error {
+	if errors.Is(err, egress.ErrRefused) {
+		return &invalid{err}
+	}
+	return err
+}
+
+type invalid struct{ err error }
+
+func (i *invalid) Error() string   { return i.err.Error() }
+func (i *invalid) Unwrap() []error { return []error{i.err, host.ErrInvalid} }

@@ -24,7 +24,6 @@ import (
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/dispatch"
-	"github.com/securetaghq/securetag/host/egress"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
 	"github.com/securetaghq/securetag/host/redisstream"
@@ -33,6 +32,7 @@ import (
 	"github.com/securetaghq/securetag/host/watch"
 	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/host/workspace"
+	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 // node is one running host: every part, wired. Data flows down this list.

@@ -35,6 +35,7 @@ func (w withPlugins) Run() int {
 	plugins := filepath.Join(filepath.Dir(program), "plugins")
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
+		{"web", "../../plugins/web", "."},
 		{"noop", "../..", "./plugins/noop"},
 		{"awskeys", "../..", "./examples/plugins/awskeys"},
 		{"wrong", "../..", "./host/executor/conformance/internal/wrong"},

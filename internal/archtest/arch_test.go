@@ -24,6 +24,7 @@ type rule struct {
 
 // The first rule whose from fits a package is the one that counts.
 var rules = []rule{
+	{"sdk/egress", nil, "what calls addresses of strangers knows no scan, so that it can be read by itself, and the host can use it"},
 	{"sdk", nil, "plugin authors get the contract and nothing of the host with it"},
 	{"plugins", []string{"sdk"}, "a built-in scanner has no privilege over a third party's"},
 	{"api/client", nil, "API clients import no server"},
@@ -41,7 +42,6 @@ var rules = []rule{
 	{"host/tracking", []string{"host"}, "tracking talks to a port"},
 	{"host/retention", []string{"host"}, "retention talks to ports"},
 	{"host/watch", []string{"host"}, "who watches is told through ports, whatever carries the events"},
-	{"host/egress", []string{"host"}, "what calls addresses of strangers knows no scan, so that it can be read by itself"},
 	{"host/webhook", []string{"host"}, "delivering talks to ports, and is given what may be reached"},
 	{"host/identity", nil, "which finding is which depends on nothing but the findings"},
 	{"host/postgres", []string{"host", "host/identity", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
@@ -75,7 +75,7 @@ var confined = map[string]string{
 	"github.com/danielgtaylor/huma/v2":  "api",
 	"github.com/gorilla/mux":            "api",
 	"github.com/rs/cors":                "api",
-	"code.dny.dev/ssrf":                 "host/egress",
+	"code.dny.dev/ssrf":                 "sdk/egress",
 	"github.com/standard-webhooks":      "host/webhook",
 	"github.com/landlock-lsm":           "host/executor/sandbox",
 	"github.com/elastic/go-seccomp-bpf": "host/executor/sandbox",

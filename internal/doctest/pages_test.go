@@ -35,6 +35,7 @@ func testMain(m *testing.M) int {
 	for _, b := range []struct{ out, dir, what string }{
 		{"securetag", repository, "./cmd/securetag"},
 		{"plugins/secrets", filepath.Join(repository, "plugins/secrets"), "."},
+		{"plugins/web", filepath.Join(repository, "plugins/web"), "."},
 	} {
 		if err := testhost.Build(b.dir, filepath.Join(dir, b.out), b.what); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -237,6 +237,10 @@ scan "hostile" {
   attempts = 2
   backoff  = "100ms..100ms"
 }
+scan "web" {
+  input   = "url"
+  plugins = []
+}
 scan "two" {
   input    = "archive"
   plugins  = ["hostile", "secrets"]

@@ -11,8 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/securetaghq/securetag/host"
-	"github.com/securetaghq/securetag/host/egress"
+	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,7 +48,7 @@ ff00::1 ff02::1 ff0e::1 5f00::1`
 	g := guard(t, egress.Config{})
 	for _, a := range strings.Fields(refused) {
 		err := g.CheckAddr(netip.MustParseAddr(a))
-		if r := (*egress.Refused)(nil); !errors.As(err, &r) || !errors.Is(err, host.ErrInvalid) || r.Reason == "" {
+		if r := (*egress.Refused)(nil); !errors.As(err, &r) || !errors.Is(err, egress.ErrRefused) || r.Reason == "" {
 			t.Errorf("%s: %v, want it refused", a, err)
 		}
 	}
@@ -83,7 +82,7 @@ func TestAllowed(t *testing.T) {
 	for _, bad := range []egress.Config{
 		{Allow: []netip.Prefix{{}}}, {Allow: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}}, {Redirects: -1}, {Timeout: -1}, {MaxBody: -1},
 	} {
-		if _, err := egress.New(bad); !errors.Is(err, host.ErrInvalid) {
+		if _, err := egress.New(bad); err == nil {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
@@ -141,7 +140,7 @@ func TestDialRefuses(t *testing.T) {
 		}
 	}
 	g := guard(t, egress.Config{})
-	if _, err := g.DialContext(t.Context(), "udp", "hooks.example.com:443"); !errors.Is(err, host.ErrInvalid) {
+	if _, err := g.DialContext(t.Context(), "udp", "hooks.example.com:443"); !errors.Is(err, egress.ErrRefused) {
 		t.Errorf("UDP: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,8 +13,15 @@ import (
 	"time"
 
 	"code.dny.dev/ssrf"
+)
 
-	"github.com/securetaghq/securetag/host"
+// What errors of this package wrap.
+var (
+	// ErrRefused: the target is not one that may be reached.
+	ErrRefused = errors.New("refused")
+	// ErrTooLarge: an answer has more bytes than allowed. What was read until then
+	// is good.
+	ErrTooLarge = errors.New("larger than allowed")
 )
 
 // Ports is a range of ports, both ends in it.
@@ -39,8 +47,18 @@ type Config struct {
 	// Timeout bounds one exchange of a Client, from the name's lookup to the end
 	// of the answer; default 30 s.
 	Timeout time.Duration
-	// MaxBody bounds an answer, in bytes; default 1 MiB.
+	// MaxBody bounds an answer, in bytes, as it was sent and as it is read; default
+	// 1 MiB.
 	MaxBody int64
+	// Decompress asks for gzip and takes it apart, within MaxBody. Without it an
+	// answer is read as it was sent.
+	Decompress bool
+	// KeepAlive keeps a connection for the next request to the same place, which
+	// is then not resolved anew: it stays what it was when it was looked at. Call
+	// CloseIdleConnections of the Client at the end.
+	KeepAlive bool
+	// TLS is for connections to https; nil: Go's defaults. It is copied.
+	TLS *tls.Config
 	// Resolver defaults to the system's.
 	Resolver Resolver
 	// Own gives the host's own addresses, which are refused; default: those of
@@ -54,7 +72,7 @@ type Guard struct {
 	check *ssrf.Guardian
 }
 
-// New makes a guard. Its error wraps host.ErrInvalid.
+// New makes a guard. Its errors say which part of cfg makes no sense.
 func New(cfg Config) (*Guard, error) {
 	if len(cfg.Ports) == 0 {
 		cfg.Ports = []Ports{{80, 80}, {443, 443}}
@@ -72,13 +90,13 @@ func New(cfg Config) (*Guard, error) {
 		cfg.Own = interfaces
 	}
 	if cfg.Redirects < 0 || cfg.Timeout < 0 || cfg.MaxBody < 0 {
-		return nil, fmt.Errorf("egress: no bound may be negative: %w", host.ErrInvalid)
+		return nil, errors.New("egress: no bound may be negative")
 	}
 	var v4, v6 []netip.Prefix
 	for _, p := range cfg.Allow {
 		switch {
 		case !p.IsValid() || p.Addr().Is4In6():
-			return nil, fmt.Errorf("egress: allow network %s: not a network: %w", p, host.ErrInvalid)
+			return nil, fmt.Errorf("egress: allow network %s: not a network", p)
 		case p.Addr().Is4():
 			v4 = append(v4, p)
 		default:
@@ -88,7 +106,7 @@ func New(cfg Config) (*Guard, error) {
 	return &Guard{cfg: cfg, check: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}, nil
 }
 
-// Refused is why a target is not reached. It wraps host.ErrInvalid.
+// Refused is why a target is not reached. It wraps ErrRefused.
 type Refused struct {
 	Target string // a host, an address or a port, as it was written
 	Reason string
@@ -96,8 +114,8 @@ type Refused struct {
 
 func (r *Refused) Error() string { return fmt.Sprintf("%.255q is refused: %s", r.Target, r.Reason) }
 
-// Unwrap gives host.ErrInvalid.
-func (r *Refused) Unwrap() error { return host.ErrInvalid }
+// Unwrap gives ErrRefused.
+func (r *Refused) Unwrap() error { return ErrRefused }
 
 func refuse(target, reason string, args ...any) error {
 	return &Refused{target, fmt.Sprintf(reason, args...)}

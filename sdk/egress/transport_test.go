@@ -9,8 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/securetaghq/securetag/host"
-	"github.com/securetaghq/securetag/host/egress"
+	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 // loopback allows what test servers listen on.
@@ -67,7 +66,7 @@ func TestTransport(t *testing.T) {
 	if code, _, err := get(none, "/metadata"); code != http.StatusFound || err != nil {
 		t.Errorf("a redirect that is not followed: %d, %v", code, err)
 	}
-	if _, _, err := get(some, "/metadata"); !errors.Is(err, host.ErrInvalid) || !strings.Contains(err.Error(), "metadata") {
+	if _, _, err := get(some, "/metadata"); !errors.Is(err, egress.ErrRefused) || !strings.Contains(err.Error(), "metadata") {
 		t.Errorf("a redirect inside: %v", err)
 	}
 	if code, body, err := get(some, "/once"); code != 200 || body != "" || err != nil {
@@ -76,13 +75,13 @@ func TestTransport(t *testing.T) {
 	if _, _, err := get(some, "/round"); err == nil || !strings.Contains(err.Error(), "too many redirects") {
 		t.Errorf("redirects in a circle: %v", err)
 	}
-	if _, body, err := get(none, "/endless"); len(body) != 10<<10 || !errors.Is(err, host.ErrTooLarge) {
+	if _, body, err := get(none, "/endless"); len(body) != 10<<10 || !errors.Is(err, egress.ErrTooLarge) {
 		t.Errorf("an endless body: %d bytes, %v", len(body), err)
 	}
 	if _, _, err := get(none, "/header"); err == nil {
 		t.Error("a header of 1 MiB passes")
 	}
-	if _, _, err := get(guard(t, egress.Config{}), "/"); !errors.Is(err, host.ErrInvalid) {
+	if _, _, err := get(guard(t, egress.Config{}), "/"); !errors.Is(err, egress.ErrRefused) {
 		t.Errorf("without the operator's leave: %v", err)
 	}
 }

@@ -7,8 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/securetaghq/securetag/host"
-	"github.com/securetaghq/securetag/host/egress"
+	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 // refusedURLs are ways to write what must not be reached.
@@ -31,7 +30,7 @@ func TestURLs(t *testing.T) {
 	g := guard(t, egress.Config{})
 	for _, raw := range append(strings.Fields(refusedURLs), "", " http://hooks.acme.com/", "http://hooks.acme.com /", "http://hooks.acme.com\n/",
 		"http://"+strings.Repeat("a", 64)+".com/", "http://"+strings.Repeat("a.", 127)+"com/", "http://hooks.acme.com/"+strings.Repeat("x", 2048)) {
-		if u, err := g.ParseURL(raw); !errors.Is(err, host.ErrInvalid) {
+		if u, err := g.ParseURL(raw); !errors.Is(err, egress.ErrRefused) {
 			t.Errorf("%.80q: %v, %v, want it refused", raw, u, err)
 		}
 	}
@@ -76,7 +75,7 @@ func FuzzURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		u, err := g.ParseURL(raw)
 		if err != nil {
-			if !errors.Is(err, host.ErrInvalid) {
+			if !errors.Is(err, egress.ErrRefused) {
 				t.Errorf("%q: %v is no refusal", raw, err)
 			}
 			return

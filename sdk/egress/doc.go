@@ -1,5 +1,5 @@
-// Package egress calls addresses that strangers chose: the URLs of webhooks, and
-// whatever else a tenant or a plugin may name. It reaches public addresses and
+// Package egress calls addresses that strangers chose: the target of a web scan,
+// the links on its pages, the URL of a webhook. It reaches public addresses and
 // those of networks that the operator allowed, and nothing else.
 //
 // A target is looked at three times, because each look sees what the others
@@ -14,11 +14,16 @@
 //  3. The socket, just before it connects: the address that is really dialled.
 //     No second answer of the name server gets past that.
 //
-// No proxy is taken from the environment, connections are not kept, and
-// redirects are answers like any other unless [Config.Redirects] says so; those
-// that are followed are looked at as the first request was. Answers are bounded
-// in bytes and time, and never decompressed.
+// No proxy is taken from the environment, and redirects are answers like any
+// other unless [Config.Redirects] says so; those that are followed are looked at
+// as the first request was. Answers are bounded in bytes and time, also when they
+// are compressed.
 //
 // Addresses of cloud metadata services are refused whatever the operator allowed:
-// they hand out the host's own credentials.
+// they hand out the machine's own credentials.
+//
+// It is part of the kit because a scanner that calls a target needs it, and one
+// list of what must not be called is enough: the host uses this one as well. It
+// knows nothing of scans. What it cannot do is confine a process: a scanner that
+// dials past it is not stopped by it.
 package egress

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/temoto/robotstxt"
+
+	"github.com/securetaghq/securetag/sdk"
+	"github.com/securetaghq/securetag/sdk/egress"
+)
+
+const (
+	maxHops   = 5 // redirects of the first page
+	maxRobots = 512 << 10
+	maxQueue  = 20_000
+)
+
+// first asks for the target and follows it to the first page. Every error is one
+// of the scan: a site that was not seen has no findings and is not clean.
+func (s *scan) first(ctx context.Context, target *url.URL) error {
+	u := target
+	for range maxHops + 1 {
+		ex, err := s.get(ctx, u)
+		if err != nil {
+			return unreachable(u, err)
+		}
+		s.visited(newPage(ex, 0))
+		if ex.status == http.StatusTooManyRequests || ex.status >= 500 {
+			return sdk.Retryable(fmt.Errorf("%s answers %d %s: there is nothing to look at", place(u), ex.status, http.StatusText(ex.status)))
+		}
+		to := resolve(u, ex.header.Get("Location"))
+		if ex.status < 300 || ex.status >= 400 || ex.header.Get("Location") == "" {
+			s.start = s.pages[len(s.pages)-1]
+			if ex.status >= 400 {
+				s.out.Partial(fmt.Sprintf("%s answers %d %s: only what everybody may see was looked at", place(u), ex.status, http.StatusText(ex.status)))
+			}
+			return nil
+		}
+		if to == nil || !s.scope.has(to) && !s.scope.adopt(u, to) {
+			return fmt.Errorf("%s redirects to %.200s, which is another site: scan that one, or name its host in the option hosts", place(u), redactHeader("Location", ex.header.Get("Location")))
+		}
+		u = to
+	}
+	return fmt.Errorf("%s redirects more than %d times", place(target), maxHops)
+}
+
+func unreachable(u *url.URL, err error) error {
+	err = fmt.Errorf("ask for %s: %w", place(u), err)
+	if errors.Is(err, egress.ErrRefused) {
+		return sdk.Refuse(err)
+	}
+	return sdk.Retryable(err)
+}
+
+// link is one that waits to be followed.
+type link struct {
+	url   *url.URL
+	depth int
+}
+
+// crawl follows the links of the site, breadth first.
+func (s *scan) crawl(ctx context.Context) error {
+	q := &queue{seen: map[string]bool{}}
+	for _, p := range s.pages {
+		q.seen[p.url.String()] = true
+	}
+	for _, p := range slices.Clone(s.pages) {
+		s.follow(q, p)
+	}
+	maxPages, maxDepth := least(s.cfg.MaxPages, s.opts.MaxPages), least(s.cfg.MaxDepth, s.opts.MaxDepth)
+	deep := 0
+	for ; len(q.links) > 0; q.links = q.links[1:] {
+		l := q.links[0]
+		if l.depth > maxDepth {
+			deep++
+			continue
+		}
+		ok, err := s.mayFollow(ctx, l.url)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			s.allowed++
+			continue
+		}
+		if len(s.pages) >= maxPages {
+			s.out.Partial(fmt.Sprintf("the site has more than %d pages (max_pages): the rest was not looked at", maxPages))
+			break
+		}
+		ex, err := s.get(ctx, l.url)
+		switch {
+		case err == nil:
+			s.follow(q, s.visited(newPage(ex, l.depth)))
+		case errors.Is(err, egress.ErrRefused):
+			s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("a link was not followed: %v", err)})
+			s.out.Partial("some links of the site lead to addresses or ports that may not be scanned")
+		case stops(ctx, err):
+			return err
+		}
+	}
+	if deep > 0 {
+		s.out.Partial(fmt.Sprintf("%d pages are more than %d links from the first one (max_depth): they were not looked at", deep, maxDepth))
+	}
+	if q.full {
+		s.out.Partial(fmt.Sprintf("the site has more than %d links: the rest was not looked at", maxQueue))
+	}
+	return nil
+}
+
+// stops reports whether an error ends the scan and not only one request.
+func stops(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, errBudget) || errors.Is(err, errGone) || errors.Is(err, errTime)
+}
+
+func least(operators, clients int) int {
+	if clients == 0 {
+		return operators
+	}
+	return min(operators, clients)
+}
+
+type queue struct {
+	links []link
+	seen  map[string]bool
+	full  bool
+}
+
+// follow queues the links and scripts of a page that belong to the site, and
+// remembers what parameters they have.
+func (s *scan) follow(q *queue, p *page) {
+	add := func(u *url.URL) {
+		key := u.String()
+		switch {
+		case !s.scope.has(u) || q.seen[key] || media(u):
+		case len(q.seen) >= maxQueue:
+			q.full = true
+		default:
+			q.seen[key] = true
+			q.links = append(q.links, link{u, p.depth + 1})
+		}
+	}
+	for _, u := range p.links {
+		s.takes(u)
+		add(u)
+	}
+	for _, r := range p.resources {
+		if r.tag == "script" {
+			add(r.url)
+		}
+	}
+	for _, f := range p.forms {
+		if f.method != "get" || f.password || !s.scope.has(f.action) {
+			continue
+		}
+		u := *f.action
+		var all []string
+		for _, in := range f.fields {
+			all = append(all, url.QueryEscape(in.name)+"="+url.QueryEscape(in.value))
+		}
+		u.RawQuery = strings.Join(all, "&")
+		s.takes(&u)
+	}
+	if p.more {
+		s.out.Partial("a page has more links, forms or scripts than are looked at: " + place(p.url))
+	}
+}
+
+// takes remembers the parameters of a URL, each place and name once.
+func (s *scan) takes(u *url.URL) {
+	if u.RawQuery == "" || !s.scope.has(u) {
+		return
+	}
+	all := pairs(u.RawQuery)
+	for _, p := range all {
+		key := place(u) + "\x00" + p.name
+		if p.name == "" || s.inputs[key] || len(s.targets) >= maxInputs {
+			continue
+		}
+		s.inputs[key] = true
+		s.targets = append(s.targets, input{u, p.name, all})
+	}
+}
+
+// media reports whether a path is of a file without links and text.
+func media(u *url.URL) bool {
+	const kinds = " .png .jpg .jpeg .gif .webp .avif .ico .svg .bmp .css .woff .woff2 .ttf .otf .eot .mp3 .mp4 .webm .ogg .wav .avi .mov .pdf .zip .gz .tgz .bz2 .xz .7z .rar .iso .dmg .exe .msi .apk .doc .docx .xls .xlsx .ppt .pptx .wasm "
+	ext := strings.ToLower(path.Ext(u.Path))
+	return ext != "" && strings.Contains(kinds, " "+ext+" ")
+}
+
+// visited runs what looks at each page as it comes, and keeps it without its body.
+func (s *scan) visited(p *page) *page {
+	s.passive(p)
+	if p.cut {
+		s.truncated++
+	}
+	if o := origin(p.url); !slices.Contains(s.origins, o) {
+		s.origins = append(s.origins, o)
+	}
+	kept := *p
+	bare := *p.exchange
+	bare.body = nil
+	kept.exchange = &bare
+	s.pages = append(s.pages, &kept)
+	return &kept
+}
+
+// passive are the checks that ask for nothing.
+func (s *scan) passive(p *page) {
+	s.checkHeaders(p)
+	s.checkCSP(p)
+	s.checkCookies(p)
+	s.checkMixed(p)
+	s.checkForms(p)
+	s.checkLeaks(p.exchange)
+	s.checkLibraries(p)
+	s.checkListing(p)
+}
+
+// mayFollow asks the robots.txt of the origin, which is read once.
+func (s *scan) mayFollow(ctx context.Context, u *url.URL) (bool, error) {
+	if s.cfg.IgnoreRobots {
+		return true, nil
+	}
+	o := origin(u)
+	group, ok := s.robots[o]
+	if !ok {
+		ex, err := s.getSome(ctx, at(u, "/robots.txt"), maxRobots)
+		switch {
+		case err != nil && stops(ctx, err):
+			return false, err
+		case err == nil:
+			// As RFC 9309 has it: no file is no rule, and a server that fails has asked
+			// for nothing to be followed; the library does both by the status.
+			if data, err := robotstxt.FromStatusAndBytes(ex.status, ex.body); err == nil {
+				group = data.FindGroup(agentName(s.cfg.UserAgent))
+			}
+			if ex.status >= 500 {
+				s.out.Partial(fmt.Sprintf("%s answers %d, so that no links were followed", place(ex.url), ex.status))
+			}
+		}
+		s.robots[o] = group
+	}
+	path := u.EscapedPath()
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	return group == nil || group.Test(path), nil
+}
+
+// keepToRobots takes out the parameters of places that robots are not to follow:
+// values of the scan's own have no more business there.
+func (s *scan) keepToRobots(ctx context.Context) error {
+	var kept []input
+	for _, in := range s.targets {
+		ok, err := s.mayFollow(ctx, in.url)
+		if err != nil {
+			return err
+		}
+		if ok {
+			kept = append(kept, in)
+		}
+	}
+	s.targets = kept
+	return nil
+}
+
+// agentName is what a User-agent line in robots.txt names: the product without
+// its version.
+func agentName(agent string) string {
+	name, _, _ := strings.Cut(agent, "/")
+	return name
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/temoto/robotstxt"
+
+	"github.com/securetaghq/securetag/sdk"
+	"github.com/securetaghq/securetag/sdk/egress"
+)
+
+// scan is one scan under way. It asks for one thing after the other, so that it
+// loads no site more than a visitor who reads fast, and so that two scans of the
+// same site ask the same.
+type scan struct {
+	*fetcher
+	cfg   *Config
+	opts  *Options
+	env   environment
+	guard *egress.Guard
+	roots *x509.CertPool
+	scope *scope
+	out   *sdk.Out
+
+	leaks     []leak
+	libraries []library
+
+	start     *page
+	pages     []*page         // those that were followed, in order, without their bodies
+	origins   []string        // of pages, in order
+	seen      map[string]bool // findings, by rule and identity
+	ruleHits  map[string]int
+	targets   []input // parameters that the site takes
+	inputs    map[string]bool
+	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
+	allowed   int                         // links that robots.txt asks not to follow
+	truncated int                         // answers that were longer than is read
+}
+
+// maxInputs bounds the parameters that are tried.
+const maxInputs = 100
+
+// input is a parameter that some page of the site uses.
+type input struct {
+	url  *url.URL
+	name string
+	all  []pair
+}
+
+func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) error {
+	opts := t.Options().(*Options)
+	ec, err := c.egress(env.resolver)
+	if err != nil {
+		return err
+	}
+	guard, err := egress.New(ec)
+	if err != nil {
+		return err
+	}
+	target, err := guard.ParseURL(withoutFragment(t.URL()))
+	if err != nil {
+		return sdk.Refuse(fmt.Errorf("the target is not scanned: %w", err))
+	}
+	target = resolve(target, target.String())
+	if target == nil {
+		return sdk.Refuse(errors.New("the target is not scanned: its URL is too long"))
+	}
+	roots, err := c.roots()
+	if err != nil {
+		return err
+	}
+	s := &scan{
+		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, out: out,
+		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
+	}
+	defer s.close()
+	if s.scope, err = newScope(target, opts.Hosts); err != nil {
+		return sdk.Refuse(err)
+	}
+	timed, cancel := context.WithTimeoutCause(ctx, c.MaxTime, errTime)
+	defer cancel()
+	if err := s.first(timed, target); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return errors.Join(err, s.archive())
+	}
+	err = s.run(timed)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.shortfalls(err)
+	s.grade()
+	if err := s.archive(); err != nil {
+		out.Partial(err.Error())
+	}
+	return nil
+}
+
+func withoutFragment(s string) string {
+	before, _, _ := strings.Cut(s, "#")
+	return before
+}
+
+// run does all that follows the first page. An error is why it ended early.
+func (s *scan) run(ctx context.Context) error {
+	if err := s.crawl(ctx); err != nil {
+		return err
+	}
+	steps := []func(context.Context) error{s.checkTLS, s.checkUpgrade, s.checkCORS}
+	if !s.opts.Passive {
+		steps = append(steps, s.keepToRobots, s.checkErrors, s.checkExposed, s.checkListings, s.checkRedirects, s.checkReflected)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shortfalls says what was not looked at.
+func (s *scan) shortfalls(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, errTime):
+		s.out.Partial(fmt.Sprintf("the scan took longer than max_time, %s: not everything was looked at", s.cfg.MaxTime))
+	case errors.Is(err, errBudget):
+		s.out.Partial(fmt.Sprintf("the scan needs more than max_requests, %d: not everything was looked at", s.cfg.MaxRequests))
+	case errors.Is(err, errGone):
+		s.out.Partial(fmt.Sprintf("the site stopped answering: %d requests failed one after the other", maxFailures))
+	default:
+		s.out.Partial(err.Error())
+	}
+	if s.failures > 0 {
+		s.out.Partial(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
+	}
+	if s.slowed > 0 {
+		s.out.Partial(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
+	}
+	if s.truncated > 0 {
+		s.out.Partial(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
+	}
+	if s.allowed > 0 {
+		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d links were not followed because robots.txt asks so", s.allowed)})
+	}
+}
+
+func (s *scan) archive() error {
+	err := s.out.Artifact("requests.har", "application/json", s.har.write)
+	if err != nil {
+		return fmt.Errorf("the requests are not kept: %w", err)
+	}
+	return nil
+}
+
+// found is a finding before it is reported.
+type found struct {
+	message    string
+	key        string // what tells it from others of its rule at its place
+	excerpt    string // of the body
+	everywhere bool   // it is of the whole origin, wherever it was seen first
+	severity   sdk.Severity
+	confidence sdk.Confidence
+	properties map[string]string
+}
+
+// report reports a finding once, with the exchange that proves it. Its place is
+// the URL without its query, which the host takes into its identity.
+func (s *scan) report(rule string, ex *exchange, f found) {
+	url := place(ex.url)
+	if f.everywhere {
+		url = origin(ex.url) + "/"
+	}
+	id := strings.Join([]string{rule, url, f.key}, "\x00")
+	if s.seen[id] {
+		return
+	}
+	s.seen[id] = true
+	s.ruleHits[rule]++
+	if f.confidence == 0 {
+		f.confidence = sdk.ConfidenceHigh
+	}
+	props := map[string]string{"method": ex.method, "url": redactURL(ex.url)}
+	if ex.status > 0 {
+		props["status"] = fmt.Sprint(ex.status)
+	}
+	for k, v := range f.properties {
+		props[k] = v
+	}
+	s.out.Finding(rule, sdk.Finding{
+		Message: f.message, Severity: f.severity, Confidence: f.confidence,
+		At: sdk.Location{URL: url}, Snippet: evidence(ex, f.excerpt), Identity: []string{f.key}, Properties: props,
+	})
+}
+
+// Bounds of an evidence, which has 2 KiB in all.
+const (
+	maxHead    = 1200
+	maxLine    = 300
+	maxExcerpt = 500
+)
+
+// evidence is the request and its answer, redacted, without what differs from
+// answer to answer.
+func evidence(ex *exchange, excerpt string) string {
+	var b strings.Builder
+	target := redactURL(ex.url)
+	target = strings.TrimPrefix(target, origin(ex.url))
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\nHost: %s\n", ex.method, cutText(target, maxLine), ex.url.Host)
+	if o := ex.sent.Get("Origin"); o != "" {
+		fmt.Fprintf(&b, "Origin: %s\n", o)
+	}
+	fmt.Fprintf(&b, "\n%s %d\n", ex.proto, ex.status)
+	for _, h := range harHeaders(ex.header) {
+		if slices.Contains([]string{"Date", "Age", "Content-Length", "Etag", "Expires", "Last-Modified"}, h.Name) {
+			continue
+		}
+		line := h.Name + ": " + cutText(h.Value, maxLine) + "\n"
+		if b.Len()+len(line) > maxHead {
+			b.WriteString("...\n")
+			break
+		}
+		b.WriteString(line)
+	}
+	if excerpt != "" {
+		b.WriteString("\n" + cutText(redactText(excerpt), maxExcerpt))
+	}
+	return b.String()
+}
+
+// around is the text of a body about a place in it.
+func around(body []byte, from, to int) string {
+	const before, after = 100, 200
+	return strings.ToValidUTF8(string(body[max(0, from-before):min(len(body), to+after)]), "")
+}
