@@ -131,7 +131,8 @@ type API struct {
 	router    *mux.Router
 	openAPI   []byte
 	refused   refusals
-	reports   shares // that are being written
+	reports   shares        // that are being written
+	merging   chan struct{} // CycloneDX documents: one at a time is in memory
 	ready     readiness
 	draining  atomic.Bool
 }
@@ -152,7 +153,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	a := &API{
 		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
-		strangers: newLane(deps.Store.GoodKeys),
+		strangers: newLane(deps.Store.GoodKeys), merging: make(chan struct{}, 1),
 	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()

@@ -55,6 +55,8 @@ func newDependency(p *extractor.Package, lockfile string) dependency {
 	if u == nil {
 		u = &purl.PackageURL{Type: "generic", Name: p.Name}
 	}
+	// The engine notes there where npm has it from; nobody else knows of that.
+	u.Qualifiers = slices.DeleteFunc(u.Qualifiers, func(q purl.Qualifier) bool { return q.Key == "source" })
 	if u.Version = d.version; d.allows != "" {
 		u.Version = ""
 	}

@@ -60,8 +60,7 @@ func writeSBOM(w io.Writer, target string, all []dependency, now time.Time, whol
 		return err
 	}
 	bom.SerialNumber = serial
-	enc := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON)
-	return enc.SetPretty(true).EncodeVersion(bom, cdx.SpecVersion1_6)
+	return cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON).EncodeVersion(bom, cdx.SpecVersion1_6)
 }
 
 func component(d dependency) cdx.Component {
