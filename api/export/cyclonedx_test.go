@@ -93,3 +93,18 @@ func TestNoCycloneDX(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCycloneDX: whatever jobs kept, there is a document or an error, and the
+// document is JSON.
+func FuzzCycloneDX(f *testing.F) {
+	f.Add(firstBOM, secondBOM)
+	f.Add(`{"bomFormat":"CycloneDX","specVersion":"1.6","metadata":{"component":3,"tools":[]},"components":[[["ref"]],{"ref":{"ref":"x"}}]}`, firstBOM)
+	f.Fuzz(func(t *testing.T, one, two string) {
+		var b bytes.Buffer
+		s := client.Scan{ID: "s", Jobs: []client.Job{{Plugin: "one", State: client.StatePartial}}}
+		err := export.WriteCycloneDX(&b, s, "1", []export.BOM{{Plugin: "one", JSON: []byte(one)}, {Plugin: "two", JSON: []byte(two)}})
+		if err == nil && !json.Valid(b.Bytes()) {
+			t.Errorf("%s", b.String())
+		}
+	})
+}

@@ -171,7 +171,7 @@ func TestTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	tr := &tree{open: root.Open, max: 100}
+	tr := &tree{open: root.Open, stat: root.Stat, max: 100}
 	if b, err := fs.ReadFile(tr, "a/../a/b"); err != nil || string(b) != "hello" {
 		t.Errorf("%q, %v", b, err)
 	}
@@ -224,7 +224,7 @@ func FuzzLockfile(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		l := lockfile{extractor: extractors()[i], file: sdk.File{Path: path, Size: int64(len(text))}, timeout: time.Minute, tree: &tree{open: root.Open, max: 1 << 20}}
+		l := lockfile{extractor: extractors()[i], file: sdk.File{Path: path, Size: int64(len(text))}, timeout: time.Minute, tree: &tree{open: root.Open, stat: root.Stat, max: 1 << 20}}
 		packages, err := l.read(t.Context())
 		if errors.Is(err, errSlow) {
 			t.Fatal(err)

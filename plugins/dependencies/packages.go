@@ -56,7 +56,13 @@ func newDependency(p *extractor.Package, lockfile string) dependency {
 		u = &purl.PackageURL{Type: "generic", Name: p.Name}
 	}
 	// The engine notes there where npm has it from; nobody else knows of that.
-	u.Qualifiers = slices.DeleteFunc(u.Qualifiers, func(q purl.Qualifier) bool { return q.Key == "source" })
+	kept := u.Qualifiers[:0:0]
+	for _, q := range u.Qualifiers {
+		if q.Key != "source" {
+			kept = append(kept, q)
+		}
+	}
+	u.Qualifiers = kept
 	if u.Version = d.version; d.allows != "" {
 		u.Version = ""
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ var extractors = sync.OnceValue(newExtractors)
 type scan struct {
 	config     *Config
 	target     *sdk.Target
+	root       *os.Root
 	out        *sdk.Out
 	extractors []filesystem.Extractor
 	now        func() time.Time
@@ -37,6 +39,12 @@ func newScan(c *Config, t *sdk.Target, out *sdk.Out, now func() time.Time) *scan
 }
 
 func (s *scan) run(ctx context.Context) error {
+	root, err := os.OpenRoot(s.target.Root())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }() // only read
+	s.root = root
 	skip := func(path string) bool {
 		if leftOut(path) {
 			s.skipped++
@@ -57,7 +65,7 @@ func (s *scan) run(ctx context.Context) error {
 	if err := s.lookUp(ctx, all); err != nil {
 		return err
 	}
-	err := s.out.Artifact(sbomName, sbomType, func(w io.Writer) error { return writeSBOM(w, s.target.Name(), all, s.now(), s.whole()) })
+	err = s.out.Artifact(sbomName, sbomType, func(w io.Writer) error { return writeSBOM(w, s.target.Name(), all, s.now(), s.whole()) })
 	if err != nil && ctx.Err() == nil {
 		s.out.Note(sdk.Note{Level: sdk.Warning, Summary: "the SBOM was not kept: " + err.Error()})
 		s.out.Partial("the SBOM was not kept")
@@ -74,7 +82,7 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 		if !e.FileRequired(candidate{f}) {
 			continue
 		}
-		l := lockfile{extractor: e, file: f, tree: &tree{open: s.target.Open, max: int64(s.config.MaxFileSize)}, timeout: s.config.FileTimeout}
+		l := lockfile{extractor: e, file: f, tree: &tree{open: s.target.Open, stat: s.root.Stat, max: int64(s.config.MaxFileSize)}, timeout: s.config.FileTimeout}
 		packages, err := l.read(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
