@@ -127,6 +127,7 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 			Summary: count(len(all), "package") + " listed, and nobody looked for vulnerabilities: no database is configured",
 			Detail:  "The operator fills a directory with \"dependencies update\" and names it in the plugin's setting database.",
 		})
+		s.out.Partial("nobody looked for vulnerabilities: no database is configured")
 		return nil
 	}
 	db, err := openDatabase(s.config.Database)

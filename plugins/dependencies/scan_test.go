@@ -123,7 +123,7 @@ func TestSBOMIsValid(t *testing.T) {
 func TestWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	r := scanApp(t, sdktest.Request{Root: "testdata/app"})
-	if len(r.Findings) != 0 || r.Status != sdktest.Succeeded || !noted(r, "nobody looked for vulnerabilities: no database is configured") {
+	if len(r.Findings) != 0 || r.Status != sdktest.Partial || !strings.Contains(r.Reason, "no database is configured") || !noted(r, "nobody looked for vulnerabilities: no database is configured") {
 		t.Errorf("%s, findings %v, notes %v", r.Status, r.Places(), r.Notes)
 	}
 	r = scanApp(t, sdktest.Request{Root: "testdata/app", Config: fmt.Sprintf(`{"database": %q}`, t.TempDir())})
@@ -221,7 +221,7 @@ func TestUnreadable(t *testing.T) {
 		},
 		Config: `{"max_file_size": "100KiB"}`,
 	})
-	if r.Status != sdktest.Partial || r.Reason != "some lockfiles could not be read" {
+	if r.Status != sdktest.Partial || !strings.HasPrefix(r.Reason, "some lockfiles could not be read") {
 		t.Errorf("%s: %s", r.Status, r.Reason)
 	}
 	var named []string
