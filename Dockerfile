@@ -5,6 +5,7 @@ WORKDIR /src
 # Modules first, so that a change of code does not fetch them again.
 COPY go.mod go.sum ./
 COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
+COPY plugins/dependencies/go.mod plugins/dependencies/go.sum plugins/dependencies/
 COPY plugins/web/go.mod plugins/web/go.sum plugins/web/
 RUN go mod download && for m in plugins/*/go.mod; do (cd "$(dirname "$m")" && go mod download) || exit 1; done
 COPY . .

@@ -248,7 +248,7 @@ log {
 # archive and runs these plugins on it, side by side.
 scan "codeaudit" {
   input   = "archive"
-  plugins = ["secrets"]
+  plugins = ["secrets"] # and "dependencies": see below
 
   # For each plugin's job, from its first start, retries included.
   timeout = "10m"
@@ -282,6 +282,18 @@ scan "web" {
 
   concurrency = 0
 }
+
+# This one comes with SecureTag too, and runs when a scan type names it: it lists
+# the packages that lockfiles name, and finds those with known vulnerabilities in
+# a directory that this fills, every night for example:
+#   dependencies update --from https://osv-vulnerabilities.storage.googleapis.com --to /var/lib/securetag/osv
+# plugin "dependencies" {
+#   command = "dependencies"
+#   read    = ["/var/lib/securetag/osv"]
+#   config {
+#     database = "/var/lib/securetag/osv"
+#   }
+# }
 
 # A plugin is an executable. This one comes with SecureTag and finds passwords,
 # keys and tokens in source code.

@@ -159,7 +159,8 @@ type API struct {
 	openAPI   []byte
 	pages     pages
 	refused   refusals
-	reports   shares // that are being written
+	reports   shares        // that are being written
+	merging   chan struct{} // CycloneDX documents: one at a time is in memory
 	ready     readiness
 	draining  atomic.Bool
 	cors      *cors.Cors    // nil: none
@@ -185,8 +186,8 @@ func New(deps Deps, cfg Config) (*API, error) {
 	}
 	a := &API{
 		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
-		strangers: newLane(deps.Store.GoodKeys),
-		cors:      newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting),
+		strangers: newLane(deps.Store.GoodKeys), merging: make(chan struct{}, 1),
+		cors: newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting),
 	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()

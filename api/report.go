@@ -32,11 +32,13 @@ func (a *API) registerReports(doc huma.API) {
 		media, _, _ := strings.Cut(f.MediaType(), ";")
 		content[media] = &huma.MediaType{Schema: schema}
 	}
+	content[export.CycloneDXMedia] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}}
 	huma.Register(doc, huma.Operation{
 		OperationID: "get-report", Method: http.MethodGet, Path: "/scans/{id}/report",
 		Summary: "A scan and its findings as one document", Tags: []string{"findings"}, Security: security(),
 		Description: "SARIF 2.1.0 with a run for each plugin, CSV that is safe to open in a spreadsheet, JSON lines, " +
-			"or an HTML page that loads nothing. Each says what did not succeed; in CSV by rows without an id.",
+			"or an HTML page that loads nothing. Each says what did not succeed; in CSV by rows without an id. " +
+			"CycloneDX is what the jobs of a scan that has ended kept of that type, as one document: 404 when none did, 409 when one may have and failed.",
 		Metadata:  map[string]any{streamed: true},
 		Responses: map[string]*huma.Response{"200": {Description: "The report, as a download.", Content: content}},
 	}, a.getReport)
@@ -44,7 +46,7 @@ func (a *API) registerReports(doc huma.API) {
 
 type reportInput struct {
 	ID     string `path:"id" doc:"Id of the scan."`
-	Format string `query:"format" enum:"sarif,csv,jsonl,html" default:"sarif" doc:"Which document."`
+	Format string `query:"format" enum:"sarif,csv,jsonl,html,cyclonedx" default:"sarif" doc:"Which document."`
 }
 
 func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamResponse, error) {
@@ -65,6 +67,17 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 	if !a.reports.take(s.TenantID, reportsAtOnce) {
 		p := &problemError{Problem: kindTooManyReports().problem(""), header: http.Header{"Retry-After": {"5"}}}
 		return nil, p
+	}
+	if export.Format(in.Format) == export.CycloneDX {
+		doc, err := a.cycloneDX(found, s)
+		if err != nil {
+			a.reports.give(s.TenantID)
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
+			defer a.reports.give(s.TenantID)
+			a.sendCycloneDX(ctx, s, doc)
+		}}, nil
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
 		defer a.reports.give(s.TenantID)

@@ -331,3 +331,32 @@ func TestHealth(t *testing.T) {
 	}
 	await(pluginv1.HealthUpdate_STATE_DEGRADED, 1)
 }
+
+// What the author says of the scanner gets to the host, a panic as well.
+func TestHealthOfAuthor(t *testing.T) {
+	t.Parallel()
+	old := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		health func(*struct{}) sdk.Health
+		state  pluginv1.HealthUpdate_State
+		text   string
+		data   bool
+	}{
+		"well":     {func(*struct{}) sdk.Health { return sdk.Health{DataUpdated: old} }, pluginv1.HealthUpdate_STATE_HEALTHY, "", true},
+		"degraded": {func(*struct{}) sdk.Health { return sdk.Health{Degraded: "old\ndata"} }, pluginv1.HealthUpdate_STATE_DEGRADED, "old data", false},
+		"panic":    {func(*struct{}) sdk.Health { panic("no") }, pluginv1.HealthUpdate_STATE_DEGRADED, "asking how it is panicked: no", false},
+	} {
+		s := scanner(func(context.Context, *struct{}, *sdk.Target, *sdk.Out) error { return nil })
+		s.Health = c.health
+		client := dial(t, newServer(t, s))
+		configure(t, client, "{}")
+		health, err := client.Health(t.Context(), &pluginv1.HealthRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := health.Recv()
+		if err != nil || u.State != c.state || u.Description != c.text || (u.DataUpdatedAt != nil) != c.data || c.data && !u.DataUpdatedAt.AsTime().Equal(old) {
+			t.Errorf("%s: %v, %v", name, u, err)
+		}
+	}
+}

@@ -44,6 +44,8 @@ func (f Format) MediaType() string {
 		return "application/jsonl"
 	case HTML:
 		return "text/html; charset=utf-8"
+	case CycloneDX:
+		return CycloneDXMedia
 	default:
 		return "application/octet-stream"
 	}

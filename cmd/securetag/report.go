@@ -18,7 +18,7 @@ func (p *program) reportCommand() *cobra.Command {
 	var on serverKey
 	var format, output string
 	cmd := &cobra.Command{
-		Use: "report SCAN", Short: "Write a scan and its findings as SARIF, CSV, JSON lines or an HTML page",
+		Use: "report SCAN", Short: "Write a scan and its findings as SARIF, CSV, JSON lines or an HTML page, or its components as CycloneDX",
 		Example: `  securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format html -o report.html
   securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format csv | column -s, -t`,
 		Args: args(cobra.ExactArgs(1)),
@@ -28,7 +28,7 @@ func (p *program) reportCommand() *cobra.Command {
 	fl.StringVar(&format, "format", string(export.HTML), "one of "+formatNames())
 	fl.StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
-		if !slices.Contains(export.Formats(), export.Format(format)) {
+		if !slices.Contains(reportFormats(), export.Format(format)) {
 			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
 		}
 		c, err := p.dial(cmd.Context(), on)
@@ -40,10 +40,13 @@ func (p *program) reportCommand() *cobra.Command {
 	return cmd
 }
 
-// formatNames lists the documents that there are.
+// reportFormats lists the documents that a server makes: those of findings, and
+// the one of what the jobs kept.
+func reportFormats() []export.Format { return append(export.Formats(), export.CycloneDX) }
+
 func formatNames() string {
 	var names []string
-	for _, f := range export.Formats() {
+	for _, f := range reportFormats() {
 		names = append(names, string(f))
 	}
 	return strings.Join(names, ", ")
