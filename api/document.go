@@ -117,8 +117,8 @@ func tighten(document []byte) ([]byte, error) {
 	}
 	if s := at("PauseInputBody"); s != nil {
 		s["oneOf"] = []any{
-			map[string]any{"properties": map[string]any{"kind": map[string]any{"const": host.PauseAll}, "name": map[string]any{"maxLength": 0}}},
-			map[string]any{"required": []string{"name"}, "properties": map[string]any{
+			map[string]any{"required": []string{"kind"}, "properties": map[string]any{"kind": map[string]any{"const": host.PauseAll}, "name": map[string]any{"maxLength": 0}}},
+			map[string]any{"required": []string{"kind", "name"}, "properties": map[string]any{
 				"kind": map[string]any{"enum": []any{host.PausePlugin, host.PauseScanType}}, "name": map[string]any{"minLength": 1}}},
 		}
 	}

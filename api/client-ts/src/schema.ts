@@ -1722,11 +1722,11 @@ export interface components {
             reason?: string;
         } & ({
             /** @constant */
-            kind?: "all";
+            kind: "all";
             name?: unknown;
         } | {
             /** @enum {unknown} */
-            kind?: "plugin" | "scan_type";
+            kind: "plugin" | "scan_type";
             name: unknown;
         });
         PlanLimits: {
