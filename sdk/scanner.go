@@ -51,6 +51,9 @@ type Scanner[C any] struct {
 	// Scan scans one target. It may run concurrently with itself up to
 	// MaxConcurrentScans. c is shared by all scans: read only.
 	Scan func(ctx context.Context, c *C, t *Target, out *Out) error
+	// Health tells the host how the scanner is: asked every ten seconds or so,
+	// beside scans, so it must be quick. nil: well whenever it runs.
+	Health func(c *C) Health
 }
 
 // Input is a kind of target.

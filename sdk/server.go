@@ -37,6 +37,7 @@ type Server struct {
 	rules    map[string]bool
 	limit    int
 	scan     func(ctx context.Context, config any, t *Target, out *Out) error
+	health   func(config any) Health // nil: nothing to say
 
 	mu       sync.Mutex
 	settings any // *C; nil until configured
@@ -77,6 +78,9 @@ func NewServer[C any](s Scanner[C], log hclog.Logger) (*Server, error) {
 		scan: func(ctx context.Context, config any, t *Target, out *Out) error {
 			return s.Scan(ctx, config.(*C), t, out)
 		},
+	}
+	if s.Health != nil {
+		srv.health = func(config any) Health { return s.Health(config.(*C)) }
 	}
 	srv.describe.ConfigSchema = config.block()
 	if options != nil {
@@ -269,6 +273,7 @@ func (s *Server) Health(req *pluginv1.HealthRequest, stream pluginv1.Scanner_Hea
 		}
 		changed := s.changed
 		s.mu.Unlock()
+		s.tell(u)
 		if err := stream.Send(u); err != nil {
 			return err
 		}
