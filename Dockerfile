@@ -5,7 +5,8 @@ WORKDIR /src
 # Modules first, so that a change of code does not fetch them again.
 COPY go.mod go.sum ./
 COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
-RUN go mod download && cd plugins/secrets && go mod download
+COPY plugins/sarif/go.mod plugins/sarif/go.sum plugins/sarif/
+RUN go mod download && (cd plugins/secrets && go mod download) && (cd plugins/sarif && go mod download)
 COPY . .
 ARG VERSION=dev
 RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/
