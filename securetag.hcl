@@ -333,3 +333,16 @@ plugin "secrets" {
     window       = "10m"
   }
 }
+
+# The plugin "sarif" runs any tool that prints SARIF, one block for each tool:
+# docs/plugins/sarif.md, and recipes in examples/plugins. Name it in a scan type
+# to switch it on.
+# plugin "flawfinder" {
+#   command = "sarif"
+#   args    = ["--name", "flawfinder"]
+#   config {
+#     command = "flawfinder"
+#     args    = ["--sarif", "--neverignore", "{target}"]
+#     files   = ["*.c", "*.h", "*.cpp"]
+#   }
+# }

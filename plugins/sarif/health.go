@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +111,8 @@ func ask(c *Config) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Command, c.VersionArgs...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = home, &said, &said, time.Second
 	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8", "PATH=" + os.Getenv("PATH")}
-	for _, k := range []string{"SECURETAG_PROCESS"} { // the host finds its processes by it
+	// The host finds the processes of a plugin by the last one.
+	for _, k := range append(slices.Clone(c.EnvPass), "SECURETAG_PROCESS") {
 		if v, ok := os.LookupEnv(k); ok {
 			cmd.Env = append(cmd.Env, k+"="+v)
 		}

@@ -160,6 +160,10 @@ func TestSurroundings(t *testing.T) { // not parallel: it has an environment
 	if !strings.HasSuffix(r.Reason, want) {
 		t.Errorf("%q, want %q", r.Reason, want)
 	}
+	r = run(t, "environment", map[string]any{"env_pass": []string{"FAKE_VALUE"}, "version": "x", "version_args": []string{"/"}})
+	if !strings.Contains(r.Reason, "does not say its version: exit status 9; it said: FAKE_VALUE HOME LANG") {
+		t.Error(r.Reason)
+	}
 	r = run(t, "tells secrets", map[string]any{"env_pass": []string{"FAKE_VALUE"}})
 	for _, s := range []string{"hunter2", fakeSecret, fakeSecret[:8], "a value to pass on", "/tmp", t.TempDir()} {
 		if strings.Contains(r.Reason, s) {
