@@ -6,7 +6,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
 COPY plugins/sarif/go.mod plugins/sarif/go.sum plugins/sarif/
-RUN go mod download && (cd plugins/secrets && go mod download) && (cd plugins/sarif && go mod download)
+COPY plugins/gosec/go.mod plugins/gosec/go.sum plugins/gosec/
+RUN go mod download && (cd plugins/secrets && go mod download) && (cd plugins/sarif && go mod download) && (cd plugins/gosec && go mod download)
 COPY . .
 ARG VERSION=dev
 RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/

@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 # Plugins in modules of their own, so that their engines stay out of the host.
-PLUGIN_MODULES := plugins/secrets plugins/sarif
+PLUGIN_MODULES := plugins/secrets plugins/sarif plugins/gosec
 # And those of the benchmark's peers. `make build` does not need them.
 OTHER_MODULES := bench/peers
 MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)

@@ -346,3 +346,15 @@ plugin "secrets" {
 #     files   = ["*.c", "*.h", "*.cpp"]
 #   }
 # }
+
+# The plugin "gosec" looks at Go code, and needs Go: plugins/gosec/README.md.
+# plugin "gosec" {
+#   command = "gosec"
+#   env     = { PATH = "/usr/local/go/bin:/usr/bin:/bin" }
+#   read    = ["/usr/local/go"]
+#   limits {
+#     memory = "2GiB"
+#     pids   = 512
+#     disk   = "2GiB"
+#   }
+# }
