@@ -7,6 +7,8 @@ COPY go.mod go.sum ./
 COPY plugins/secrets/go.mod plugins/secrets/go.sum plugins/secrets/
 COPY plugins/dependencies/go.mod plugins/dependencies/go.sum plugins/dependencies/
 COPY plugins/web/go.mod plugins/web/go.sum plugins/web/
+COPY plugins/sarif/go.mod plugins/sarif/go.sum plugins/sarif/
+COPY plugins/gosec/go.mod plugins/gosec/go.sum plugins/gosec/
 RUN go mod download && for m in plugins/*/go.mod; do (cd "$(dirname "$m")" && go mod download) || exit 1; done
 COPY . .
 ARG VERSION=dev

@@ -422,3 +422,28 @@ plugin "web" {
     window       = "10m"
   }
 }
+
+# The plugin "sarif" runs any tool that prints SARIF, one block for each tool:
+# docs/plugins/sarif.md, and recipes in examples/plugins. Name it in a scan type
+# to switch it on.
+# plugin "flawfinder" {
+#   command = "sarif"
+#   args    = ["--name", "flawfinder"]
+#   config {
+#     command = "flawfinder"
+#     args    = ["--sarif", "--neverignore", "{target}"]
+#     files   = ["*.c", "*.h", "*.cpp"]
+#   }
+# }
+
+# The plugin "gosec" looks at Go code, and needs Go: plugins/gosec/README.md.
+# plugin "gosec" {
+#   command = "gosec"
+#   env     = { PATH = "/usr/local/go/bin:/usr/bin:/bin" }
+#   read    = ["/usr/local/go"]
+#   limits {
+#     memory = "2GiB"
+#     pids   = 512
+#     disk   = "2GiB"
+#   }
+# }

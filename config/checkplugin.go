@@ -71,7 +71,7 @@ func (c *checker) pin(name string, p Plugin) {
 	case p.SHA256 != "" && p.Dev:
 		c.bad("plugin."+name+".dev", "Conflicting settings", "plugin.%s.dev takes any executable, and sha256 only one: remove one of the two.", name)
 	case p.SHA256 != "" || p.Dev || c.opts.Unpinned:
-	case slices.Contains(c.opts.BuiltIn, name) && p.Command == name && len(p.Files) == 0:
+	case slices.Contains(c.opts.BuiltIn, p.Command) && len(p.Files) == 0:
 	default:
 		at, ok := c.w.blocks["plugin."+name]
 		c.bad(path, "Plugin not pinned", "Plugin %q has no sha256, so nothing says which executable may run as it. When it is the one you mean, write it with: securetag plugin pin %s. While you are writing the plugin, set dev = true.", name, name)

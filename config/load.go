@@ -35,7 +35,7 @@ type Options struct {
 	// file there is somebody else's and must not say which programs run.
 	SkipDir bool
 	// BuiltIn names the plugins that come with this program, which need no
-	// sha256 while their command is the default one.
+	// sha256 while their command is the name alone, whatever the block is called.
 	BuiltIn []string
 	// Unpinned takes plugins without sha256 as well: for what writes it.
 	Unpinned bool

@@ -40,9 +40,13 @@ type SARIFTool struct {
 	MaxReport Bytes
 	Timeout   time.Duration // 0: as long as the host allows
 	// Severity says what a SARIF level ("error", "warning", "note", "none")
-	// means. A level that is not in it is what the rule's security-severity
+	// means, and what the results of a rule are, by the tool's id of it, which
+	// comes first. A level that is not in it is what the rule's security-severity
 	// says, and else high, medium, low, info.
 	Severity map[string]Severity
+	// Tree is a copy of the target that the tool looked at in its place, as an
+	// absolute path: places in it are places in the target. "": none.
+	Tree string
 	// Other is the declared rule of results whose rule is not declared. It must
 	// be declared; ExecSARIF does it.
 	Other string
@@ -82,6 +86,9 @@ func (s SARIFTool) Scan(ctx context.Context, t *Target, out *Out) error {
 		target = t.URL()
 	}
 	c := Command{Env: s.Env, ExitCodes: s.ExitCodes, Timeout: s.Timeout, MaxOutput: s.maxReport()}
+	if s.Tree != "" {
+		target = s.Tree
+	}
 	put := strings.NewReplacer("{target}", target, "{work}", t.WorkDir())
 	for _, arg := range s.Command {
 		c.Args = append(c.Args, put.Replace(arg))

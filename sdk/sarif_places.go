@@ -14,15 +14,31 @@ type places struct {
 	outside int
 }
 
-func newPlaces(t *Target) *places {
+// newPlaces: copy is a directory that stands for the target; "" for none.
+func newPlaces(t *Target, copy string) *places {
 	p := &places{work: t.WorkDir()}
-	if root := t.Root(); root != "" {
-		p.roots = []string{filepath.Clean(root)}
-		if real, err := filepath.EvalSymlinks(root); err == nil && real != p.roots[0] {
+	for _, root := range []string{copy, t.Root()} {
+		if root == "" {
+			continue
+		}
+		clean := filepath.Clean(root)
+		p.roots = append(p.roots, clean)
+		if real, err := filepath.EvalSymlinks(root); err == nil && real != clean {
 			p.roots = append(p.roots, real)
 		}
 	}
 	return p
+}
+
+// hide takes the places of the machine out of what a tool says.
+func (p *places) hide(text string) string {
+	for _, root := range p.roots {
+		text = strings.ReplaceAll(text, root+"/", "")
+	}
+	if p.work != "" {
+		text = strings.ReplaceAll(text, p.work+"/", "")
+	}
+	return text
 }
 
 func (p *places) at(run *sarifRun, l *sarifLocation) (at Location, snippet string) {

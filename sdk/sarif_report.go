@@ -28,10 +28,15 @@ type (
 			Location sarifURI `json:"location"`
 		} `json:"artifacts"`
 		Bases       map[string]sarifURI `json:"originalUriBaseIds"`
-		Invocations []struct {
-			Successful    *bool             `json:"executionSuccessful"`
-			Notifications []sarifDiagnostic `json:"toolExecutionNotifications"`
-		} `json:"invocations"`
+		Invocations []sarifInvocation   `json:"invocations"`
+	}
+	sarifInvocation struct {
+		Successful *bool             `json:"executionSuccessful"`
+		Executing  []sarifDiagnostic `json:"toolExecutionNotifications"`
+		Configured []sarifDiagnostic `json:"toolConfigurationNotifications"`
+		NotStarted string            `json:"processStartFailureMessage"`
+		Signal     string            `json:"exitSignalName"`
+		Exit       string            `json:"exitCodeDescription"`
 	}
 	sarifComponent struct {
 		Name  string      `json:"name"`
@@ -174,24 +179,22 @@ func (d *sarifRule) cwe() []int {
 }
 
 // Read reports what a report says of the target: for reports that Scan did not
-// get by running Command.
+// get by running Command. A report of a tool that did not look is an error, and
+// one of a tool that says that something went wrong is partial: that nothing is
+// in it must not be taken for a clean target.
 func (s SARIFTool) Read(report []byte, t *Target, out *Out) error {
 	r, err := parseSARIF(report)
 	if err != nil {
 		return err
 	}
-	places := newPlaces(t)
+	places := newPlaces(t, s.Tree)
+	if err := r.looked(places); err != nil {
+		return err
+	}
 	for i := range r.Runs {
 		run := &r.Runs[i]
 		for _, inv := range run.Invocations {
-			for _, n := range inv.Notifications {
-				if n.Level == "error" || n.Level == "warning" {
-					out.Note(Note{Level: Warning, Summary: n.Message.fill(n.Message.Text)})
-				}
-			}
-			if inv.Successful != nil && !*inv.Successful {
-				out.Partial("the tool says that it did not finish")
-			}
+			inv.tell(places, out)
 		}
 		for j := range run.Results {
 			s.result(run, &run.Results[j], places, out)
@@ -226,7 +229,9 @@ func (s SARIFTool) result(run *sarifRun, r *sarifResult, places *places, out *Ou
 	if level == "" && r.Kind != "" && r.Kind != "fail" {
 		level = "none"
 	}
-	if level != "" || declared == s.Other {
+	if v, ok := s.Severity[id]; ok {
+		f.Severity = v
+	} else if level != "" || declared == s.Other {
 		f.Severity = s.severity(level, rule)
 	}
 	if len(r.Suppressions) > 0 { // in the source, which is the target's: shown all the same

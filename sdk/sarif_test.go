@@ -56,7 +56,7 @@ func lintTree(t *testing.T, report string) string {
 func TestExecSARIF(t *testing.T) {
 	t.Parallel()
 	want := sdktest.Result{
-		Status: sdktest.Partial, Reason: "the tool says that it did not finish",
+		Status: sdktest.Partial, Reason: "the tool says that it did not finish: cannot parse c.c",
 		Findings: []sdktest.Finding{
 			{Rule: "lint", Finding: sdk.Finding{Message: "elsewhere", Severity: sdk.Medium,
 				Identity: []string{"X", "elsewhere"}, Properties: map[string]string{"tool_rule": "X"}}},

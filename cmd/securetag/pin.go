@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,18 +23,19 @@ func parseSums(s string) map[string]string {
 // builtIns names the plugins that come with this program.
 func (p *program) builtIns() []string {
 	if len(p.sums) == 0 {
-		return slices.Sorted(maps.Keys(config.Default().Plugins))
+		return append(slices.Sorted(maps.Keys(config.Default().Plugins)), "sarif", "gosec")
 	}
 	return slices.Sorted(maps.Keys(p.sums))
 }
 
 // pinBuiltIns pins the plugins that came with this program; config has seen to
 // it that no other is without a pin. A build that knows no sums is one for
-// development, and so are its plugins.
+// development, and so are its plugins. One program may be several plugins, as
+// sarif is, so it is known by its file's name.
 func (p *program) pinBuiltIns(plugins map[string]config.Plugin) {
 	for name, c := range plugins {
 		if c.SHA256 == "" && !c.Dev {
-			c.SHA256 = p.sums[name]
+			c.SHA256 = p.sums[filepath.Base(c.Command)]
 			c.Dev = c.SHA256 == ""
 			plugins[name] = c
 		}

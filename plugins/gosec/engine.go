@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/securego/gosec/v2"
+	"github.com/securego/gosec/v2/analyzers"
+	"github.com/securego/gosec/v2/issue"
+	"github.com/securego/gosec/v2/rules"
+)
+
+// engineArg makes a process of this program the engine: gosec cannot be
+// stopped, so it runs in a process that can.
+const engineArg = "gosec-engine"
+
+// report is what the engine prints.
+type report struct {
+	Issues   []found                  `json:"issues"`
+	Errors   map[string][]gosec.Error `json:"errors"` // by package directory or file
+	Files    int                      `json:"files"`
+	Packages int                      `json:"packages"`
+	Done     bool                     `json:"done"` // it came to the end
+}
+
+// found is one issue.
+type found struct {
+	Rule       string `json:"rule"`
+	What       string `json:"what"`
+	File       string `json:"file"`
+	Line       string `json:"line"` // "12" or "12-14"
+	Column     string `json:"column"`
+	Severity   int    `json:"severity"` // as gosec's: 0 is low
+	Confidence int    `json:"confidence"`
+	Code       string `json:"code"`
+}
+
+// engine runs gosec over a tree and prints the report.
+func engine(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet(engineArg, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	tests := flags.Bool("tests", false, "test files too")
+	workers := flags.Int("workers", 0, "packages at once")
+	if err := flags.Parse(args); err != nil || flags.NArg() != 1 {
+		return 2
+	}
+	if *workers == 0 {
+		*workers = runtime.GOMAXPROCS(0)
+	}
+	root := flags.Arg(0)
+	// As the command: the same directories are left out.
+	dirs, err := gosec.PackagePaths(filepath.Join(root, "..."), gosec.ExcludedDirsRegExp([]string{"vendor", `\.git/`}))
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	slices.Sort(dirs)
+	conf := gosec.NewConfig()
+	conf.SetGlobal(gosec.Nosec, "true") // the target does not decide what is found in it
+	a := gosec.NewAnalyzer(conf, *tests, false, false, *workers, log.New(io.Discard, "", 0))
+	a.LoadRules(rules.Generate(false).RulesInfo())
+	a.LoadAnalyzers(analyzers.Generate(false).AnalyzersInfo())
+	if err := a.Process(nil, dirs...); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	issues, metrics, errs := a.Report()
+	out := report{Errors: errs, Files: metrics.NumFiles, Packages: len(dirs), Done: true}
+	for _, i := range issues {
+		out.Issues = append(out.Issues, newFound(i))
+	}
+	if err := json.NewEncoder(stdout).Encode(out); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func newFound(i *issue.Issue) found {
+	return found{
+		Rule: i.RuleID, What: i.What, File: i.File, Line: i.Line, Column: i.Col,
+		Severity: int(i.Severity), Confidence: int(i.Confidence), Code: strings.TrimRight(i.Code, "\n"),
+	}
+}

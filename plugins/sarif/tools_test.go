@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/securetaghq/securetag/sdk"
+	"github.com/securetaghq/securetag/sdk/sdktest"
+)
+
+func scan(t *testing.T, r recipe, root string) sdktest.Result {
+	t.Helper()
+	return sdktest.Run(t, newScanner(r.id), sdktest.Request{Root: root, Config: r.config(t)})
+}
+
+// theirs are the results in a tool's own report, as "path:line rule".
+func theirs(t *testing.T, report []byte, root string) []string {
+	t.Helper()
+	var r struct {
+		Runs []struct {
+			Results []struct {
+				RuleID    string
+				Locations []struct {
+					PhysicalLocation struct {
+						ArtifactLocation struct{ URI string }
+						Region           struct{ StartLine int }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(report, &r); err != nil {
+		t.Fatalf("%v: %.300s", err, report)
+	}
+	var out []string
+	for _, run := range r.Runs {
+		for _, res := range run.Results {
+			l := res.Locations[0].PhysicalLocation
+			uri := strings.TrimPrefix(strings.TrimPrefix(l.ArtifactLocation.URI, "file://"), "/")
+			uri = strings.TrimPrefix(strings.TrimPrefix(uri, strings.TrimPrefix(root, "/")+"/"), "./")
+			out = append(out, fmt.Sprintf("%s:%d %s", uri, l.Region.StartLine, res.RuleID))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func ours(r sdktest.Result) []string {
+	var out []string
+	for _, f := range r.Findings {
+		rule := f.Rule
+		if of := f.Properties["tool_rule"]; of != "" {
+			rule = of
+		}
+		out = append(out, fmt.Sprintf("%s:%d %s", f.At.Path, f.At.StartLine, rule))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// byHand runs a tool as a person would, from the directory that it scans.
+func byHand(t *testing.T, root, command string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), command, args...)
+	cmd.Dir = root
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
+		t.Fatalf("%s: %v\n%s", command, err, &said)
+	}
+	return out.Bytes()
+}
+
+// The findings of flawfinder's own command line, on C code of a real project:
+// the SQLite driver's amalgamation is too large, so that of Go's cgo runtime.
+func TestFlawfinder(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(strings.TrimSpace(string(out)), "src", "runtime", "cgo")
+	r := scan(t, readRecipe(t, "flawfinder"), root)
+	want := theirs(t, byHand(t, root, "flawfinder", "--sarif", "--neverignore", "."), root)
+	if diff := cmp.Diff(want, ours(r)); diff != "" || r.Status != sdktest.Succeeded || len(want) == 0 {
+		t.Errorf("%s %s, %d of them (-flawfinder +ours):\n%s", r.Status, r.Reason, len(want), diff)
+	}
+}
+
+func TestASTGrep(t *testing.T) {
+	t.Parallel()
+	modules := installed(t, "node", "examples/plugins/ast-grep")
+	found, err := filepath.Glob(filepath.Join(modules, "node_modules/@ast-grep/cli-*/ast-grep"))
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	dir, root := abs(t, examples+"ast-grep"), abs(t, examples+"ast-grep/testdata")
+	r := scan(t, readRecipe(t, "ast-grep", "/opt/ast-grep/ast-grep", found[0], "/etc/securetag/ast-grep", dir), root)
+	want := theirs(t, byHand(t, root, found[0], "scan", "--config", filepath.Join(dir, "sgconfig.yml"), "--format", "sarif", "."), root)
+	if diff := cmp.Diff(want, ours(r)); diff != "" || r.Status != sdktest.Succeeded {
+		t.Errorf("%s %s (-ast-grep +ours):\n%s", r.Status, r.Reason, diff)
+	}
+	if diff := cmp.Diff([]string{"sample.js:2 no-eval", "sample.py:5 no-pickle"}, want); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Semgrep with our rules: one run, because it is slow, over the samples of all
+// rules. Each has a comment before a line that says which rule finds something
+// there, or leaves it alone.
+func TestSemgrep(t *testing.T) {
+	t.Parallel()
+	deps := installed(t, "python", "examples/plugins/semgrep/requirements.txt")
+	dir := abs(t, examples+"semgrep")
+	recipe := readRecipe(t, "semgrep", "/etc/securetag/semgrep", dir)
+	recipe.settings["command"] = filepath.Join(deps, "bin", "semgrep")
+	recipe.settings["env"] = map[string]string{"PYTHONPATH": deps, "PATH": filepath.Join(deps, "bin") + ":/usr/bin:/bin"} // in the place of a virtual environment
+	recipe.settings["keep_report"] = true
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS(filepath.Join(dir, "testdata"))); err != nil {
+		t.Fatal(err)
+	}
+	// What a target may bring along to hide something.
+	if err := os.WriteFile(filepath.Join(root, ".semgrepignore"), []byte("*.py\n*.go\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := scan(t, recipe, root)
+	if r.Status != sdktest.Succeeded || len(r.Artifacts) != 1 {
+		t.Fatalf("%s: %s", r.Status, r.Reason)
+	}
+	want, good, bad := annotated(t, root)
+	if diff := cmp.Diff(want, ours(r)); diff != "" {
+		t.Errorf("-wanted +found:\n%s", diff)
+	}
+	declared := describes(t, r.Artifacts[0].Data, filepath.Join(dir, "rules.sarif"))
+	for _, id := range declared {
+		if good[id] == 0 || bad[id] == 0 {
+			t.Errorf("%s has %d samples that it finds and %d that it leaves alone", id, bad[id], good[id])
+		}
+	}
+	if n := len(slices.Collect(maps.Keys(bad))); n != len(declared) {
+		t.Errorf("samples for %d rules, and there are %d", n, len(declared))
+	}
+	for _, f := range r.Findings {
+		if f.Rule == "semgrep" || f.Severity < sdk.Medium {
+			t.Errorf("%s: %d", f, f.Severity)
+		}
+	}
+}
+
+// annotated reads the comments of the samples.
+func annotated(t *testing.T, root string) (places []string, good, bad map[string]int) {
+	t.Helper()
+	good, bad = map[string]int{}, map[string]int{}
+	says := regexp.MustCompile(`^\s*(?:#|//) (ruleid|ok): (\S+)$`)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		f, err := os.Open(filepath.Join(root, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(f)
+		for n := 1; lines.Scan(); n++ {
+			m := says.FindStringSubmatch(lines.Text())
+			switch {
+			case m == nil:
+			case m[1] == "ok":
+				good[m[2]]++
+			default:
+				bad[m[2]]++
+				places = append(places, fmt.Sprintf("%s:%d %s", e.Name(), n+1, m[2]))
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(places)
+	return places, good, bad
+}
+
+// described is the part of a report that says which rules there are.
+type described struct {
+	Version string         `json:"version"`
+	Runs    []describedRun `json:"runs"`
+}
+
+type describedRun struct {
+	Tool struct {
+		Driver struct {
+			Name  string           `json:"name"`
+			Rules []map[string]any `json:"rules"`
+		} `json:"driver"`
+	} `json:"tool"`
+}
+
+// describes compares the rules that a report describes with those in the file
+// that the plugin declares them from; SEMGREP_GOLDEN=write writes it. Semgrep
+// gives no titles, so there the name of the weakness stands for it.
+func describes(t *testing.T, report []byte, file string) []string {
+	t.Helper()
+	var d described
+	if err := json.Unmarshal(report, &d); err != nil || len(d.Runs) != 1 {
+		t.Fatal(err, len(d.Runs))
+	}
+	driver := &d.Runs[0].Tool.Driver
+	var ids []string
+	for _, rule := range driver.Rules {
+		ids = append(ids, rule["id"].(string))
+		for _, tag := range rule["properties"].(map[string]any)["tags"].([]any) {
+			if _, title, ok := strings.Cut(tag.(string), ": "); ok {
+				rule["shortDescription"] = map[string]string{"text": title}
+			}
+		}
+		delete(rule, "help")
+		delete(rule, "name")
+	}
+	slices.SortFunc(driver.Rules, func(a, b map[string]any) int { return strings.Compare(a["id"].(string), b["id"].(string)) })
+	got, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	if os.Getenv("SEMGREP_GOLDEN") == "write" {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("rules.sarif is not what semgrep says of the rules; write it with SEMGREP_GOLDEN=write:\n%s", diff)
+	}
+	return ids
+}

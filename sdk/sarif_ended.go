@@ -1,0 +1,69 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+)
+
+// looked says what is wrong with a report of a tool that did not look, or could
+// not: without it, that would be a report without results.
+func (r *sarifReport) looked(p *places) error {
+	if len(r.Runs) == 0 {
+		return errors.New("it has no run: the tool did not start")
+	}
+	for i := range r.Runs {
+		run := &r.Runs[i]
+		if run.Results == nil { // as the standard has it; none found is an empty list
+			return fmt.Errorf("the run of %q has no list of results: it did not look", oneLine(run.Tool.Driver.Name, maxTitle))
+		}
+		for _, inv := range run.Invocations {
+			if why := worst(inv.Configured); why != "" {
+				return fmt.Errorf("the tool is configured wrongly: %s", oneLine(p.hide(why), maxTitle))
+			}
+			if inv.failed() && len(run.Results) == 0 {
+				return fmt.Errorf("the tool says that it failed%s", oneLine(p.hide(inv.why()), maxTitle))
+			}
+		}
+	}
+	return nil
+}
+
+func (inv *sarifInvocation) failed() bool { return inv.Successful != nil && !*inv.Successful }
+
+// why begins with a colon, and is empty when the report does not say.
+func (inv *sarifInvocation) why() string {
+	for _, s := range []string{worst(inv.Executing), inv.NotStarted, inv.Signal, inv.Exit} {
+		if s != "" {
+			return ": " + s
+		}
+	}
+	return ""
+}
+
+// worst is the first error; "" when there is none.
+func worst(all []sarifDiagnostic) string {
+	for _, n := range all {
+		if n.Level == "error" {
+			if s := n.Message.fill(n.Message.Text); s != "" {
+				return s
+			}
+			return "it does not say what"
+		}
+	}
+	return ""
+}
+
+// tell makes notes of what the tool had to say beside its results. After an
+// error of it, results may be missing.
+func (inv *sarifInvocation) tell(p *places, out *Out) {
+	for _, n := range inv.Executing {
+		if n.Level == "error" || n.Level == "warning" {
+			out.Note(Note{Level: Warning, Summary: p.hide(n.Message.fill(n.Message.Text))})
+		}
+	}
+	if inv.failed() {
+		out.Partial("the tool says that it did not finish" + p.hide(inv.why()))
+	} else if why := worst(inv.Executing); why != "" {
+		out.Partial("an error of the tool: " + p.hide(why))
+	}
+}
