@@ -74,8 +74,6 @@ func TestWatchResumes(t *testing.T) {
 // TestWatchEnds: with what the host says, and with what nobody can follow.
 func TestWatchEnds(t *testing.T) {
 	t.Parallel()
-	var refused *client.Error
-	var network *client.NetworkError
 	tests := map[string]struct {
 		answer http.HandlerFunc
 		as     any
@@ -83,8 +81,8 @@ func TestWatchEnds(t *testing.T) {
 		calls  int
 	}{
 		"nothing more": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, nil, nil, 1},
-		"refused":      {func(w http.ResponseWriter, _ *http.Request) { answer(w, 401, client.Problem{Title: "Unauthorized"}) }, &refused, nil, 1},
-		"not there":    {func(w http.ResponseWriter, _ *http.Request) { answer(w, 404, client.Problem{Title: "Not found"}) }, &refused, nil, 2},
+		"refused":      {func(w http.ResponseWriter, _ *http.Request) { answer(w, 401, client.Problem{Title: "Unauthorized"}) }, new(*client.Error), nil, 1},
+		"not there":    {func(w http.ResponseWriter, _ *http.Request) { answer(w, 404, client.Problem{Title: "Not found"}) }, new(*client.Error), nil, 2},
 		"no such route": {func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/events") {
 				http.NotFound(w, r)
@@ -93,8 +91,8 @@ func TestWatchEnds(t *testing.T) {
 			answer(w, 200, client.Scan{ID: "x"})
 		}, nil, client.ErrNoEvents, 2},
 		"no stream":    {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, client.Scan{ID: "x"}) }, nil, client.ErrNoEvents, 1},
-		"always empty": {func(w http.ResponseWriter, _ *http.Request) { stream(w) }, &network, nil, 21},
-		"nonsense":     {func(w http.ResponseWriter, _ *http.Request) { stream(w, `1-0 scan.snapshot {"id":7}`) }, &network, nil, 21},
+		"always empty": {func(w http.ResponseWriter, _ *http.Request) { stream(w) }, new(*client.NetworkError), nil, 21},
+		"nonsense":     {func(w http.ResponseWriter, _ *http.Request) { stream(w, `1-0 scan.snapshot {"id":7}`) }, new(*client.NetworkError), nil, 21},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -165,7 +165,7 @@ func testDeleteProjectEmpty(s *suite) {
 // nothing behind, and fails nobody.
 func testDeleteProjectTracking(s *suite) {
 	t := s.tenant()
-	for range 6 {
+	for range 3 {
 		for i := range 4 {
 			_, l := s.begin(t)
 			o := end(l, host.StateSucceeded)
