@@ -23,7 +23,7 @@ func parseSums(s string) map[string]string {
 // builtIns names the plugins that come with this program.
 func (p *program) builtIns() []string {
 	if len(p.sums) == 0 {
-		return append(slices.Sorted(maps.Keys(config.Default().Plugins)), "sarif", "gosec")
+		return append(slices.Sorted(maps.Keys(config.Default().Plugins)), "dependencies", "gosec", "sarif")
 	}
 	return slices.Sorted(maps.Keys(p.sums))
 }

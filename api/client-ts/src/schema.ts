@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * The audit log, newest first
-         * @description What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year.
+         * @description What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year. Needs an operator's key.
          */
         get: operations["list-audit"];
         put?: never;
@@ -30,7 +30,7 @@ export interface paths {
         };
         /**
          * What is in force on this host
-         * @description Every setting, where its value comes from, and whether a change waits for a restart. What is sensitive is not shown.
+         * @description Every setting, where its value comes from, and whether a change waits for a restart. What is sensitive is not shown. Needs an operator's key.
          */
         get: operations["get-config"];
         put?: never;
@@ -48,7 +48,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The plugins of this host, and how each does */
+        /**
+         * The plugins of this host, and how each does
+         * @description Needs an operator's key.
+         */
         get: operations["list-plugin-details"];
         put?: never;
         post?: never;
@@ -69,7 +72,7 @@ export interface paths {
         put?: never;
         /**
          * Read the configuration of the plugins again
-         * @description Plugins whose block or files changed, and those that do not start, begin anew. Running jobs keep their processes. Only the host that answers does it.
+         * @description Plugins whose block or files changed, and those that do not start, begin anew. Running jobs keep their processes. Only the host that answers does it. Needs an operator's key.
          */
         post: operations["reload-plugins"];
         delete?: never;
@@ -85,7 +88,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is in the queue */
+        /**
+         * What is in the queue
+         * @description Needs an operator's key.
+         */
         get: operations["queue-stats"];
         put?: never;
         post?: never;
@@ -102,7 +108,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List dead letters, newest first */
+        /**
+         * List dead letters, newest first
+         * @description Needs an operator's key.
+         */
         get: operations["list-dead-letters"];
         put?: never;
         post?: never;
@@ -123,7 +132,7 @@ export interface paths {
         put?: never;
         /**
          * Give dead letters up
-         * @description Their jobs stay failed, and cannot be requeued any more.
+         * @description Their jobs stay failed, and cannot be requeued any more. Needs an operator's key.
          */
         post: operations["drop-dead-letters"];
         delete?: never;
@@ -143,7 +152,7 @@ export interface paths {
         put?: never;
         /**
          * Try dead letters again
-         * @description Each gets a fresh budget of attempts and time, and its scan is open again until it ends. Its history stays.
+         * @description Each gets a fresh budget of attempts and time, and its scan is open again until it ends. Its history stays. Needs an operator's key.
          */
         post: operations["requeue-dead-letters"];
         delete?: never;
@@ -159,7 +168,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A dead letter and its history */
+        /**
+         * A dead letter and its history
+         * @description Needs an operator's key.
+         */
         get: operations["get-dead-letter"];
         put?: never;
         post?: never;
@@ -176,12 +188,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far a drain is */
+        /**
+         * How far a drain is
+         * @description Needs an operator's key.
+         */
         get: operations["get-drain"];
         put?: never;
         /**
          * Pause everything, and say what still runs
-         * @description Ask until drained; taking the pause of kind all back undoes it.
+         * @description Ask until drained; taking the pause of kind all back undoes it. Needs an operator's key.
          */
         post: operations["drain"];
         delete?: never;
@@ -197,17 +212,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is not dispatched */
+        /**
+         * What is not dispatched
+         * @description Needs an operator's key.
+         */
         get: operations["list-pauses"];
         put?: never;
         /**
          * Stop the dispatch of a part of the queue
-         * @description Scans are still accepted, and what runs goes on. Asking again changes only the reason. It answers with every pause there is.
+         * @description Scans are still accepted, and what runs goes on. Asking again changes only the reason. It answers with every pause there is. Needs an operator's key.
          */
         post: operations["pause"];
         /**
          * Take a pause back
-         * @description Other pauses may still cover the same jobs.
+         * @description Other pauses may still cover the same jobs. Needs an operator's key.
          */
         delete: operations["resume"];
         options?: never;
@@ -224,13 +242,13 @@ export interface paths {
         };
         /**
          * What a reload would change
-         * @description The host reads its configuration and changes nothing.
+         * @description The host reads its configuration and changes nothing. Needs an operator's key.
          */
         get: operations["preview-reload"];
         put?: never;
         /**
          * Read the configuration again
-         * @description The whole of it is checked first. What needs no restart is taken, all at once; of one with a mistake nothing is. Running jobs keep the limits they started with. Only the host that answers does it.
+         * @description The whole of it is checked first. What needs no restart is taken, all at once; of one with a mistake nothing is. Running jobs keep the limits they started with. Only the host that answers does it. Needs an operator's key.
          */
         post: operations["reload"];
         delete?: never;
@@ -246,10 +264,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List tenants by name */
+        /**
+         * List tenants by name
+         * @description Needs an operator's key.
+         */
         get: operations["list-tenants"];
         put?: never;
-        /** Make a tenant */
+        /**
+         * Make a tenant
+         * @description Needs an operator's key.
+         */
         post: operations["create-tenant"];
         delete?: never;
         options?: never;
@@ -264,20 +288,23 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A tenant */
+        /**
+         * A tenant
+         * @description Needs an operator's key.
+         */
         get: operations["get-tenant"];
         put?: never;
         post?: never;
         /**
          * Delete a tenant with all that is its
-         * @description Its keys end at once, its scans are canceled, and its data goes bit by bit. The tenant answers 404 when all is gone. It cannot be undone.
+         * @description Its keys end at once, its scans are canceled, and its data goes bit by bit. The tenant answers 404 when all is gone. It cannot be undone. Needs an operator's key.
          */
         delete: operations["delete-tenant"];
         options?: never;
         head?: never;
         /**
          * Give a tenant another plan
-         * @description What is different for this tenant stays.
+         * @description What is different for this tenant stays. Needs an operator's key.
          */
         patch: operations["update-tenant"];
         trace?: never;
@@ -289,12 +316,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a tenant's keys */
+        /**
+         * List a tenant's keys
+         * @description Needs an operator's key.
+         */
         get: operations["list-keys"];
         put?: never;
         /**
          * Make a key
-         * @description The key is in the answer, and shown only this once.
+         * @description The key is in the answer, and shown only this once. Needs an operator's key.
          */
         post: operations["create-key"];
         delete?: never;
@@ -315,7 +345,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke a key
-         * @description Hosts refuse it within a second.
+         * @description Hosts refuse it within a second. Needs an operator's key.
          */
         delete: operations["revoke-key"];
         options?: never;
@@ -334,7 +364,7 @@ export interface paths {
         put?: never;
         /**
          * Replace a key
-         * @description The new key may do what the old one may. The old one ends when the overlap is over. The key is in the answer, and shown only this once.
+         * @description The new key may do what the old one may. The old one ends when the overlap is over. The key is in the answer, and shown only this once. Needs an operator's key.
          */
         post: operations["rotate-key"];
         delete?: never;
@@ -352,7 +382,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Take a suspension back */
+        /**
+         * Take a suspension back
+         * @description Needs an operator's key.
+         */
         post: operations["resume-tenant"];
         delete?: never;
         options?: never;
@@ -371,7 +404,7 @@ export interface paths {
         put?: never;
         /**
          * Suspend a tenant
-         * @description Its keys are refused and none of its jobs start; running ones end by themselves. Asking again changes only the reason.
+         * @description Its keys are refused and none of its jobs start; running ones end by themselves. Asking again changes only the reason. Needs an operator's key.
          */
         post: operations["suspend-tenant"];
         delete?: never;
@@ -391,7 +424,7 @@ export interface paths {
         put?: never;
         /**
          * Scan an uploaded archive
-         * @description Accepts a scan of type codeaudit: zip, tar, tar.gz or tar.zst, recognised by content. Poll the scan at Location until its state is final.
+         * @description Accepts a scan of type codeaudit: zip, tar, tar.gz or tar.zst, recognised by content. Poll the scan at Location until its state is final. Needs a key with the scope scan:write.
          */
         post: operations["upload-codeaudit"];
         delete?: never;
@@ -409,7 +442,7 @@ export interface paths {
         };
         /**
          * How far a deletion is
-         * @description For a week after it was done; then it is a 404.
+         * @description For a week after it was done; then it is a 404. Needs a key with the scope scan:read.
          */
         get: operations["get-deletion"];
         put?: never;
@@ -429,7 +462,7 @@ export interface paths {
         };
         /**
          * What happens to all your scans, as it happens
-         * @description As the events of a scan, but for progress: scans.snapshot first, then what happens to any scan of the tenant. It does not end by itself.
+         * @description As the events of a scan, but for progress: scans.snapshot first, then what happens to any scan of the tenant. It does not end by itself. Needs a key with the scope scan:read.
          */
         get: operations["watch-scans"];
         put?: never;
@@ -447,7 +480,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A project's finding and what was said of it */
+        /**
+         * A project's finding and what was said of it
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["get-finding"];
         put?: never;
         post?: never;
@@ -456,7 +492,7 @@ export interface paths {
         head?: never;
         /**
          * Say what a finding is
-         * @description Needs If-Match: 428 without, 412 when somebody said something since. False positives and accepted risks leave the gate until they expire.
+         * @description Needs If-Match: 428 without, 412 when somebody said something since. False positives and accepted risks leave the gate until they expire. Needs a key with the scope finding:write.
          */
         patch: operations["triage-finding"];
         trace?: never;
@@ -468,7 +504,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process serves */
+        /**
+         * Whether the process serves
+         * @description No key is needed.
+         */
         get: operations["health"];
         put?: never;
         post?: never;
@@ -485,12 +524,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List your tenant's keys */
+        /**
+         * List your tenant's keys
+         * @description Needs a key with the scope admin.
+         */
         get: operations["list-own-keys"];
         put?: never;
         /**
          * Make a key
-         * @description The key is in the answer, and shown only this once.
+         * @description The key is in the answer, and shown only this once. Needs a key with the scope admin.
          */
         post: operations["create-own-key"];
         delete?: never;
@@ -511,7 +553,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke a key
-         * @description Hosts refuse it within a second.
+         * @description Hosts refuse it within a second. Needs a key with the scope admin.
          */
         delete: operations["revoke-own-key"];
         options?: never;
@@ -530,7 +572,7 @@ export interface paths {
         put?: never;
         /**
          * Replace a key
-         * @description The new key may do what the old one may. The old one ends when the overlap is over. The key is in the answer, and shown only this once.
+         * @description The new key may do what the old one may. The old one ends when the overlap is over. The key is in the answer, and shown only this once. Needs a key with the scope admin.
          */
         post: operations["rotate-own-key"];
         delete?: never;
@@ -546,7 +588,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The plugins of this host */
+        /**
+         * The plugins of this host
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["list-plugins"];
         put?: never;
         post?: never;
@@ -565,11 +610,14 @@ export interface paths {
         };
         /**
          * List projects, by name
-         * @description A project is there from the end of its first scan, or since it was made.
+         * @description A project is there from the end of its first scan, or since it was made. Needs a key with the scope scan:read.
          */
         get: operations["list-projects"];
         put?: never;
-        /** Make a project before its first scan */
+        /**
+         * Make a project before its first scan
+         * @description Needs a key with the scope finding:write.
+         */
         post: operations["create-project"];
         delete?: never;
         options?: never;
@@ -584,7 +632,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A project and its gate */
+        /**
+         * A project and its gate
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["get-project"];
         put?: never;
         post?: never;
@@ -593,7 +644,7 @@ export interface paths {
         head?: never;
         /**
          * Change a project's gate
-         * @description Needs If-Match: 428 without, 412 when the project has changed since. It holds for scans that are looked at from then on, those that have ended too.
+         * @description Needs If-Match: 428 without, 412 when the project has changed since. It holds for scans that are looked at from then on, those that have ended too. Needs a key with the scope finding:write.
          */
         patch: operations["set-project"];
         trace?: never;
@@ -607,7 +658,7 @@ export interface paths {
         };
         /**
          * Findings of a project, worst first
-         * @description Each is there once, whatever number of scans saw it. A page looks at 2,000 findings at most: with filters that fit few it may be short, or empty, and not be the last. Only the one without next_page_token is.
+         * @description Each is there once, whatever number of scans saw it. A page looks at 2,000 findings at most: with filters that fit few it may be short, or empty, and not be the last. Only the one without next_page_token is. Needs a key with the scope scan:read.
          */
         get: operations["list-project-findings"];
         put?: never;
@@ -629,7 +680,7 @@ export interface paths {
         put?: never;
         /**
          * Say the same of several findings
-         * @description Whatever was said of them before. Ids of which the project has no finding are left out.
+         * @description Whatever was said of them before. Ids of which the project has no finding are left out. Needs a key with the scope finding:write.
          */
         post: operations["triage-findings"];
         delete?: never;
@@ -650,7 +701,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a project with all its scans
-         * @description All that it has at that moment, as DELETE /scans/{id} does each, and its gate, its findings and what was said of them. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         * @description All that it has at that moment, as DELETE /scans/{id} does each, and its gate, its findings and what was said of them. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone. Needs a key with the scope admin.
          */
         delete: operations["delete-project-scans"];
         options?: never;
@@ -667,7 +718,7 @@ export interface paths {
         };
         /**
          * Whether the host can accept scans
-         * @description Degraded: scans are accepted, and wait until the queue is back. A configuration that is degraded could not be reloaded; the one before it is in force, and the host is none the less ready.
+         * @description Degraded: scans are accepted, and wait until the queue is back. A configuration that is degraded could not be reloaded; the one before it is in force, and the host is none the less ready. No key is needed.
          */
         get: operations["ready"];
         put?: never;
@@ -685,10 +736,33 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List scans, newest first */
+        /**
+         * List scans, newest first
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["list-scans"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/scans/codeaudit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Scan an uploaded archive
+         * @description Accepts a scan of type codeaudit: zip, tar, tar.gz or tar.zst, recognised by content. Poll the scan at Location until its state is final. Needs a key with the scope scan:write.
+         */
+        post: operations["start-codeaudit"];
         delete?: never;
         options?: never;
         head?: never;
@@ -706,7 +780,7 @@ export interface paths {
         put?: never;
         /**
          * Scan a URL
-         * @description Accepts a scan of type web. Poll the scan at Location until its state is final.
+         * @description Accepts a scan of type web. Poll the scan at Location until its state is final. Needs a key with the scope scan:write.
          */
         post: operations["start-web"];
         delete?: never;
@@ -722,13 +796,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A scan, its jobs and how far they are */
+        /**
+         * A scan, its jobs and how far they are
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["get-scan"];
         put?: never;
         post?: never;
         /**
          * Delete a scan with all that it found
-         * @description The scan, its findings, its artifacts and its archive, and what its project knows from it alone, unless somebody said something of that. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone.
+         * @description The scan, its findings, its artifacts and its archive, and what its project knows from it alone, unless somebody said something of that. They are gone for you at once: every route answers 404 for them, and no list has them. What runs is canceled. The rows and files are removed in the background; Location says how far that is. It cannot be undone. Needs a key with the scope scan:write.
          */
         delete: operations["delete-scan"];
         options?: never;
@@ -745,7 +822,7 @@ export interface paths {
         };
         /**
          * Files that the jobs produced
-         * @description By plugin and name; at most 100 of a job. A scan that goes on may have more later.
+         * @description By plugin and name; at most 100 of a job. A scan that goes on may have more later. Needs a key with the scope scan:read.
          */
         get: operations["list-artifacts"];
         put?: never;
@@ -765,7 +842,7 @@ export interface paths {
         };
         /**
          * The content of an artifact
-         * @description Always a download, never shown by a browser: a plugin wrote it, about input that may be hostile.
+         * @description Always a download, never shown by a browser: a plugin wrote it, about input that may be hostile. Needs a key with the scope scan:read.
          */
         get: operations["download-artifact"];
         put?: never;
@@ -787,7 +864,7 @@ export interface paths {
         put?: never;
         /**
          * Ask a scan to end
-         * @description Queued jobs end at once, running ones when their plugin stopped. Asking again changes nothing.
+         * @description Queued jobs end at once, running ones when their plugin stopped. Asking again changes nothing. Needs a key with the scope scan:write.
          */
         post: operations["cancel-scan"];
         delete?: never;
@@ -805,7 +882,7 @@ export interface paths {
         };
         /**
          * What changed from another scan of its project
-         * @description Counts, and the findings that are in one of the two only. Something is absent only if its plugin saw the whole of the same target in this scan. 409 until both were compared.
+         * @description Counts, and the findings that are in one of the two only. Something is absent only if its plugin saw the whole of the same target in this scan. 409 until both were compared. Needs a key with the scope scan:read.
          */
         get: operations["diff-scan"];
         put?: never;
@@ -825,7 +902,7 @@ export interface paths {
         };
         /**
          * What happens to a scan, as it happens
-         * @description Server-sent events: scan.snapshot first, then what happens, and scan.ended (or scan.removed) last, after which the stream ends. Ids are the same on every host: a client that comes back with the one it saw last, at any host, gets what came since, each event once. An event without an id leaves the place where it was. What is no longer kept is told by events.reset and a new snapshot. After the last event, coming back with its id gives 204. A comment comes every 15 seconds.
+         * @description Server-sent events: scan.snapshot first, then what happens, and scan.ended (or scan.removed) last, after which the stream ends. Ids are the same on every host: a client that comes back with the one it saw last, at any host, gets what came since, each event once. An event without an id leaves the place where it was. What is no longer kept is told by events.reset and a new snapshot. After the last event, coming back with its id gives 204. A comment comes every 15 seconds. Needs a key with the scope scan:read.
          */
         get: operations["watch-scan"];
         put?: never;
@@ -843,7 +920,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Findings of the jobs that delivered, worst first */
+        /**
+         * Findings of the jobs that delivered, worst first
+         * @description Needs a key with the scope scan:read.
+         */
         get: operations["list-findings"];
         put?: never;
         post?: never;
@@ -862,7 +942,7 @@ export interface paths {
         };
         /**
          * A scan and its findings as one document
-         * @description SARIF 2.1.0 with a run for each plugin, CSV that is safe to open in a spreadsheet, JSON lines, or an HTML page that loads nothing. Each says what did not succeed; in CSV by rows without an id.
+         * @description SARIF 2.1.0 with a run for each plugin, CSV that is safe to open in a spreadsheet, JSON lines, or an HTML page that loads nothing. Each says what did not succeed; in CSV by rows without an id. CycloneDX is what the jobs of a scan that has ended kept of that type, as one document: 404 when none did, 409 when one may have and failed. Needs a key with the scope scan:read.
          */
         get: operations["get-report"];
         put?: never;
@@ -882,7 +962,7 @@ export interface paths {
         };
         /**
          * What your plan allows, and what of it is used
-         * @description A quota or limit that is left out is none.
+         * @description A quota or limit that is left out is none. Needs a key with the scope scan:read.
          */
         get: operations["get-usage"];
         put?: never;
@@ -902,13 +982,13 @@ export interface paths {
         };
         /**
          * List webhooks
-         * @description Oldest first.
+         * @description Oldest first. Needs a key with the scope webhook:write.
          */
         get: operations["list-webhooks"];
         put?: never;
         /**
          * Be told when scans end
-         * @description A tenant has at most 20. The secret is in the answer, and shown only this once.
+         * @description A tenant has at most 20. The secret is in the answer, and shown only this once. Needs a key with the scope webhook:write.
          */
         post: operations["create-webhook"];
         delete?: never;
@@ -924,17 +1004,23 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A webhook, and how it does */
+        /**
+         * A webhook, and how it does
+         * @description Needs a key with the scope webhook:write.
+         */
         get: operations["get-webhook"];
         put?: never;
         post?: never;
-        /** Remove a webhook with its deliveries */
+        /**
+         * Remove a webhook with its deliveries
+         * @description Needs a key with the scope webhook:write.
+         */
         delete: operations["delete-webhook"];
         options?: never;
         head?: never;
         /**
          * Change, disable or enable a webhook
-         * @description What is left out stays.
+         * @description What is left out stays. Needs a key with the scope webhook:write.
          */
         patch: operations["update-webhook"];
         trace?: never;
@@ -948,7 +1034,7 @@ export interface paths {
         };
         /**
          * Messages to a webhook, newest first
-         * @description One that was delivered or given up stays for 30 days.
+         * @description One that was delivered or given up stays for 30 days. Needs a key with the scope webhook:write.
          */
         get: operations["list-deliveries"];
         put?: never;
@@ -970,7 +1056,7 @@ export interface paths {
         put?: never;
         /**
          * Send a message again
-         * @description With the same webhook-id and body, as if it had never been tried. One that is being sent is left to it.
+         * @description With the same webhook-id and body, as if it had never been tried. One that is being sent is left to it. Needs a key with the scope webhook:write.
          */
         post: operations["replay-delivery"];
         delete?: never;
@@ -990,7 +1076,7 @@ export interface paths {
         put?: never;
         /**
          * Replace a webhook's secret
-         * @description Messages are signed with the old secret, too, until the overlap is over. The secret is in the answer, and shown only this once.
+         * @description Messages are signed with the old secret, too, until the overlap is over. The secret is in the answer, and shown only this once. Needs a key with the scope webhook:write.
          */
         post: operations["rotate-webhook"];
         delete?: never;
@@ -1010,7 +1096,7 @@ export interface paths {
         put?: never;
         /**
          * Send a message of the type webhook.test
-         * @description It is sent as any other. What comes of it is among the deliveries.
+         * @description It is sent as any other. What comes of it is among the deliveries. Needs a key with the scope webhook:write.
          */
         post: operations["test-webhook"];
         delete?: never;
@@ -1076,6 +1162,19 @@ export interface components {
             /** Format: int64 */
             unpacked_bytes: number;
         };
+        /**
+         * @example {
+         *       "id": "01a20a02-7926-7c1d-9b7b-2f6f3a0d5c11",
+         *       "scan_id": "01a20a02-7914-7be9-bd21-46768b2e29c6",
+         *       "job_id": "01a20a02-7914-7bf0-96d8-a693f15cde8a",
+         *       "plugin": "secrets",
+         *       "name": "sbom.cdx.json",
+         *       "media_type": "application/vnd.cyclonedx+json",
+         *       "size": 2048,
+         *       "sha256": "e05594eda7d60e91f4d7de4d86547b334e025c285af39a76f984f5237b7cb732",
+         *       "created_at": "2026-11-23T20:04:23.985922Z"
+         *     }
+         */
         Artifact: {
             /** Format: date-time */
             created_at: string;
@@ -1376,6 +1475,35 @@ export interface components {
              */
             running: number;
         };
+        /**
+         * @example {
+         *       "id": "01a20a02-7926-788f-b56e-181d3880c9ee",
+         *       "scan_id": "01a20a02-7914-7be9-bd21-46768b2e29c6",
+         *       "job_id": "01a20a02-7914-7bf0-96d8-a693f15cde8a",
+         *       "plugin": "secrets",
+         *       "rule_id": "aws-access-token",
+         *       "title": "AWS access token",
+         *       "message": "Identified a pattern that may indicate AWS credentials.",
+         *       "severity": "high",
+         *       "confidence": "medium",
+         *       "location": {
+         *         "path": "app/aws.ini",
+         *         "start_line": 1,
+         *         "start_column": 7,
+         *         "end_line": 1,
+         *         "end_column": 27
+         *       },
+         *       "snippet": "key = REDACTED",
+         *       "fingerprint": "v1:e353d144d7243b24a68f0456237a68ab02bf5a500e2a3642e9c0b86a82f7339d",
+         *       "cwe": [
+         *         798
+         *       ],
+         *       "tags": [
+         *         "secret"
+         *       ],
+         *       "created_at": "2026-11-23T20:04:23.985922Z"
+         *     }
+         */
         Finding: {
             /** @enum {string} */
             confidence: "high" | "medium" | "low" | "unknown";
@@ -1540,7 +1668,7 @@ export interface components {
             /** @description What to call it, to recognise it in the list. */
             name?: string;
             /** @description What it may do: scan:write, scan:read, finding:write, webhook:write, admin. Default: all but the last two. */
-            scopes?: string[];
+            scopes?: ("admin" | "finding:write" | "scan:read" | "scan:write" | "webhook:write")[];
         };
         Location: {
             /**
@@ -1765,6 +1893,18 @@ export interface components {
             /** @description Of requests that create scans. */
             upload_rate?: components["schemas"]["Rate"];
         };
+        /**
+         * @example {
+         *       "name": "secrets",
+         *       "state": "ready",
+         *       "version": "1.0.0",
+         *       "description": "Finds credentials.",
+         *       "inputs": [
+         *         "archive"
+         *       ],
+         *       "rules": 222
+         *     }
+         */
         Plugin: {
             description?: string;
             /** @description What it scans: archive, url. */
@@ -2105,6 +2245,54 @@ export interface components {
              */
             triage: "open" | "confirmed" | "false_positive" | "accepted_risk" | "fixed";
         };
+        /**
+         * @example {
+         *       "id": "01a20a02-7914-7be9-bd21-46768b2e29c6",
+         *       "type": "codeaudit",
+         *       "project": "shop",
+         *       "priority": "normal",
+         *       "state": "succeeded",
+         *       "archive": {
+         *         "filename": "app.tar.gz",
+         *         "format": "tar.gz",
+         *         "size": 178,
+         *         "sha256": "e05594eda7d60e91f4d7de4d86547b334e025c285af39a76f984f5237b7cb732",
+         *         "files": 1,
+         *         "unpacked_bytes": 27,
+         *         "dropped": 0
+         *       },
+         *       "counts": {
+         *         "critical": 0,
+         *         "high": 1,
+         *         "medium": 0,
+         *         "low": 0,
+         *         "info": 0,
+         *         "unknown": 0
+         *       },
+         *       "jobs": [
+         *         {
+         *           "id": "01a20a02-7914-7bf0-96d8-a693f15cde8a",
+         *           "plugin": "secrets",
+         *           "state": "succeeded",
+         *           "attempt": 1,
+         *           "max_attempts": 3,
+         *           "counts": {
+         *             "critical": 0,
+         *             "high": 1,
+         *             "medium": 0,
+         *             "low": 0,
+         *             "info": 0,
+         *             "unknown": 0
+         *           },
+         *           "started_at": "2026-11-23T20:04:23.956922Z",
+         *           "finished_at": "2026-11-23T20:04:23.985922Z"
+         *         }
+         *       ],
+         *       "created_at": "2026-11-23T20:04:23.956922Z",
+         *       "started_at": "2026-11-23T20:04:23.956922Z",
+         *       "finished_at": "2026-11-23T20:04:23.985922Z"
+         *     }
+         */
         Scan: {
             /** @description The uploaded archive, for a scan of one. */
             archive?: components["schemas"]["Archive"];
@@ -2212,7 +2400,7 @@ export interface components {
             limit?: number;
             /** @description next_page_token of the answer before, with the same filter. */
             page_token?: string;
-        };
+        } & (unknown | unknown);
         StartInputBody: {
             /** @description What the scan is held to instead of its project's gate. */
             gate?: components["schemas"]["GatePolicy"];
@@ -2291,6 +2479,31 @@ export interface components {
             /** @description Its name in the configuration; empty: the default plan. */
             plan: string;
         };
+        /**
+         * @example {
+         *       "plan": "free",
+         *       "quotas": [
+         *         {
+         *           "name": "storage_quota",
+         *           "unit": "bytes",
+         *           "used": 178,
+         *           "limit": 104857600
+         *         },
+         *         {
+         *           "name": "scans_per_day",
+         *           "unit": "scans",
+         *           "used": 1,
+         *           "resets_at": "2026-11-24T00:00:00Z"
+         *         },
+         *         {
+         *           "name": "queued_scans",
+         *           "unit": "scans",
+         *           "used": 0
+         *         }
+         *       ],
+         *       "limits": {}
+         *     }
+         */
         Usage: {
             limits: components["schemas"]["PlanLimits"];
             plan: string;
@@ -2350,7 +2563,298 @@ export interface components {
             url: string;
         };
     };
-    responses: never;
+    responses: {
+        /** @description Malformed request. */
+        Problem400: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "malformed",
+                 *       "detail": "The request could not be read.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 400,
+                 *       "title": "Malformed request",
+                 *       "type": "https://securetag.dev/problems/malformed"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unauthorized. */
+        Problem401: {
+            headers: {
+                /** @description How to send a key. */
+                "WWW-Authenticate"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "unauthorized",
+                 *       "detail": "A valid API key is required, as X-API-Key or as Authorization: Bearer.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 401,
+                 *       "title": "Unauthorized",
+                 *       "type": "https://securetag.dev/problems/unauthorized"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Insufficient scope. */
+        Problem403: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "insufficient_scope",
+                 *       "detail": "This needs a key with the scope scan:read.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 403,
+                 *       "title": "Insufficient scope",
+                 *       "type": "https://securetag.dev/problems/insufficient_scope"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Not found. */
+        Problem404: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "not_found",
+                 *       "detail": "There is no scan with this id.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 404,
+                 *       "title": "Not found",
+                 *       "type": "https://securetag.dev/problems/not_found"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Request timeout. */
+        Problem408: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "request_timeout",
+                 *       "detail": "The request body came too slowly, or stopped.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 408,
+                 *       "title": "Request timeout",
+                 *       "type": "https://securetag.dev/problems/request_timeout"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Conflict. */
+        Problem409: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "conflict",
+                 *       "detail": "The state of the scan forbids this.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 409,
+                 *       "title": "Conflict",
+                 *       "type": "https://securetag.dev/problems/conflict"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Precondition failed. */
+        Problem412: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "precondition_failed",
+                 *       "detail": "It has changed since the version in If-Match. Read it again.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 412,
+                 *       "title": "Precondition failed",
+                 *       "type": "https://securetag.dev/problems/precondition_failed"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too large. */
+        Problem413: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "too_large",
+                 *       "detail": "The request is larger than this host takes.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 413,
+                 *       "title": "Too large",
+                 *       "type": "https://securetag.dev/problems/too_large"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Unsupported media type. */
+        Problem415: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "unsupported_media_type",
+                 *       "detail": "The body has a content type that this route does not read.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 415,
+                 *       "title": "Unsupported media type",
+                 *       "type": "https://securetag.dev/problems/unsupported_media_type"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Invalid request. */
+        Problem422: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "invalid",
+                 *       "detail": "The request was understood, and something in it is wrong.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 422,
+                 *       "title": "Invalid request",
+                 *       "type": "https://securetag.dev/problems/invalid"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Precondition Required. */
+        Problem428: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "precondition_required",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 428,
+                 *       "title": "Precondition Required",
+                 *       "type": "https://securetag.dev/problems/precondition_required"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Too many requests. */
+        Problem429: {
+            headers: {
+                /** @description Seconds after which to try again. */
+                "Retry-After"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "rate_limited",
+                 *       "detail": "There were too many requests. Try again later.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 429,
+                 *       "title": "Too many requests",
+                 *       "type": "https://securetag.dev/problems/rate_limited"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Internal error. */
+        Problem500: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "internal",
+                 *       "detail": "Something went wrong inside this host. Quote the request id when you ask its operator.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 500,
+                 *       "title": "Internal error",
+                 *       "type": "https://securetag.dev/problems/internal"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description No plugin configured. */
+        Problem501: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "no_plugin",
+                 *       "detail": "No plugin is configured for this scan type.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 501,
+                 *       "title": "No plugin configured",
+                 *       "type": "https://securetag.dev/problems/no_plugin"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description Temporarily unavailable. */
+        Problem503: {
+            headers: {
+                /** @description Seconds after which to try again. */
+                "Retry-After"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "code": "unavailable",
+                 *       "detail": "A server that this host needs does not answer. Try again.",
+                 *       "request_id": "G654G5DG7FHXSRH2I5LYUMO5NM",
+                 *       "status": 503,
+                 *       "title": "Temporarily unavailable",
+                 *       "type": "https://securetag.dev/problems/unavailable"
+                 *     }
+                 */
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -2370,7 +2874,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2379,27 +2886,38 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageAuditLine"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-config": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2408,27 +2926,38 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageSetting"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-plugin-details": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2437,21 +2966,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PagePluginDetail"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "reload-plugins": {
@@ -2475,21 +3012,25 @@ export interface operations {
                     "application/json": components["schemas"]["Reload"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            501: components["responses"]["Problem501"];
+            503: components["responses"]["Problem503"];
         };
     };
     "queue-stats": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2498,21 +3039,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["QueueStats"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-dead-letters": {
@@ -2529,7 +3078,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2538,21 +3090,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageDeadLetter"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "drop-dead-letters": {
@@ -2577,15 +3137,18 @@ export interface operations {
                     "application/json": components["schemas"]["Settled"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "requeue-dead-letters": {
@@ -2610,21 +3173,27 @@ export interface operations {
                     "application/json": components["schemas"]["Settled"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-dead-letter": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the job. */
                 id: string;
@@ -2636,27 +3205,39 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetter"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-drain": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2665,21 +3246,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Drain"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     drain: {
@@ -2700,21 +3289,24 @@ export interface operations {
                     "application/json": components["schemas"]["Drain"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-pauses": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2723,21 +3315,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PagePause"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     pause: {
@@ -2762,15 +3362,18 @@ export interface operations {
                     "application/json": components["schemas"]["PagePause"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     resume: {
@@ -2793,21 +3396,24 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "preview-reload": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2816,21 +3422,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigReload"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     reload: {
@@ -2851,15 +3465,15 @@ export interface operations {
                     "application/json": components["schemas"]["ConfigReload"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-tenants": {
@@ -2870,7 +3484,10 @@ export interface operations {
                 /** @description next_page_token of the page before. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2879,21 +3496,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageTenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "create-tenant": {
@@ -2918,21 +3543,27 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-tenant": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The tenant's name. */
                 name: string;
@@ -2944,21 +3575,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "delete-tenant": {
@@ -2982,15 +3622,15 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "update-tenant": {
@@ -3018,21 +3658,27 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-keys": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The tenant's name. */
                 name: string;
@@ -3044,21 +3690,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "create-key": {
@@ -3086,15 +3741,18 @@ export interface operations {
                     "application/json": components["schemas"]["NewAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "revoke-key": {
@@ -3118,15 +3776,15 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "rotate-key": {
@@ -3156,15 +3814,18 @@ export interface operations {
                     "application/json": components["schemas"]["NewAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "resume-tenant": {
@@ -3188,15 +3849,15 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "suspend-tenant": {
@@ -3224,21 +3885,29 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "upload-codeaudit": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description What you call this request, such as a UUID: 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes. Sent again with the same key within 24 hours, the request has the effect of one, and the answer that the first one had. Of an archive its content counts, and not its name. */
+                "Idempotency-Key"?: string;
+                /** @description wait=N answers when the scan has ended, and after N seconds all the same. It is bounded by the time that a request may take; Preference-Applied says what was done of it (RFC 7240). */
+                Prefer?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3272,7 +3941,9 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     Location?: string;
+                    "Preference-Applied"?: string;
                     "Retry-After"?: string;
                     [name: string]: unknown;
                 };
@@ -3280,21 +3951,28 @@ export interface operations {
                     "application/json": components["schemas"]["Scan"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            501: components["responses"]["Problem501"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-deletion": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the deletion. */
                 id: string;
@@ -3306,6 +3984,8 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     Location?: string;
                     "Retry-After"?: string;
                     [name: string]: unknown;
@@ -3314,15 +3994,22 @@ export interface operations {
                     "application/json": components["schemas"]["Deletion"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "watch-scans": {
@@ -3404,21 +4091,21 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-finding": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the project's finding: project_finding_id of a scan's. */
                 id: string;
@@ -3437,15 +4124,22 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectFinding"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "triage-finding": {
@@ -3477,21 +4171,29 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectFinding"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            428: components["responses"]["Problem428"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     health: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3500,27 +4202,35 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            422: components["responses"]["Problem422"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-own-keys": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3529,21 +4239,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "create-own-key": {
@@ -3568,15 +4286,18 @@ export interface operations {
                     "application/json": components["schemas"]["NewAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "revoke-own-key": {
@@ -3598,15 +4319,15 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "rotate-own-key": {
@@ -3634,21 +4355,27 @@ export interface operations {
                     "application/json": components["schemas"]["NewAPIKey"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-plugins": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3657,21 +4384,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PagePlugin"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-projects": {
@@ -3682,7 +4417,10 @@ export interface operations {
                 /** @description next_page_token of the page before. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3691,21 +4429,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageProject"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "create-project": {
@@ -3731,21 +4477,27 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-project": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Name of the project. */
                 project: string;
@@ -3764,15 +4516,22 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "set-project": {
@@ -3804,15 +4563,20 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            428: components["responses"]["Problem428"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-project-findings": {
@@ -3835,7 +4599,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Name of the project. */
                 project: string;
@@ -3847,21 +4614,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageProjectFinding"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "triage-findings": {
@@ -3889,15 +4665,18 @@ export interface operations {
                     "application/json": components["schemas"]["Triaged"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "delete-project-scans": {
@@ -3923,21 +4702,24 @@ export interface operations {
                     "application/json": components["schemas"]["Deletion"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     ready: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3946,12 +4728,25 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            /** @description What If-None-Match names is still the answer. */
+            304: {
+                headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            422: components["responses"]["Problem422"];
+            500: components["responses"]["Problem500"];
             /** @description Not ready */
             503: {
                 headers: {
@@ -3959,15 +4754,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
-                };
-            };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3986,7 +4772,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3995,27 +4784,107 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageScan"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "start-codeaudit": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description What you call this request, such as a UUID: 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes. Sent again with the same key within 24 hours, the request has the effect of one, and the answer that the first one had. Of an archive its content counts, and not its name. */
+                "Idempotency-Key"?: string;
+                /** @description wait=N answers when the scan has ended, and after N seconds all the same. It is bounded by the time that a request may take; Preference-Applied says what was done of it (RFC 7240). */
+                Prefer?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /**
+                     * Format: binary
+                     * @description The archive, at most 52428800 bytes.
+                     */
+                    file: Blob;
+                    /** @description JSON, what the scan is held to instead of its project's gate: {"fail_on": "high", "new_only": true}. */
+                    gate?: {
+                        [key: string]: unknown;
+                    };
+                    /** @description JSON, by name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep. */
+                    options?: {
+                        [key: string]: unknown;
+                    };
+                    /**
+                     * @description Which of your own scans go first. Default: normal.
+                     * @enum {string}
+                     */
+                    priority?: "high" | "normal" | "low";
+                    /** @description The line of scans that this one belongs to. */
+                    project?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "Idempotency-Replayed"?: "true";
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Scan"];
                 };
             };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            501: components["responses"]["Problem501"];
+            503: components["responses"]["Problem503"];
         };
     };
     "start-web": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description What you call this request, such as a UUID: 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes. Sent again with the same key within 24 hours, the request has the effect of one, and the answer that the first one had. Of an archive its content counts, and not its name. */
+                "Idempotency-Key"?: string;
+                /** @description wait=N answers when the scan has ended, and after N seconds all the same. It is bounded by the time that a request may take; Preference-Applied says what was done of it (RFC 7240). */
+                Prefer?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4028,7 +4897,9 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     Location?: string;
+                    "Preference-Applied"?: string;
                     "Retry-After"?: string;
                     [name: string]: unknown;
                 };
@@ -4036,21 +4907,30 @@ export interface operations {
                     "application/json": components["schemas"]["Scan"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            501: components["responses"]["Problem501"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-scan": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description wait=N answers when the scan has ended, and after N seconds all the same. It is bounded by the time that a request may take; Preference-Applied says what was done of it (RFC 7240). */
+                Prefer?: string;
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the scan. */
                 id: string;
@@ -4062,7 +4942,11 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
+                    "Idempotency-Replayed"?: "true";
                     Location?: string;
+                    "Preference-Applied"?: string;
                     "Retry-After"?: string;
                     [name: string]: unknown;
                 };
@@ -4070,15 +4954,22 @@ export interface operations {
                     "application/json": components["schemas"]["Scan"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "delete-scan": {
@@ -4104,21 +4995,24 @@ export interface operations {
                     "application/json": components["schemas"]["Deletion"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-artifacts": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the scan. */
                 id: string;
@@ -4130,21 +5024,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageArtifact"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "download-artifact": {
@@ -4170,15 +5073,13 @@ export interface operations {
                     "application/octet-stream": Blob;
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "cancel-scan": {
@@ -4196,7 +5097,9 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    "Idempotency-Replayed"?: "true";
                     Location?: string;
+                    "Preference-Applied"?: string;
                     "Retry-After"?: string;
                     [name: string]: unknown;
                 };
@@ -4204,15 +5107,15 @@ export interface operations {
                     "application/json": components["schemas"]["Scan"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "diff-scan": {
@@ -4221,7 +5124,10 @@ export interface operations {
                 /** @description Id of the scan to compare with; left out: the project's newest before it. */
                 base?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the scan. */
                 id: string;
@@ -4233,21 +5139,31 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Diff"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "watch-scan": {
@@ -4344,15 +5260,13 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-findings": {
@@ -4365,7 +5279,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the scan. */
                 id: string;
@@ -4377,28 +5294,37 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageFinding"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-report": {
         parameters: {
             query?: {
                 /** @description Which document. */
-                format?: "sarif" | "csv" | "jsonl" | "html";
+                format?: "sarif" | "csv" | "jsonl" | "html" | "cyclonedx";
             };
             header?: never;
             path: {
@@ -4419,25 +5345,29 @@ export interface operations {
                     "application/sarif+json": {
                         [key: string]: unknown;
                     };
+                    "application/vnd.cyclonedx+json": {
+                        [key: string]: unknown;
+                    };
                     "text/csv": string;
                     "text/html": string;
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-usage": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4446,27 +5376,38 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-webhooks": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4475,21 +5416,29 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageWebhook"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "create-webhook": {
@@ -4515,21 +5464,27 @@ export interface operations {
                     "application/json": components["schemas"]["NewWebhook"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "get-webhook": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the webhook. */
                 id: string;
@@ -4541,21 +5496,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Webhook"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "delete-webhook": {
@@ -4577,15 +5541,15 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "update-webhook": {
@@ -4613,15 +5577,18 @@ export interface operations {
                     "application/json": components["schemas"]["Webhook"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "list-deliveries": {
@@ -4634,7 +5601,10 @@ export interface operations {
                 /** @description next_page_token of the page before, with the same filters. */
                 page_token?: string;
             };
-            header?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Id of the webhook. */
                 id: string;
@@ -4646,21 +5616,30 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["PageDelivery"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
+            /** @description What If-None-Match names is still the answer. */
+            304: {
                 headers: {
+                    /** @description As it was. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "replay-delivery": {
@@ -4686,15 +5665,15 @@ export interface operations {
                     "application/json": components["schemas"]["Delivery"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "rotate-webhook": {
@@ -4723,15 +5702,18 @@ export interface operations {
                     "application/json": components["schemas"]["NewWebhook"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
     "test-webhook": {
@@ -4755,15 +5737,15 @@ export interface operations {
                     "application/json": components["schemas"]["Delivery"];
                 };
             };
-            /** @description A problem: anything that is not a success. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
         };
     };
 }
