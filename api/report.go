@@ -39,6 +39,7 @@ func (a *API) registerReports(doc huma.API) {
 		Description: "SARIF 2.1.0 with a run for each plugin, CSV that is safe to open in a spreadsheet, JSON lines, " +
 			"or an HTML page that loads nothing. Each says what did not succeed; in CSV by rows without an id. " +
 			"CycloneDX is what the jobs of a scan that has ended kept of that type, as one document: 404 when none did, 409 when one may have and failed.",
+		Errors:    []int{http.StatusConflict},
 		Metadata:  map[string]any{streamed: true},
 		Responses: map[string]*huma.Response{"200": {Description: "The report, as a download.", Content: content}},
 	}, a.getReport)
