@@ -9,7 +9,12 @@ COPY plugins/dependencies/go.mod plugins/dependencies/go.sum plugins/dependencie
 COPY plugins/web/go.mod plugins/web/go.sum plugins/web/
 COPY plugins/sarif/go.mod plugins/sarif/go.sum plugins/sarif/
 COPY plugins/gosec/go.mod plugins/gosec/go.sum plugins/gosec/
-RUN go mod download && for m in plugins/*/go.mod; do (cd "$(dirname "$m")" && go mod download) || exit 1; done
+RUN go mod download \
+ && (cd plugins/secrets && go mod download) \
+ && (cd plugins/dependencies && go mod download) \
+ && (cd plugins/web && go mod download) \
+ && (cd plugins/sarif && go mod download) \
+ && (cd plugins/gosec && go mod download)
 COPY . .
 ARG VERSION=dev
 RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/
