@@ -9,11 +9,13 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
 )
@@ -63,11 +65,12 @@ func (a *API) registerUpload(doc huma.API, id, path, name string) {
 		Metadata: map[string]any{streamed: true, creates: true},
 	}, a.upload(path, name))
 	// Set only now: with a body in the operation huma would read it whole.
-	doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name))
+	gate := doc.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.GatePolicy](), true, "GatePolicy")
+	doc.OpenAPI().Paths[path].Post.RequestBody = uploadBody(a.deps.Intake.MaxArchive(), a.optionsSchema(name), gate)
 }
 
 // uploadBody documents the form.
-func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
+func uploadBody(maxArchive int64, options, gate *huma.Schema) *huma.RequestBody {
 	maxProject, required := maxProjectLen, []string{"file"}
 	if _, ok := options.Extensions["required"]; ok {
 		required = append(required, "options")
@@ -82,7 +85,7 @@ func uploadBody(maxArchive int64, options *huma.Schema) *huma.RequestBody {
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
 					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
 					"options":  options,
-					"gate":     {Type: huma.TypeObject, AdditionalProperties: true, Description: "JSON, what the scan is held to instead of its project's gate: {\"fail_on\": \"high\", \"new_only\": true}."},
+					"gate":     {Ref: gate.Ref, Description: "JSON, what the scan is held to instead of its project's gate."},
 				},
 			},
 			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}, "gate": {ContentType: "application/json"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,9 @@ func (p *program) serve(ctx context.Context, loaded *config.Loaded, reread func(
 			return err
 		}
 	}
+	// What it took to start, such as making the API's document, is several times
+	// what is left of it.
+	debug.FreeOSMemory()
 	log.Info("serving", "version", p.version, "url", n.url(), "host", n.owner, "role", cfg.Server.Role,
 		"database", kind(embeddedStore(cfg), "sqlite", "postgres"), "queue", kind(embeddedQueue(cfg), "in process", "redis"))
 	err = n.run(ctx)

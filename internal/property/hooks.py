@@ -43,6 +43,17 @@ def before_call(context, case, kwargs):
         # Plans are those of the configuration.
         if "plan" in case.body:
             case.body["plan"] = "default"
+        # A gate for what is new alone needs a severity, and only a risk that is
+        # accepted, with a reason, ends at a time to come.
+        if isinstance(case.body.get("gate"), dict) and "new_only" in case.body["gate"]:
+            case.body["gate"]["fail_on"] = "high"
+        if "triage" in case.body:
+            case.body.update(triage="accepted_risk", reason="a test")
+            if "expires_at" in case.body:
+                case.body["expires_at"] = "2999-01-01T00:00:00Z"
+    # What a change is based on is of an answer before.
+    if case.method == "PATCH" and case.path.split("/")[1] in ("findings", "projects"):
+        case.headers["If-Match"] = "*"
     # Another request has another key.
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f'"{rand.getrandbits(128):x}"'
