@@ -29,6 +29,7 @@ func tagWords() map[string]string {
 	return map[string]string{
 		"scans":     "Scans: start them, look at them, end them.",
 		"findings":  "What scans found.",
+		"projects":  "Lines of scans of the same thing, and what they are held to.",
 		"artifacts": "Files that scans produced.",
 		"events":    "What happens, as it happens.",
 		"webhooks":  "Addresses of yours that are told what happens.",

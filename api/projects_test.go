@@ -185,6 +185,14 @@ func TestGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(failed, "failed", "the job of plugin secrets is failed")
+	lines, err := e.store.Audit(t.Context(), host.AuditQuery{Actor: host.ActorKey, Limit: 10})
+	var said []string
+	for _, l := range lines {
+		said = append(said, l.Action+": "+l.Target)
+	}
+	if diff := cmp.Diff([]string{"set-project: project shop, gate high, new only", "create-project: project shop, gate high"}, said); err != nil || diff != "" {
+		t.Errorf("the audit log, %v (-want +got):\n%s", err, diff)
+	}
 	alone := e.upload(t, client.UploadOptions{Gate: &high})
 	want(alone, "pending", "")
 	e.finish(t, alone.ID, []host.Finding{secret("x", 1, host.SeverityHigh)})
