@@ -24,20 +24,21 @@ type documenter struct {
 	used    map[string]bool // tags
 }
 
-// tagWords say what the operations of a tag are about.
-func tagWords() map[string]string {
-	return map[string]string{
-		"scans":     "Scans: start them, look at them, end them.",
-		"findings":  "What scans found.",
-		"projects":  "Lines of scans of the same thing, and what they are held to.",
-		"artifacts": "Files that scans produced.",
-		"events":    "What happens, as it happens.",
-		"webhooks":  "Addresses of yours that are told what happens.",
-		"plugins":   "What scans.",
-		"usage":     "What a plan allows, and what of it is used.",
-		"keys":      "A tenant's own API keys.",
-		"health":    "How the host is. No key is needed.",
-		"admin":     "For operators, with an operator's key.",
+// tagWords say what the operations of a tag are about, in the order in which a
+// reader meets them.
+func tagWords() []*huma.Tag {
+	return []*huma.Tag{
+		{Name: "scans", Description: "Start them, look at them, end them."},
+		{Name: "findings", Description: "What scans found, and what people say of it."},
+		{Name: "projects", Description: "Lines of scans of the same thing: what is new in one, what is gone."},
+		{Name: "artifacts", Description: "Files that scans produced."},
+		{Name: "events", Description: "What happens, as it happens."},
+		{Name: "webhooks", Description: "Addresses of yours that are told what happens."},
+		{Name: "plugins", Description: "What scans."},
+		{Name: "usage", Description: "What a plan allows, and what of it is used."},
+		{Name: "keys", Description: "A tenant's own API keys."},
+		{Name: "health", Description: "How the host is. No key is needed."},
+		{Name: "admin", Description: "For operators, with an operator's key."},
 	}
 }
 
@@ -243,12 +244,7 @@ func link(op *huma.Operation) {
 	}
 }
 
-// tags lists those that are used, with words for those that have some.
-func (d *documenter) tags() (all []*huma.Tag) {
-	words := tagWords()
-	for tag := range d.used {
-		all = append(all, &huma.Tag{Name: tag, Description: words[tag]})
-	}
-	slices.SortFunc(all, func(a, b *huma.Tag) int { return strings.Compare(a.Name, b.Name) })
-	return all
+// tags lists those that are used.
+func (d *documenter) tags() []*huma.Tag {
+	return slices.DeleteFunc(tagWords(), func(t *huma.Tag) bool { return !d.used[t.Name] })
 }
