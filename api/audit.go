@@ -21,10 +21,11 @@ const auditTime = 5 * time.Second
 
 // audited reports whether what an operation did is in the audit log: all that
 // changes something below /admin, all that is done to keys and to where word of
-// scans is sent, all that takes the scope admin, and scans that were deleted, by
-// a key of which there may be many: not its attempts.
+// scans is sent, all that takes the scope admin, and scans that were deleted and
+// gates that were set, by a key of which there may be many: not its attempts.
 func audited(op *huma.Operation, rec *record) bool {
-	if op.OperationID == "delete-scan" {
+	switch op.OperationID {
+	case "delete-scan", "create-project", "set-project":
 		return rec.code == ""
 	}
 	scope := scopeOf(op)
@@ -192,7 +193,7 @@ func refusedRate() host.Rate { return host.Rate{Count: 30, Per: time.Minute} }
 func (a *API) registerAudit(doc huma.API) {
 	huma.Register(doc, huma.Operation{
 		OperationID: "list-audit", Method: http.MethodGet, Path: "/admin/audit", Summary: "The audit log, newest first",
-		Description: "What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. " +
+		Description: "What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted and which gates set, and who was refused: those of an address within a minute are one line. " +
 			"Lines are never changed, and kept for a year.",
 		Tags: []string{"admin"}, Security: operatorSecurity(), Metadata: map[string]any{forOperators: true},
 	}, a.listAudit)

@@ -57,6 +57,9 @@ func newBody(w http.ResponseWriter, r *http.Request, cfg Config) *body {
 		b.ReadCloser = http.NoBody
 	}
 	b.digests, b.refused = digestsOf(r.Header)
+	if b.ended && b.refused == nil { // nothing will be read that could be compared
+		b.refused = b.digests.check()
+	}
 	if b.http1 && !b.ended {
 		_ = b.rc.EnableFullDuplex() // a writer that cannot, as in tests, has no connection to lose
 	}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,6 +12,31 @@ import (
 	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/host"
 )
+
+// longest keeps what is written, and how much at once at most.
+type longest struct {
+	httptest.ResponseRecorder
+	most int
+}
+
+func (l *longest) Write(b []byte) (int, error) {
+	l.most = max(l.most, len(b))
+	return l.ResponseRecorder.Write(b)
+}
+
+// TestPacedPieces: a document that is there as a whole is sent in pieces, so that
+// a slow client has time for each.
+func TestPacedPieces(t *testing.T) {
+	t.Parallel()
+	w := &longest{ResponseRecorder: *httptest.NewRecorder()}
+	whole := bytes.Repeat([]byte("0123456789"), 100_000)
+	if err := api.WritePaced(w, whole); err != nil {
+		t.Fatal(err)
+	}
+	if w.most > 64<<10 || !bytes.Equal(w.Body.Bytes(), whole) {
+		t.Errorf("%d bytes at once at most, %d in all", w.most, w.Body.Len())
+	}
+}
 
 // TestCycloneDX: a scan's components are what its jobs kept, or a problem that
 // says why there are none.

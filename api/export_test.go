@@ -23,6 +23,15 @@ func CheckDigest(header string, body []byte) error {
 	return d.check()
 }
 
+// WritePaced writes b at once through what gives each piece its time.
+func WritePaced(w http.ResponseWriter, b []byte) error {
+	p := &paced{w: w, deadlines: http.NewResponseController(w)}
+	if _, err := p.Write(b); err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
 // Routes are all that the router answers, each as its method and path.
 func (a *API) Routes() (all []string) {
 	_ = a.router.Walk(func(r *mux.Route, _ *mux.Router, _ []*mux.Route) error {

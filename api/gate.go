@@ -1,9 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -62,13 +63,14 @@ func gateOf(p client.GatePolicy) (host.Gate, error) {
 
 // parseGate reads the form's field.
 func parseGate(raw string) (*host.Gate, error) {
-	var p client.GatePolicy
-	d := json.NewDecoder(bytes.NewReader([]byte(raw)))
+	var p *client.GatePolicy
+	d := json.NewDecoder(strings.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil || d.More() {
+	err := d.Decode(&p)
+	if _, more := d.Token(); err != nil || p == nil || !errors.Is(more, io.EOF) { // null would open the project's gate
 		return nil, badField("", "gate", `The gate is no JSON object such as {"fail_on": "high", "new_only": true}.`)
 	}
-	g, err := gateOf(p)
+	g, err := gateOf(*p)
 	return &g, err
 }
 

@@ -39,16 +39,17 @@ func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})
 	file, options := part{"file", "a.zip", "PK1"}, part{"options", "", `{"secrets": {"a": 1, "b": 2}}`}
-	first, want := e.uploadKeyed(t, "alice", `"a key, of \"mine\""`, file, options)
-	if first.StatusCode != http.StatusAccepted || first.Header.Get("Idempotency-Replayed") != "" {
+	gate := part{"gate", "", `{"fail_on": "high"}`}
+	first, want := e.uploadKeyed(t, "alice", `"a key, of \"mine\""`, file, options, gate)
+	if first.StatusCode != http.StatusAccepted || first.Header.Get("Idempotency-Replayed") != "" || !strings.Contains(want, `"state":"pending"`) {
 		t.Fatalf("status %d, %v: %s", first.StatusCode, first.Header, want)
 	}
 	location := first.Header.Get("Location")
 	e.finish(t, strings.TrimPrefix(location, "/scans/"), nil)
 	for name, parts := range map[string][]part{
-		"as it was":       {file, options},
-		"in other words":  {{"options", "", `{"secrets":{"b":2,"a":1}}`}, file},
-		"by another name": {{"file", "b.zip", "PK1"}, options},
+		"as it was":       {file, options, gate},
+		"in other words":  {{"options", "", `{"secrets":{"b":2,"a":1}}`}, file, gate},
+		"by another name": {{"file", "b.zip", "PK1"}, options, gate},
 	} {
 		resp, body := e.uploadKeyed(t, "alice", `"a key, of \"mine\""`, parts...)
 		if resp.StatusCode != http.StatusAccepted || body != want || resp.Header.Get("Location") != location ||
@@ -57,12 +58,19 @@ func TestIdempotencyKey(t *testing.T) {
 		}
 	}
 	for name, parts := range map[string][]part{
-		"archive": {{"file", "a.zip", "PK2"}, options}, "options": {file}, "project": {file, options, {"project", "", "x"}},
+		"archive": {{"file", "a.zip", "PK2"}, options, gate}, "options": {file, gate}, "project": {file, options, gate, {"project", "", "x"}}, "gate": {file, options},
 	} {
 		resp, body := e.uploadKeyed(t, "alice", `"a key, of \"mine\""`, parts...)
 		if p := problem(t, resp, body); p.Status != 422 || p.Code != "idempotency_key_reused" {
 			t.Errorf("another %s: %+v", name, p)
 		}
+	}
+	// Who waits with it is told the end, and what the gate says of that.
+	contentType, body := encode(t, file, options, gate)
+	header := map[string]string{"Content-Type": contentType, "Idempotency-Key": `"a key, of \"mine\""`, "Prefer": "wait=5"}
+	if resp, body := e.ask(t, http.MethodPost, "/codeaudit/upload", header, string(body)); resp.Header.Get("Idempotency-Replayed") != "true" ||
+		!strings.Contains(body, `"state":"passed"`) || !strings.Contains(body, `"state":"succeeded"`) {
+		t.Errorf("sent again with Prefer: wait: status %d: %s", resp.StatusCode, body)
 	}
 	// A request that failed has used nothing up, and a key is of a tenant and a
 	// route.

@@ -26,11 +26,15 @@ type paced struct {
 const pieceSize = 64 << 10
 
 func (p *paced) Write(b []byte) (int, error) {
-	p.piece = append(p.piece, b...)
-	if len(p.piece) < pieceSize {
-		return len(b), p.err
+	n := len(b)
+	for len(b) > 0 && p.err == nil {
+		room := min(pieceSize-len(p.piece), len(b))
+		p.piece, b = append(p.piece, b[:room]...), b[room:]
+		if len(p.piece) == pieceSize {
+			_ = p.Flush() // it is kept
+		}
 	}
-	return len(b), p.Flush()
+	return n, p.err
 }
 
 // Flush sends what is left.

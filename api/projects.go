@@ -110,6 +110,7 @@ func (a *API) createProject(ctx context.Context, in *createProjectInput) (*proje
 	if err != nil {
 		return nil, problemOf(err, inBody)
 	}
+	aboutGate(ctx, in.Body.Name, g)
 	p, err := a.deps.Store.SetProject(ctx, recordOf(ctx).tenant, in.Body.Name, 0, g)
 	if errors.Is(err, host.ErrConflict) {
 		known := problemOf(err, nil)
@@ -120,6 +121,18 @@ func (a *API) createProject(ctx context.Context, in *createProjectInput) (*proje
 		return nil, problemOf(err, inBody)
 	}
 	return answerProject(p), nil
+}
+
+// aboutGate says for the audit log what a project's scans are held to from now on.
+func aboutGate(ctx context.Context, project string, g host.Gate) {
+	what := "no gate"
+	if g.FailOn != "" {
+		what = "gate " + string(g.FailOn)
+	}
+	if g.NewOnly {
+		what += ", new only"
+	}
+	recordOf(ctx).about("project " + project + ", " + what)
 }
 
 type setProjectInput struct {
@@ -147,6 +160,7 @@ func (a *API) setProject(ctx context.Context, in *setProjectInput) (*projectOutp
 	if version == 0 {
 		version = p.Version
 	}
+	aboutGate(ctx, in.Project, g)
 	if p, err = a.deps.Store.SetProject(ctx, tenant, in.Project, version, g); err != nil {
 		return nil, projectProblem(err, inBody)
 	}

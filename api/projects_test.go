@@ -164,12 +164,19 @@ func TestGate(t *testing.T) {
 	if <-woken; resp.Header.Get("Retry-After") == "" {
 		t.Error("a scan that was not compared yet has no Retry-After")
 	}
+	// Whoever waited with the request itself is told the same, and so is who cancels.
+	ended := e.upload(t, client.UploadOptions{Project: "shop", Gate: &high})
+	if ended, err = c.Cancel(t.Context(), ended.ID); err != nil || ended.State != client.StateCanceled {
+		t.Fatalf("canceled %+v, %v", ended, err)
+	}
+	<-woken
+	want(ended, "pending", "")
 	failed := e.upload(t, client.UploadOptions{Project: "shop"})
 	job := host.JobID(failed.Jobs[0].ID)
 	if _, err := e.store.Finish(t.Context(), []host.Outcome{{Lease: e.claim(t, job).Lease, State: host.StateFailed, Error: &host.JobError{Code: host.CodePluginFailed, Message: "m", Attempt: 1}}}); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	for range 3 {
 		if _, err := e.store.Track(t.Context(), 10); err != nil {
 			t.Fatal(err)
 		}
@@ -178,15 +185,21 @@ func TestGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(failed, "failed", "the job of plugin secrets is failed")
-	if alone := e.upload(t, client.UploadOptions{Gate: &high}); alone.Gate != nil {
-		t.Errorf("as accepted: %+v", alone.Gate)
-	} else {
-		e.finish(t, alone.ID, []host.Finding{secret("x", 1, host.SeverityHigh)})
-		if alone, err = c.Scan(t.Context(), alone.ID); err != nil {
-			t.Fatal(err)
-		}
-		want(alone, "failed", "1 findings of severity high")
+	lines, err := e.store.Audit(t.Context(), host.AuditQuery{Actor: host.ActorKey, Limit: 10})
+	var said []string
+	for _, l := range lines {
+		said = append(said, l.Action+": "+l.Target)
 	}
+	if diff := cmp.Diff([]string{"set-project: project shop, gate high, new only", "create-project: project shop, gate high"}, said); err != nil || diff != "" {
+		t.Errorf("the audit log, %v (-want +got):\n%s", err, diff)
+	}
+	alone := e.upload(t, client.UploadOptions{Gate: &high})
+	want(alone, "pending", "")
+	e.finish(t, alone.ID, []host.Finding{secret("x", 1, host.SeverityHigh)})
+	if alone, err = c.Scan(t.Context(), alone.ID); err != nil {
+		t.Fatal(err)
+	}
+	want(alone, "failed", "1 findings of severity high")
 }
 
 func TestProjectsRefused(t *testing.T) {

@@ -70,11 +70,17 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 		return nil, p
 	}
 	if export.Format(in.Format) == export.CycloneDX {
+		made := false
+		defer func() {
+			if !made { // because of an error, or of a panic over what a plugin wrote
+				a.reports.give(s.TenantID)
+			}
+		}()
 		doc, err := a.cycloneDX(found, s)
 		if err != nil {
-			a.reports.give(s.TenantID)
 			return nil, err
 		}
+		made = true
 		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
 			defer a.reports.give(s.TenantID)
 			a.sendCycloneDX(ctx, s, doc)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/host"
 )
 
 // ask sends a request of alice's with some header fields.
@@ -133,6 +134,10 @@ func TestContentDigest(t *testing.T) {
 				t.Errorf("%s, Content-Digest %s: status %d: %s", path, header, resp.StatusCode, body)
 			}
 		}
+	}
+	// A body that was lost on the way is no request without one.
+	if resp, body := e.ask(t, http.MethodPost, "/webhooks/"+string(host.NewWebhookID())+"/rotate", map[string]string{"Content-Digest": digest(`{"overlap_seconds": 0}`)}, ""); problem(t, resp, body).Code != "digest_mismatch" {
+		t.Errorf("without its body: %s", body)
 	}
 	scans, err := e.client(t, "alice").Scans(t.Context(), client.ScansQuery{})
 	if err != nil || len(scans.Items) != 6 || e.stored(t) != 3 {

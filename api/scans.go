@@ -47,12 +47,23 @@ func (a *API) answerAccepted(ctx context.Context, s host.Scan, err error, p pref
 	if err == nil {
 		s = waited
 	}
-	out := answerScan(s)
+	out := a.answerChanged(ctx, s)
 	out.Applied = applied
 	if replayed != nil {
 		out.Replayed = "true"
 	}
 	return out, nil
+}
+
+// answerChanged is answerScan with what the gate says, for what is done already:
+// where nobody can say, the client is to ask again.
+func (a *API) answerChanged(ctx context.Context, s host.Scan) *scanOutput {
+	out := answerScan(s)
+	if err := a.judge(ctx, s, out); err != nil {
+		a.log.Warn("an answer says nothing of the gate", "scan", s.ID, "error", err)
+		out.RetryAfter = pollAfter
+	}
+	return out
 }
 
 func (a *API) registerScans(doc huma.API) {
@@ -196,7 +207,7 @@ func (a *API) cancelScan(ctx context.Context, in *scanInput) (*scanOutput, error
 	if a.deps.Canceled != nil {
 		a.deps.Canceled(s)
 	}
-	return answerScan(s), nil
+	return a.answerChanged(ctx, s), nil
 }
 
 type scansInput struct {

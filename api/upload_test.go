@@ -103,6 +103,8 @@ func TestUploadRefused(t *testing.T) {
 		"two priorities":     {parts: []part{{"priority", "", "high"}, {"priority", "", "low"}, file}, status: 422, code: "invalid", pointer: "form.priority"},
 		"bad options":        {parts: []part{file, {"options", "", "[1]"}}, status: 422, code: "invalid", pointer: "form.options"},
 		"large options":      {parts: []part{file, {"options", "", `{"a":"` + strings.Repeat("x", 20_000) + `"}`}}, status: 422, code: "invalid", pointer: "form.options"},
+		"null for a gate":    {parts: []part{{"gate", "", "null"}, file}, status: 422, code: "invalid", pointer: "form.gate"},
+		"more than a gate":   {parts: []part{{"gate", "", `{"fail_on": "high"}}`}, file}, status: 422, code: "invalid", pointer: "form.gate"},
 		"no archive":         {parts: []part{{"file", "a.zip", "hello"}}, status: 422, code: "archive_not_an_archive", pointer: "form.file"},
 		"empty archive":      {parts: []part{{"file", "a.zip", ""}}, status: 422, code: "archive_empty", pointer: "form.file"},
 		"one byte too large": {parts: []part{{"file", "a.zip", big.value[:maxArchive+1]}}, status: 413, code: "archive_too_large", pointer: "form.file"},

@@ -18,7 +18,7 @@ const AuditKept = 365 * 24 * time.Hour
 // Whose doing a line of the audit log is.
 const (
 	ActorOperator = "operator" // by the API; Name is what the key is called
-	ActorKey      = "key"      // by the API, with a tenant's key of scope admin; Name is its id
+	ActorKey      = "key"      // by the API, with a tenant's key; Name is its id
 	ActorCommand  = "command"  // by the command line; Name is the user of the system
 	ActorAddress  = "address"  // of somebody unknown, who was refused
 )

@@ -10,7 +10,7 @@ export interface paths {
         };
         /**
          * The audit log, newest first
-         * @description What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year. Needs an operator's key.
+         * @description What was done below /admin and by the command line, what was done to keys and webhooks, which scans were deleted and which gates set, and who was refused: those of an address within a minute are one line. Lines are never changed, and kept for a year. Needs an operator's key.
          */
         get: operations["list-audit"];
         put?: never;
@@ -5355,6 +5355,7 @@ export interface operations {
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
