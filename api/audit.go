@@ -226,12 +226,17 @@ func (a *API) listAudit(ctx context.Context, in *auditInput) (*auditOutput, erro
 	out := &auditOutput{}
 	out.Body.Items = []client.AuditLine{}
 	for _, l := range lines {
-		out.Body.Items = append(out.Body.Items, client.AuditLine{ID: string(l.ID), At: l.At, Actor: l.Actor, Name: l.Name, Action: l.Action,
-			Target: l.Target, Outcome: l.Outcome, Source: l.Source, Request: l.Request, Times: l.Times})
+		out.Body.Items = append(out.Body.Items, AuditLineOf(l))
 	}
 	if len(lines) == in.Limit {
 		last := uuid.MustParse(string(lines[len(lines)-1].ID))
 		out.Body.NextPageToken = a.tokens.seal(scope, last[:])
 	}
 	return out, nil
+}
+
+// AuditLineOf is a line as operators see it.
+func AuditLineOf(l host.AuditLine) client.AuditLine {
+	return client.AuditLine{ID: string(l.ID), At: l.At, Actor: l.Actor, Name: l.Name, Action: l.Action,
+		Target: l.Target, Outcome: l.Outcome, Source: l.Source, Request: l.Request, Times: l.Times}
 }

@@ -94,7 +94,8 @@ type keysOutput struct{ Body client.Page[client.APIKey] }
 
 type newKeyOutput struct{ Body client.NewAPIKey }
 
-func keyOf(k host.Key) client.APIKey {
+// KeyOf is a key without its secret.
+func KeyOf(k host.Key) client.APIKey {
 	return client.APIKey{ID: string(k.ID), Name: k.Name, Prefix: k.Prefix, Scopes: k.Scopes.Names(), CreatedAt: k.CreatedAt,
 		ExpiresAt: when(k.ExpiresAt), RevokedAt: when(k.RevokedAt), LastUsedAt: when(k.LastUsedAt)}
 }
@@ -107,7 +108,7 @@ func (a *API) listKeys(ctx context.Context, t host.TenantID) (*keysOutput, error
 	out := &keysOutput{}
 	out.Body.Items = []client.APIKey{}
 	for _, k := range all {
-		out.Body.Items = append(out.Body.Items, keyOf(k))
+		out.Body.Items = append(out.Body.Items, KeyOf(k))
 	}
 	return out, nil
 }
@@ -126,7 +127,7 @@ func (a *API) createKey(ctx context.Context, t host.TenantID, in client.KeyReque
 	if err := a.deps.Store.CreateKey(ctx, key); err != nil {
 		return nil, problemOf(err, nil)
 	}
-	return &newKeyOutput{client.NewAPIKey{APIKey: keyOf(key), Secret: secret}}, nil
+	return &newKeyOutput{client.NewAPIKey{APIKey: KeyOf(key), Secret: secret}}, nil
 }
 
 func (a *API) rotateKey(ctx context.Context, t host.TenantID, id string, in *overlapBody) (*newKeyOutput, error) {
@@ -144,7 +145,7 @@ func (a *API) rotateKey(ctx context.Context, t host.TenantID, id string, in *ove
 	if err != nil {
 		return nil, keyProblem(err)
 	}
-	return &newKeyOutput{client.NewAPIKey{APIKey: keyOf(stored), Secret: secret}}, nil
+	return &newKeyOutput{client.NewAPIKey{APIKey: KeyOf(stored), Secret: secret}}, nil
 }
 
 func (a *API) revokeKey(ctx context.Context, t host.TenantID, id string) error {

@@ -36,8 +36,8 @@ func (a *API) registerTenants(doc huma.API) {
 	a.registerKeys(doc, op)
 }
 
-// tenantOf is a tenant as operators see it.
-func tenantOf(t host.Tenant) client.Tenant {
+// TenantOf is a tenant as operators see it.
+func TenantOf(t host.Tenant) client.Tenant {
 	return client.Tenant{ID: string(t.ID), Name: t.Name, Plan: t.Terms.Plan, CreatedAt: t.CreatedAt,
 		SuspendedAt: when(t.Suspended.At), SuspendedReason: t.Suspended.Reason, DeletedAt: when(t.DeletedAt)}
 }
@@ -84,7 +84,7 @@ func (a *API) listTenants(ctx context.Context, in *tenantsInput) (*tenantsOutput
 		out.Body.NextPageToken = a.tokens.seal(scope, []byte(page[in.Limit-1].Name))
 	}
 	for _, t := range page {
-		out.Body.Items = append(out.Body.Items, tenantOf(t))
+		out.Body.Items = append(out.Body.Items, TenantOf(t))
 	}
 	return out, nil
 }
@@ -116,7 +116,7 @@ func (a *API) getTenant(ctx context.Context, in *NamedTenant) (*tenantOutput, er
 	if err != nil {
 		return nil, err
 	}
-	return &tenantOutput{tenantOf(t)}, nil
+	return &tenantOutput{TenantOf(t)}, nil
 }
 
 type createTenantInput struct {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -67,12 +68,13 @@ func systemUser() string {
 func (p *program) auditCommand() *cobra.Command {
 	var q host.AuditQuery
 	var after string
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use: "audit", Short: "Show what operators did and who was refused, newest first",
 		Long: `audit shows the audit log: what was done below /admin of the API and by this
-command line, what was done to keys, and whose keys were refused (those of an
-address within a minute are one line). Lines are never changed, and kept for a
-year.`,
+command line, what tenants did to their keys and webhooks and which scans they
+deleted, and whose keys were refused (those of an address within a minute are one
+line). Lines are never changed, and kept for a year.`,
 		Example: `  securetag audit --actor address
   securetag audit --action "key create" --limit 20`,
 		Args: args(cobra.NoArgs),
@@ -84,20 +86,24 @@ year.`,
 				}
 				q.After = id
 			}
-			return p.onStore(cmd, func(s host.Store) error { return p.showAudit(cmd.Context(), s, q) })
+			return p.onStore(cmd, func(s host.Store) error { return p.showAudit(cmd.Context(), s, q, *asJSON) })
 		},
 	}
-	cmd.Flags().StringVar(&q.Actor, "actor", "", "only of these: operator, key, command or address")
+	cmd.Flags().StringVar(&q.Actor, "actor", "", "only of these: operator, key (a tenant's), command or address")
 	cmd.Flags().StringVar(&q.Action, "action", "", "only this: the operation's id in the API, or the command")
 	cmd.Flags().IntVar(&q.Limit, "limit", 100, "how many lines, at most 1000")
 	cmd.Flags().StringVar(&after, "after", "", "go on behind the line with this id")
+	asJSON = jsonFlag(cmd)
 	return cmd
 }
 
-func (p *program) showAudit(ctx context.Context, s host.Store, q host.AuditQuery) error {
+func (p *program) showAudit(ctx context.Context, s host.Store, q host.AuditQuery, asJSON bool) error {
 	lines, err := s.Audit(ctx, q)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return printItems(p, lines, api.AuditLineOf)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tAT\tACTOR\tNAME\tACTION\tOUTCOME\tTIMES\tSOURCE\tTARGET")

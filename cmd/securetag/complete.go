@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 )
@@ -46,12 +45,14 @@ func settingPaths(l *config.Loaded) []string {
 	return out
 }
 
-func formatWords() []string {
-	var out []string
-	for _, f := range export.Formats() {
-		out = append(out, string(f))
-	}
-	return out
+func planNames(l *config.Loaded) []string { return slices.Sorted(maps.Keys(l.Config.Plans)) }
+
+// severities are what --fail-on takes.
+func severities() completion { return words(append(names(host.Severities()), "none")...) }
+
+// deliveryStates are those of a webhook's deliveries.
+func deliveryStates() []string {
+	return names([]host.DeliveryState{host.DeliveryPending, host.DeliveryDelivered, host.DeliveryFailed})
 }
 
 // complete gives the verbs their completions: one table, by the path of the verb.
@@ -63,23 +64,7 @@ func (p *program) complete(root *cobra.Command) {
 	} {
 		find(root, path).ValidArgsFunction = f
 	}
-	for verb, flags := range map[string]map[string]completion{
-		"scan": {
-			"format":   words(append([]string{"table", "json"}, formatWords()...)...),
-			"type":     p.configured(typeNames),
-			"priority": words("high", "normal", "low"),
-			"fail-on":  words("critical", "high", "medium", "low", "info", "unknown", "none"),
-		},
-		"findings list": {
-			"state":    words("new", "unchanged", "updated", "absent"),
-			"severity": words("critical", "high", "medium", "low", "info", "unknown"),
-			"triage":   words(triages()...),
-		},
-		"projects set": {"fail-on": words("critical", "high", "medium", "low", "info", "unknown", "none")},
-		"report":       {"format": words(formatWords()...)},
-		"serve":        {"role": words(config.RoleAll, config.RoleAPI, config.RoleWorker)},
-		"plugin new":   {"lang": words("go", "python", "node")},
-	} {
+	for verb, flags := range p.flagCompletions() {
 		for flag, f := range flags {
 			if err := find(root, verb).RegisterFlagCompletionFunc(flag, f); err != nil {
 				panic(err) // the verb has no such flag
@@ -89,12 +74,36 @@ func (p *program) complete(root *cobra.Command) {
 	noFiles(root)
 }
 
-func triages() []string {
-	var out []string
-	for _, t := range host.Triages() {
-		out = append(out, string(t))
+// flagCompletions are those of the flags of each verb.
+func (p *program) flagCompletions() map[string]map[string]completion {
+	plugins, types, plans := p.configured(pluginNames), p.configured(typeNames), p.configured(planNames)
+	events, part := words(names(host.WebhookEvents())...), map[string]completion{"plugin": plugins, "scan-type": types}
+	return map[string]map[string]completion{
+		"scan": {
+			"format": words(names(scanFormats())...), "type": types, "fail-on": severities(),
+			"priority": words(names(host.Priorities())...),
+		},
+		"scans list": {"state": words(names(host.States())...), "type": types},
+		"findings list": {
+			"state":    words(names(host.Baselines())...),
+			"severity": words(names(host.Severities())...),
+			"triage":   words(names(host.Triages())...),
+			"plugin":   plugins,
+		},
+		"projects set":        {"fail-on": severities()},
+		"report":              {"format": words(names(reportFormats())...)},
+		"webhooks create":     {"event": events},
+		"webhooks update":     {"event": events},
+		"webhooks deliveries": {"state": words(deliveryStates()...)},
+		"serve":               {"role": words(config.RoleAll, config.RoleAPI, config.RoleWorker)},
+		"key create":          {"scopes": words(names(host.AllScopes())...)},
+		"tenant create":       {"plan": plans},
+		"tenant update":       {"plan": plans},
+		"audit":               {"actor": words(host.ActorOperator, host.ActorKey, host.ActorCommand, host.ActorAddress)},
+		"queue pause":         part, "queue resume": part, "queue dead": part, "queue requeue": part, "queue drop": part,
+		"plugin new": {"lang": words("go", "python", "node")},
+		"plugin run": {"fail-on": severities()},
 	}
-	return out
 }
 
 // triageArgs completes the second argument of findings triage.
@@ -102,7 +111,7 @@ func triageArgs(_ *cobra.Command, before []string, _ string) ([]string, cobra.Sh
 	if len(before) != 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return triages(), cobra.ShellCompDirectiveNoFileComp
+	return names(host.Triages()), cobra.ShellCompDirectiveNoFileComp
 }
 
 // find gives the verb of a path that there is.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -10,62 +9,84 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/safetext"
 )
 
 func (p *program) findingsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "findings", Short: "List a project's findings, and say what they are"}
-	cmd.AddCommand(p.listFindingsCommand(), p.showFindingCommand(), p.triageCommand())
+	cmd := &cobra.Command{Use: "findings", Short: "List a project's findings, and say what they are", Args: args(cobra.NoArgs),
+		Long: `findings shows what the scans of a project found, each finding once, on the server
+and with the key that each verb's flags say. To say what one is takes a key with the
+scope finding:write. Those of one scan are in securetag report.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(p.findingsListCommand(), p.findingsShowCommand(), p.findingsTriageCommand())
 	return cmd
 }
 
-func (p *program) listFindingsCommand() *cobra.Command {
+func (p *program) findingsListCommand() *cobra.Command {
 	var from serverKey
 	var q client.ProjectFindingsQuery
 	cmd := &cobra.Command{Use: "list PROJECT", Short: "List a project's findings, worst first", Args: args(cobra.ExactArgs(1)),
-		Example: `  securetag findings list shop --state new --severity high`}
+		Example: `  securetag findings list shop --state new --severity high
+  securetag findings list shop --json --limit 100000`}
 	from.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&q.State, "state", "", "new, unchanged, updated or absent")
-	fl.StringVar(&q.Severity, "severity", "", "only of this severity")
-	fl.StringVar(&q.Triage, "triage", "", "open, confirmed, false_positive, accepted_risk or fixed")
+	fl.StringVar(&q.State, "state", "", "only in this state: "+oneOf(host.Baselines()))
+	fl.StringVar(&q.Severity, "severity", "", "only of this severity: "+oneOf(host.Severities()))
+	fl.StringVar(&q.Triage, "triage", "", "only with this triage: "+oneOf(host.Triages()))
 	fl.StringVar(&q.Plugin, "plugin", "", "only of this plugin")
 	fl.StringVar(&q.Rule, "rule", "", "only of this rule")
-	fl.StringVar(&q.Path, "path", "", "how the path begins")
+	fl.StringVar(&q.Path, "path", "", "only where the path begins so")
+	limit := limitFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
+		if err := checkLimit(*limit); err != nil {
+			return err
+		}
 		c, err := p.dial(cmd.Context(), from)
 		if err != nil {
 			return err
 		}
-		all := []client.ProjectFinding{}
-		for one, err := range c.AllProjectFindings(cmd.Context(), a[0], q) {
-			if err != nil {
-				return err
-			}
-			all = append(all, one)
+		q.Limit = min(*limit, 500) // a page
+		all, more, err := upTo(c.AllProjectFindings(cmd.Context(), a[0], q), *limit)
+		if err != nil {
+			return err
 		}
-		if *asJSON {
-			return p.encode(all)
-		}
-		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tSEVERITY\tSTATE\tTRIAGE\tRULE\tPLACE")
-		for _, one := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", one.ID, one.Finding.Severity, one.State, one.Triage, safetext.Plain(one.Finding.RuleID), placeOf(one.Finding))
-		}
-		return w.Flush()
+		return p.printFindings(all, more, *asJSON)
 	}
 	return cmd
 }
 
-func placeOf(f client.Finding) string {
+func (p *program) printFindings(all []client.ProjectFinding, more, asJSON bool) (err error) {
+	switch {
+	case asJSON:
+		err = report.Document(p.stdout, client.Page[client.ProjectFinding]{Items: all})
+	case len(all) == 0:
+		fmt.Fprintln(p.stdout, "There are no such findings.")
+	default:
+		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tSEVERITY\tSTATE\tTRIAGE\tRULE\tLOCATION")
+		for _, one := range all {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", safetext.Plain(one.ID), safetext.Plain(one.Finding.Severity), safetext.Plain(one.State),
+				safetext.Plain(one.Triage), safetext.Plain(one.Finding.RuleID), locationOf(one.Finding))
+		}
+		err = w.Flush()
+	}
+	if more {
+		fmt.Fprintf(p.stderr, "There are more: these are the worst %d. See --limit.\n", len(all))
+	}
+	return err
+}
+
+func locationOf(f client.Finding) string {
 	if f.Location.Path == "" {
 		return safetext.Visible(f.Location.URL)
 	}
 	return fmt.Sprintf("%s:%d", safetext.Visible(f.Location.Path), f.Location.StartLine)
 }
 
-func (p *program) showFindingCommand() *cobra.Command {
+func (p *program) findingsShowCommand() *cobra.Command {
 	var from serverKey
 	cmd := &cobra.Command{Use: "show ID", Short: "Show a finding and what was said of it", Args: args(cobra.ExactArgs(1))}
 	from.flags(cmd)
@@ -86,18 +107,18 @@ func (p *program) showFindingCommand() *cobra.Command {
 
 func (p *program) printFinding(f client.ProjectFinding, asJSON bool) error {
 	if asJSON {
-		return p.encode(f)
+		return report.Document(p.stdout, f)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"finding", f.ID}, {"project", f.Project}, {"title", safetext.Plain(f.Finding.Title)}, {"severity", f.Finding.Severity},
-		{"place", placeOf(f.Finding)}, {"rule", f.Finding.Plugin + " " + safetext.Plain(f.Finding.RuleID)}, {"state", f.State},
-		{"first seen", f.FirstSeen.Format(time.RFC3339)}, {"last seen", f.LastSeen.Format(time.RFC3339)}, {"triage", f.Triage},
+		{"Finding", f.ID}, {"Project", f.Project}, {"Title", f.Finding.Title}, {"Severity", f.Finding.Severity},
+		{"Location", locationOf(f.Finding)}, {"Plugin", f.Finding.Plugin}, {"Rule", f.Finding.RuleID}, {"State", f.State},
+		{"First seen", stamp(f.FirstSeen, "-")}, {"Last seen", stamp(f.LastSeen, "-")}, {"Triage", f.Triage},
 	} {
-		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+		fmt.Fprintf(w, "%s\t%s\n", line[0], safetext.Plain(line[1]))
 	}
 	for _, h := range f.History {
-		fmt.Fprintf(w, "%s\t%s by %s%s\n", h.At.Format(time.RFC3339), h.Triage, safetext.Plain(h.Author), safetext.Plain(because(h)))
+		fmt.Fprintf(w, "%s\t%s by %s%s\n", stamp(h.At, "-"), safetext.Plain(h.Triage), safetext.Plain(h.Author), safetext.Plain(because(h)))
 	}
 	return w.Flush()
 }
@@ -105,7 +126,7 @@ func (p *program) printFinding(f client.ProjectFinding, asJSON bool) error {
 func because(h client.SaidThen) string {
 	text := ""
 	if h.ExpiresAt != nil {
-		text = " until " + h.ExpiresAt.Format(time.RFC3339)
+		text = " until " + stamp(*h.ExpiresAt, "-")
 	}
 	if h.Reason != "" {
 		text += ": " + h.Reason
@@ -113,18 +134,18 @@ func because(h client.SaidThen) string {
 	return text
 }
 
-func (p *program) triageCommand() *cobra.Command {
+func (p *program) findingsTriageCommand() *cobra.Command {
 	var from serverKey
 	var reason string
 	var expires time.Duration
 	cmd := &cobra.Command{Use: "triage ID TRIAGE", Short: "Say what a finding is", Args: args(cobra.ExactArgs(2)),
 		Long: `triage says of a finding that it is open, confirmed, false_positive, accepted_risk
-(with --reason) or fixed. False positives and accepted risks leave the gate, until
+(with --reason) or fixed. It takes a key with the scope finding:write. False positives and accepted risks leave the gate, until
 --expires is over if that is given.`,
-		Example: `  securetag findings triage 0199... accepted_risk --reason "a test key" --expires 720h`}
+		Example: `  securetag findings triage 01a20a02-7b3c-7d0e-8f6a-2f4b6d8e9a10 accepted_risk --reason "a test key" --expires 720h`}
 	from.flags(cmd)
-	cmd.Flags().StringVar(&reason, "reason", "", "why")
-	cmd.Flags().DurationVar(&expires, "expires", 0, "after which it is open again; 0: never")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; an accepted_risk needs one")
+	cmd.Flags().DurationVar(&expires, "expires", 0, "after which it is open again, such as 720h (default: never)")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if expires < 0 {
@@ -149,10 +170,4 @@ func (p *program) triageCommand() *cobra.Command {
 		return p.printFinding(one, *asJSON)
 	}
 	return cmd
-}
-
-func (p *program) encode(v any) error {
-	e := json.NewEncoder(p.stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

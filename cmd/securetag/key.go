@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -33,11 +34,10 @@ func (p *program) keyCommand() *cobra.Command {
 	create.Flags().StringVar(&name, "name", "", "what to call the key, to recognise it in the list")
 	create.Flags().DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default: until revoked)")
 	create.Flags().StringSliceVar(&scopes, "scopes", nil, "what the key may do, of "+host.Scopes(host.AllScopes()).String()+" (default: "+host.DefaultScopes().String()+")")
-	list := &cobra.Command{
-		Use: "list --tenant NAME", Short: "List a tenant's keys", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.listKeys(cmd.Context(), s, t) })
-		},
+	list := &cobra.Command{Use: "list --tenant NAME", Short: "List a tenant's keys", Args: args(cobra.NoArgs)}
+	asJSON := jsonFlag(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.onTenant(cmd, tenant, func(s host.Store, t host.Tenant) error { return p.listKeys(cmd.Context(), s, t, *asJSON) })
 	}
 	revoke := &cobra.Command{
 		Use: "revoke --tenant NAME ID", Short: "Revoke a key: hosts refuse it within a second", Args: args(cobra.ExactArgs(1)),
@@ -103,10 +103,13 @@ func checkKey(name string, expires time.Duration) error {
 	return nil
 }
 
-func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant) error {
+func (p *program) listKeys(ctx context.Context, s host.Store, t host.Tenant, asJSON bool) error {
 	keys, err := s.Keys(ctx, t.ID)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return printItems(p, keys, api.KeyOf)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE")

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api"
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/apikey"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -32,13 +34,12 @@ on the configured database.`,
 	}
 	create.Flags().StringVar(&name, "name", "", "whose key it is, to recognise it in the list and in logs (required)")
 	create.Flags().DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default: until revoked)")
-	cmd.AddCommand(create,
-		&cobra.Command{
-			Use: "list", Short: "List the keys", Args: args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return p.onStore(cmd, func(s host.Store) error { return p.listOperators(cmd.Context(), s) })
-			},
-		},
+	list := &cobra.Command{Use: "list", Short: "List the keys", Args: args(cobra.NoArgs)}
+	asJSON := jsonFlag(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.onStore(cmd, func(s host.Store) error { return p.listOperators(cmd.Context(), s, *asJSON) })
+	}
+	cmd.AddCommand(create, list,
 		&cobra.Command{
 			Use: "revoke ID", Short: "Revoke a key at once", Args: args(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, a []string) error {
@@ -69,10 +70,15 @@ func (p *program) createOperator(ctx context.Context, s host.Store, name string,
 	return nil
 }
 
-func (p *program) listOperators(ctx context.Context, s host.Store) error {
+func (p *program) listOperators(ctx context.Context, s host.Store, asJSON bool) error {
 	keys, err := s.OperatorKeys(ctx)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return printItems(p, keys, func(k host.OperatorKey) client.APIKey { // it has no scopes: it is for /admin
+			return api.KeyOf(host.Key{ID: k.ID, Name: k.Name, Prefix: k.Prefix, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt, LastUsedAt: k.LastUsedAt})
+		})
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tKEY\tNAME\tCREATED\tLAST USED\tSTATE")

@@ -83,14 +83,23 @@ With nothing configured everything runs in this one process: try
 	})
 	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
-	root.AddCommand(
-		p.serveCommand(), p.scanCommand(), p.scansCommand(), p.findingsCommand(), p.projectsCommand(), p.migrateCommand(), p.tenantCommand(), p.keyCommand(),
-		p.operatorCommand(), p.queueCommand(), p.quotaCommand(), p.usageCommand(), p.reportCommand(), p.webhooksCommand(), p.auditCommand(),
-		p.pluginCommand(), p.configCommand(), p.healthcheckCommand(), p.versionCommand(),
-		p.loginCommand(), p.logoutCommand(), p.manCommand(),
-	)
+	addGroup(root, "Scan, here or on a server:", p.scanCommand(), p.scansCommand(), p.findingsCommand(), p.projectsCommand(),
+		p.reportCommand(), p.webhooksCommand(), p.usageCommand(), p.loginCommand(), p.logoutCommand())
+	addGroup(root, "Run hosts:", p.serveCommand(), p.configCommand(), p.tenantCommand(), p.keyCommand(), p.operatorCommand(),
+		p.queueCommand(), p.quotaCommand(), p.auditCommand(), p.migrateCommand(), p.healthcheckCommand())
+	addGroup(root, "Plugins:", p.pluginCommand())
+	root.AddCommand(p.versionCommand(), p.manCommand())
 	p.complete(root)
 	return root
+}
+
+// addGroup adds the commands that help shows together, for one kind of user.
+func addGroup(root *cobra.Command, title string, cmds ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range cmds {
+		c.GroupID = title
+		root.AddCommand(c)
+	}
 }
 
 // usageError is a mistake on the command line.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,18 +17,21 @@ func (p *program) reportCommand() *cobra.Command {
 	var on serverKey
 	var format, output string
 	cmd := &cobra.Command{
-		Use: "report SCAN", Short: "Write a scan and its findings as SARIF, CSV, JSON lines or an HTML page, or its components as CycloneDX",
+		Use: "report SCAN", Short: "Write a scan as SARIF, CSV, JSON lines, HTML or CycloneDX",
+		Long: `report writes a scan that ran on a server and all its findings as one document:
+SARIF 2.1.0, CSV, JSON lines or a page for people. CycloneDX has its components and
+no findings. A scan that is not whole says so in each of them.`,
 		Example: `  securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format html -o report.html
   securetag report 01a20a02-7914-7be9-bd21-46768b2e29c6 --format csv | column -s, -t`,
 		Args: args(cobra.ExactArgs(1)),
 	}
 	on.flags(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&format, "format", string(export.HTML), "one of "+formatNames())
+	fl.StringVar(&format, "format", string(export.HTML), "one of "+oneOf(reportFormats()))
 	fl.StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, a []string) error {
 		if !slices.Contains(reportFormats(), export.Format(format)) {
-			return usageError{fmt.Errorf("--format %q: use one of %s", format, formatNames())}
+			return usageError{fmt.Errorf("--format %q: use one of %s", format, oneOf(reportFormats()))}
 		}
 		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
@@ -43,14 +45,6 @@ func (p *program) reportCommand() *cobra.Command {
 // reportFormats lists the documents that a server makes: those of findings, and
 // the one of what the jobs kept.
 func reportFormats() []export.Format { return append(export.Formats(), export.CycloneDX) }
-
-func formatNames() string {
-	var names []string
-	for _, f := range reportFormats() {
-		names = append(names, string(f))
-	}
-	return strings.Join(names, ", ")
-}
 
 // writeTo writes a file that is there whole or not at all, or standard output
 // for "".

@@ -80,7 +80,7 @@ Exit codes:
 	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
 	fl.StringArrayVar(&f.options, "option", nil, "option of the scan type, as NAME=VALUE; VALUE is JSON or a string (repeatable)")
-	fl.StringVar(&f.format, "format", "table", "table, json, "+formatNames())
+	fl.StringVar(&f.format, "format", "table", oneOf(scanFormats()))
 	fl.StringVarP(&f.output, "output", "o", "", "file to write in --format; standard output then shows the table")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.BoolVar(&f.newOnly, "new-only", false, "with --project, let only findings fail the scan that were not there before")
@@ -169,6 +169,11 @@ func (f scanFlags) check() error {
 	return nil
 }
 
+// scanFormats are what a scan is printed in: for people, and as documents.
+func scanFormats() []export.Format {
+	return append([]export.Format{"table", "json"}, export.Formats()...)
+}
+
 // renderer writes in a format: to a file, with the table on standard output, or
 // with "" to standard output.
 func (p *program) renderer(name, output string) (func(client.Scan, []client.Finding) error, error) {
@@ -188,7 +193,7 @@ func (p *program) renderer(name, output string) (func(client.Scan, []client.Find
 			return export.Write(w, format, export.Report{Scan: s, Findings: export.Of(report.Sorted(f)), Version: p.version})
 		}
 	default:
-		return nil, fmt.Errorf("--format %q: use one of table, json, %s", name, formatNames())
+		return nil, fmt.Errorf("--format %q: use one of %s", name, oneOf(scanFormats()))
 	}
 	return func(s client.Scan, findings []client.Finding) error {
 		err := p.writeTo(output, func(w io.Writer) error { return document(w, s, findings) })

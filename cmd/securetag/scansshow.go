@@ -20,48 +20,34 @@ func (p *program) scansListCommand() *cobra.Command {
 	var on serverKey
 	var q client.ScansQuery
 	var state string
-	var limit int
 	cmd := &cobra.Command{Use: "list", Short: "List scans, newest first", Args: args(cobra.NoArgs),
 		Example: `  securetag scans list --project shop --state failed
   securetag scans list --json --limit 1`}
 	on.flags(cmd)
 	cmd.Flags().StringVar(&q.Project, "project", "", "only of this project")
 	cmd.Flags().StringVar(&q.Type, "type", "", "only of this scan type")
-	cmd.Flags().StringVar(&state, "state", "", "only in this state: "+strings.Join(stateNames(), ", "))
-	cmd.Flags().IntVar(&limit, "limit", 50, "how many")
+	cmd.Flags().StringVar(&state, "state", "", "only in this state: "+oneOf(host.States()))
+	limit := limitFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if limit < 1 {
-			return usageError{fmt.Errorf("--limit %d: use 1 or more", limit)}
+		if err := checkLimit(*limit); err != nil {
+			return err
 		}
-		if q.State = client.State(state); state != "" && !slices.Contains(stateNames(), state) {
-			return usageError{fmt.Errorf("--state %q: use %s", state, strings.Join(stateNames(), ", "))}
+		if q.State = client.State(state); state != "" && !slices.Contains(host.States(), host.State(state)) {
+			return usageError{fmt.Errorf("--state %q: use %s", state, oneOf(host.States()))}
 		}
 		c, err := p.dial(cmd.Context(), on)
 		if err != nil {
 			return err
 		}
-		q.Limit = min(limit, 200) // a page
-		scans, more := []client.Scan{}, false
-		for s, err := range c.AllScans(cmd.Context(), q) {
-			if err != nil {
-				return err
-			}
-			if more = len(scans) == limit; more {
-				break
-			}
-			scans = append(scans, s)
+		q.Limit = min(*limit, 200) // a page
+		scans, more, err := upTo(c.AllScans(cmd.Context(), q), *limit)
+		if err != nil {
+			return err
 		}
 		return p.printScans(scans, more, *asJSON)
 	}
 	return cmd
-}
-
-func stateNames() (all []string) {
-	for _, s := range host.States() {
-		all = append(all, string(s))
-	}
-	return all
 }
 
 func (p *program) printScans(scans []client.Scan, more, asJSON bool) (err error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 )
@@ -37,11 +38,10 @@ Hosts that are running keep to it from the next request and job on.`,
 		},
 	}
 	changed.register(update)
-	list := &cobra.Command{
-		Use: "list", Short: "List the tenants", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.onStore(cmd, func(s host.Store) error { return p.listTenants(cmd, s) })
-		},
+	list := &cobra.Command{Use: "list", Short: "List the tenants", Args: args(cobra.NoArgs)}
+	asJSON := jsonFlag(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.onStore(cmd, func(s host.Store) error { return p.listTenants(cmd, s, *asJSON) })
 	}
 	cmd.AddCommand(create, update, list, p.tenantSuspendCommand(), p.tenantResumeCommand(), p.tenantDeleteCommand())
 	return cmd
@@ -101,10 +101,13 @@ func (p *program) createTenant(cmd *cobra.Command, s host.Store, cfg config.Conf
 	return nil
 }
 
-func (p *program) listTenants(cmd *cobra.Command, s host.Store) error {
+func (p *program) listTenants(cmd *cobra.Command, s host.Store, asJSON bool) error {
 	tenants, err := s.Tenants(cmd.Context())
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return printItems(p, tenants, api.TenantOf)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tCREATED\tPLAN\tWEIGHT\tCONCURRENCY\tSTATE")

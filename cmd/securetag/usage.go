@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 )
@@ -74,9 +74,7 @@ func usageOfTenant(cmd *cobra.Command, s host.Store, cfg config.Config, name str
 
 func (p *program) printUsage(u client.Usage, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(u)
+		return report.Document(p.stdout, u)
 	}
 	fmt.Fprintf(p.stdout, "Plan %s\n\n", u.Plan)
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/safetext"
 )
 
@@ -79,14 +80,10 @@ func (p *program) webhooksListCommand() *cobra.Command {
 
 // hookEvents are short where they are all.
 func hookEvents(events []string) string {
-	if len(events) == len(allHookEvents()) {
+	if len(events) == len(host.WebhookEvents()) {
 		return "all"
 	}
 	return safetext.Plain(strings.Join(events, " "))
-}
-
-func allHookEvents() []string {
-	return []string{"scan.succeeded", "scan.partial", "scan.failed", "scan.canceled", "scan.timed_out"}
 }
 
 func hookState(h client.Webhook) string {
@@ -117,7 +114,7 @@ func (p *program) webhooksCreateCommand() *cobra.Command {
 		Example: "  securetag webhooks create https://ci.example.com/hooks --project shop --event scan.failed --event scan.partial",
 	}
 	cmd.Flags().StringVar(&in.Project, "project", "", "only of the scans of this project (default: of all)")
-	cmd.Flags().StringSliceVar(&in.Events, "event", nil, "what to be told of: "+strings.Join(allHookEvents(), ", ")+" (default: all)")
+	cmd.Flags().StringSliceVar(&in.Events, "event", nil, "what to be told of: "+oneOf(host.WebhookEvents())+" (default: all)")
 	return p.hookCommand(cmd, func(ctx context.Context, c *client.Client, a []string, asJSON bool) error {
 		in.URL = a[0]
 		h, err := c.CreateWebhook(ctx, in)
