@@ -146,6 +146,9 @@ func (s *scan) shortfalls(err error) {
 	if s.slowed > 0 {
 		s.out.Partial(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
 	}
+	if s.encoded > 0 {
+		s.out.Partial(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
+	}
 	if s.truncated > 0 {
 		s.out.Partial(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
 	}
