@@ -28,7 +28,7 @@ func TestReportOfWhatDidNotLook(t *testing.T) {
 		"failed":              {`{"results": [], "invocations": [{"executionSuccessful": false}]}`, sdktest.Failed, "the tool says that it failed"},
 		"failed, signal":      {`{"results": [], "invocations": [{"executionSuccessful": false, "exitSignalName": "SIGSEGV"}]}`, sdktest.Failed, "it failed: SIGSEGV"},
 		"failed, found":       {`{` + found + `, "invocations": [{"executionSuccessful": false, "exitCodeDescription": "timed out"}]}`, sdktest.Partial, "did not finish: timed out"},
-		"error":               {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "ROOT/a.c: cannot parse"}}]}]}`, sdktest.Partial, "an error of the tool: a.c: cannot parse"},
+		"error":               {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "ROOT/a.c: cannot parse in ROOT"}}]}]}`, sdktest.Partial, "an error of the tool: a.c: cannot parse in ."},
 		"error without words": {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error"}]}]}`, sdktest.Partial, "it does not say what"},
 		"warning":             {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "warning", "message": {"text": "slow"}}]}]}`, sdktest.Succeeded, ""},
 		"misconfigured":       {`{` + found + `, "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "no such rule"}}]}]}`, sdktest.Failed, "configured wrongly: no such rule"},

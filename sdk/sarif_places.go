@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -32,11 +33,12 @@ func newPlaces(t *Target, copy string) *places {
 
 // hide takes the places of the machine out of what a tool says.
 func (p *places) hide(text string) string {
-	for _, root := range p.roots {
-		text = strings.ReplaceAll(text, root+"/", "")
-	}
+	places := p.roots
 	if p.work != "" {
-		text = strings.ReplaceAll(text, p.work+"/", "")
+		places = append(slices.Clip(places), p.work) // after a copy of the target in it
+	}
+	for _, place := range places {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, place+"/", ""), place, ".")
 	}
 	return text
 }

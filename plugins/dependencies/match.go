@@ -121,14 +121,18 @@ func (m match) with(o match, ecosystem string) match {
 	if m.fixed == "" || o.fixed != "" && less(m.fixed, o.fixed, ecosystem) {
 		m.fixed = o.fixed
 	}
-	if o.rating.vector != "" && (m.rating.vector == "" || o.rating.severity > m.rating.severity) {
+	// One with a vector knows more than one without.
+	if mv, ov := m.rating.vector != "", o.rating.vector != ""; ov && !mv || ov == mv && o.rating.severity > m.rating.severity {
 		m.rating = o.rating
 	}
 	if rank(o.own) < rank(m.own) || m.text == "" {
 		m.own, m.text = o.own, cmp.Or(o.text, m.text)
 	}
-	if o.rule == ruleMalicious {
-		m.rule, m.rating.severity = o.rule, sdk.Critical
+	switch {
+	case m.rule == ruleMalicious || o.rule == ruleMalicious:
+		m.rule, m.rating.severity = ruleMalicious, sdk.Critical
+	case m.rule != o.rule: // unmaintained, to one of them
+		m.rule = ruleVulnerable
 	}
 	return m
 }

@@ -130,6 +130,29 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// What is malicious to one database is, also where another rates it lower.
+func TestTogetherMalicious(t *testing.T) {
+	t.Parallel()
+	mal := match{ids: []string{"MAL-1", "GHSA-1"}, own: "MAL-1", rule: ruleMalicious, text: "bad", rating: rating{severity: sdk.Critical}}
+	vul := match{ids: []string{"GHSA-1"}, own: "GHSA-1", rule: ruleVulnerable, text: "vulnerable", rating: rating{sdk.Medium, "vector", 5}}
+	old := match{ids: []string{"RUSTSEC-1", "GHSA-1"}, own: "RUSTSEC-1", rule: ruleUnmaintained, text: "old", rating: rating{severity: sdk.Low}}
+	word := match{ids: []string{"GHSA-1"}, own: "GHSA-1", rule: ruleVulnerable, text: "by a word", rating: rating{severity: sdk.High}}
+	for _, c := range []struct {
+		in       []match
+		rule     string
+		severity sdk.Severity
+	}{
+		{[]match{mal, vul}, ruleMalicious, sdk.Critical}, {[]match{vul, mal}, ruleMalicious, sdk.Critical},
+		{[]match{old, vul}, ruleVulnerable, sdk.Medium}, {[]match{vul, old}, ruleVulnerable, sdk.Medium},
+		{[]match{old, word}, ruleVulnerable, sdk.High}, {[]match{word, old}, ruleVulnerable, sdk.High},
+	} {
+		got := together(c.in, "npm")
+		if len(got) != 1 || got[0].rule != c.rule || got[0].rating.severity != c.severity {
+			t.Errorf("%+v: %+v", c.in, got)
+		}
+	}
+}
+
 // FuzzRecord: whatever a record says, versions can be held against it.
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"id":"X","affected":[{"package":{"ecosystem":"npm","name":"p"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1"}]}],"versions":["1"]}]}`), "1.0.0")

@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"go/build"
 	"io"
 	"log"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -26,6 +29,8 @@ type report struct {
 	Issues   []found                  `json:"issues"`
 	Errors   map[string][]gosec.Error `json:"errors"` // by package directory or file
 	Files    int                      `json:"files"`
+	Built    int                      `json:"built"`   // files that a build here has, all of which gosec should look at
+	Unbuilt  int                      `json:"unbuilt"` // those for other systems, tags or cgo, which it does not
 	Packages int                      `json:"packages"`
 	Done     bool                     `json:"done"` // it came to the end
 }
@@ -55,8 +60,7 @@ func engine(args []string, stdout, stderr io.Writer) int {
 		*workers = runtime.GOMAXPROCS(0)
 	}
 	root := flags.Arg(0)
-	// As the command: the same directories are left out.
-	dirs, err := gosec.PackagePaths(filepath.Join(root, "..."), gosec.ExcludedDirsRegExp([]string{"vendor", `\.git/`}))
+	dirs, err := gosec.PackagePaths(filepath.Join(root, "..."), []*regexp.Regexp{leftOut(root)})
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
@@ -73,6 +77,10 @@ func engine(args []string, stdout, stderr io.Writer) int {
 	}
 	issues, metrics, errs := a.Report()
 	out := report{Errors: errs, Files: metrics.NumFiles, Packages: len(dirs), Done: true}
+	for _, dir := range dirs {
+		built, unbuilt := countGo(dir, *tests)
+		out.Built, out.Unbuilt = out.Built+built, out.Unbuilt+unbuilt
+	}
 	for _, i := range issues {
 		out.Issues = append(out.Issues, newFound(i))
 	}
@@ -81,6 +89,32 @@ func engine(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// leftOut fits the directories that gosec leaves out, and what is in them. Its own
+// pattern fits whatever has their names in its path, such as a vendorlist.
+func leftOut(root string) *regexp.Regexp {
+	return regexp.MustCompile("^" + regexp.QuoteMeta(filepath.ToSlash(root)) + `/(?:.*/)?(?:vendor|\.git)(?:/|$)`)
+}
+
+// countGo counts as gosec chooses files. It leaves out a package of which the go
+// command knows nothing, and files that are not built here, without a word.
+func countGo(dir string, tests bool) (built, unbuilt int) {
+	p, err := build.ImportDir(dir, 0)
+	var none *build.NoGoError
+	if err != nil && !errors.As(err, &none) {
+		return 0, 0 // among gosec's errors
+	}
+	built = len(p.GoFiles) + len(p.CgoFiles)
+	if tests {
+		built += len(p.TestGoFiles) + len(p.XTestGoFiles)
+	}
+	for _, f := range p.IgnoredGoFiles {
+		if tests || !strings.HasSuffix(f, "_test.go") {
+			unbuilt++
+		}
+	}
+	return built, unbuilt
 }
 
 func newFound(i *issue.Issue) found {

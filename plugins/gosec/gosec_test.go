@@ -145,6 +145,34 @@ func TestPartial(t *testing.T) {
 	}
 }
 
+// A package that gosec passes over in silence is not a clean one.
+func TestUnseen(t *testing.T) {
+	t.Parallel()
+	const constrained = "//go:build windows\n\n" + weak
+	for name, tt := range map[string]struct {
+		files         map[string]string
+		findings      int
+		status, wants string
+	}{
+		"vendor is not what go.mod says":       {map[string]string{"go.mod": goMod + "\nrequire example.com/y v1.2.3\n", "vendor/modules.txt": "# broken\n", "app.go": weak}, 0, sdktest.Partial, "1 of 1 Go files"},
+		"all for another system or cgo":        {map[string]string{"go.mod": goMod, "app.go": constrained, "c.go": "package app\n\nimport \"C\"\n"}, 0, sdktest.Partial, "no Go file was looked at"},
+		"one for another system":               {map[string]string{"go.mod": goMod, "app.go": weak, "windows.go": strings.ReplaceAll(constrained, "Run", "RunWindows")}, 6, sdktest.Succeeded, ""},
+		"only tests":                           {map[string]string{"go.mod": goMod, "app_test.go": weak}, 0, sdktest.NotApplicable, "only tests"},
+		"names that begin like those left out": {map[string]string{"go.mod": goMod, "vendors/app.go": weak}, 6, sdktest.Succeeded, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := sdktest.Scan(t, newScanner(os.Args[0]), tt.files, settings(t, nil))
+			if r.Status != tt.status || !strings.Contains(r.Reason, tt.wants) || len(r.Findings) != tt.findings {
+				t.Errorf("%s: %s, %d findings, want %s: %q", r.Status, r.Reason, len(r.Findings), tt.status, tt.wants)
+			}
+			if name == "one for another system" && !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "1 Go files were not looked at") }) {
+				t.Errorf("notes %q", r.Notes)
+			}
+		})
+	}
+}
+
 // projects are real ones, in the module cache because this module needs them.
 var projects = []string{"github.com/hashicorp/yamux", "github.com/ccojocar/zxcvbn-go", "golang.org/x/mod"}
 

@@ -52,10 +52,14 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 	if err := json.Unmarshal(ran.Stdout, &r); err != nil || !r.Done {
 		return fmt.Errorf("the engine did not come to its end: %d bytes of a report", len(ran.Stdout))
 	}
+	if r.Built == 0 && r.Unbuilt == 0 && len(r.Errors) == 0 {
+		return sdk.NotApplicable("no Go files that gosec looks at: only tests, or what is vendored")
+	}
 	for _, f := range r.Issues {
 		p.finding(f, t, out)
 	}
 	p.unloaded(r, t, out)
+	unseen(r, out)
 	out.Scanned(uint64(max(r.Files, 0)), seen.bytes)
 	return nil
 }
@@ -84,7 +88,8 @@ func look(ctx context.Context, t *sdk.Target, out *sdk.Out) (s seen, err error) 
 }
 
 // environment keeps Go off the network, from other toolchains and from running
-// what the target says: no cgo, no workspace, no settings of a user.
+// what the target says: no cgo, no git with the settings of its repository, no
+// workspace, no settings of a user.
 func environment(c *Config, t *sdk.Target, vendored bool) []string {
 	modules := c.ModuleCache
 	if modules == "" {
@@ -99,7 +104,7 @@ func environment(c *Config, t *sdk.Target, vendored bool) []string {
 		mod = "-mod=vendor"
 	}
 	env := []string{
-		"GOFLAGS=" + mod, "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOENV=off", "GO111MODULE=on",
+		"GOFLAGS=" + mod + " -buildvcs=false", "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOENV=off", "GO111MODULE=on",
 		"GOVCS=*:off", "GOTELEMETRY=off", "CGO_ENABLED=0", "GOMODCACHE=" + modules, "GOCACHE=" + build,
 	}
 	if filepath.IsAbs(c.Go) { // gosec and go look for it by its name
@@ -156,6 +161,21 @@ func (p *plugin) unloaded(r report, t *sdk.Target, out *sdk.Out) {
 	}
 	if n := len(r.Errors); n > 0 {
 		out.Partial(fmt.Sprintf("%d packages or files could not be loaded whole, most often because what they import is not there: module_cache or a vendor directory has it", n))
+	}
+}
+
+// unseen tells of files that gosec passed over in silence, so that their having
+// no findings is not taken for a good sign.
+func unseen(r report, out *sdk.Out) {
+	if n := r.Built - r.Files; n > 0 {
+		out.Partial(fmt.Sprintf("gosec did not look at %d of %d Go files: the go command cannot load their packages, as when vendor/modules.txt is not what go.mod says", n, r.Built))
+	}
+	if r.Unbuilt == 0 {
+		return
+	}
+	out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%d Go files were not looked at: they are for other systems, for tags that are not set, or need cgo", r.Unbuilt)})
+	if r.Built == 0 {
+		out.Partial("no Go file was looked at: all are for other systems, for tags that are not set, or need cgo")
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *scan) crawl(ctx context.Context) error {
 	for _, p := range s.pages {
 		q.seen[p.url.String()] = true
 	}
-	for _, p := range slices.Clone(s.pages) {
+	for _, p := range s.pages {
 		s.follow(q, p)
 	}
 	maxPages, maxDepth := least(s.cfg.MaxPages, s.opts.MaxPages), least(s.cfg.MaxDepth, s.opts.MaxDepth)
@@ -170,6 +170,7 @@ func (s *scan) follow(q *queue, p *page) {
 	if p.more {
 		s.out.Partial("a page has more links, forms or scripts than are looked at: " + place(p.url))
 	}
+	p.links, p.forms = nil, nil // of all pages they would be most of the memory
 }
 
 // takes remembers the parameters of a URL, each place and name once.

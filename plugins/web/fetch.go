@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -56,6 +57,7 @@ type fetcher struct {
 	failed   int    // one after the other
 	failures int
 	slowed   int // answers that asked for fewer requests
+	encoded  int // answers in an encoding that nobody asked for
 }
 
 func newFetcher(g *egress.Guard, c *Config, out *sdk.Out) *fetcher {
@@ -149,6 +151,9 @@ func (f *fetcher) exchange(ctx context.Context, u *url.URL, limit int64, header 
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", slow(ctx, err))
+	}
+	if e := ex.header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		f.encoded++
 	}
 	f.out.Scanned(1, uint64(len(ex.body)))
 	return ex, nil

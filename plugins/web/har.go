@@ -13,7 +13,7 @@ import (
 
 const (
 	maxHARBody  = 16 << 10 // of one answer
-	maxHARTotal = 8 << 20  // of all
+	maxHARTotal = 8 << 20  // of all, with the headers of answers
 )
 
 // har keeps the exchanges of a scan as an HTTP Archive 1.2, which browsers'
@@ -82,10 +82,19 @@ func (h *har) add(ex *exchange) {
 			Query: []harPair{}, HeadersSize: -1,
 		},
 		Response: harResponse{
-			Status: ex.status, StatusText: http.StatusText(ex.status), Version: ex.proto, Cookies: []harPair{}, Headers: harHeaders(ex.header),
+			Status: ex.status, StatusText: http.StatusText(ex.status), Version: ex.proto, Cookies: []harPair{}, Headers: []harPair{},
 			Content:     harContent{Size: len(ex.body), MimeType: ex.header.Get("Content-Type")},
-			RedirectURL: redactText(ex.header.Get("Location")), HeadersSize: -1, BodySize: -1,
+			HeadersSize: -1, BodySize: -1,
 		},
+	}
+	// A site that sends as many headers as it may with every answer would else take
+	// all of the memory.
+	if h.size < maxHARTotal {
+		e.Response.Headers = harHeaders(ex.header)
+		e.Response.RedirectURL = redactHeader("Location", ex.header.Get("Location"))
+	}
+	for _, p := range e.Response.Headers {
+		h.size += len(p.Name) + len(p.Value)
 	}
 	for _, p := range pairs(ex.url.RawQuery) {
 		e.Request.Query = append(e.Request.Query, harPair{p.name, redactParam(p.name, p.value)})

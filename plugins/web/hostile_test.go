@@ -210,7 +210,11 @@ func TestHostilePages(t *testing.T) {
 		"robots fail": {map[string]http.HandlerFunc{"/{$}": htmlPage(`<a href="/x">x</a>`), "/robots.txt": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}}, nil, "robots.txt answers 500"},
-		"large":      {map[string]http.HandlerFunc{"/{$}": htmlPage(`<a href="/x">x</a>`), "/x": htmlPage(strings.Repeat("x", 5000))}, map[string]any{"max_body": "4KiB"}, "larger than max_body"},
+		"large": {map[string]http.HandlerFunc{"/{$}": htmlPage(`<a href="/x">x</a>`), "/x": htmlPage(strings.Repeat("x", 5000))}, map[string]any{"max_body": "4KiB"}, "larger than max_body"},
+		"an encoding": {map[string]http.HandlerFunc{"/{$}": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "br")
+			htmlPage("\x0b\x02\x80hello\x03")(w, r)
+		}}, nil, "answers came in an encoding"},
 		"many links": {map[string]http.HandlerFunc{"/{$}": htmlPage(links("/x/", 2100))}, map[string]any{"max_pages": 1}, "more links, forms or scripts"},
 	} {
 		t.Run(name, func(t *testing.T) {

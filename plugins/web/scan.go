@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -144,6 +146,9 @@ func (s *scan) shortfalls(err error) {
 	if s.slowed > 0 {
 		s.out.Partial(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
 	}
+	if s.encoded > 0 {
+		s.out.Partial(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
+	}
 	if s.truncated > 0 {
 		s.out.Partial(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
 	}
@@ -218,21 +223,29 @@ func evidence(ex *exchange, excerpt string) string {
 		fmt.Fprintf(&b, "Origin: %s\n", o)
 	}
 	fmt.Fprintf(&b, "\n%s %d\n", ex.proto, ex.status)
-	for _, h := range harHeaders(ex.header) {
-		if slices.Contains([]string{"Date", "Age", "Content-Length", "Etag", "Expires", "Last-Modified"}, h.Name) {
-			continue
-		}
-		line := h.Name + ": " + cutText(h.Value, maxLine) + "\n"
-		if b.Len()+len(line) > maxHead {
-			b.WriteString("...\n")
-			break
-		}
-		b.WriteString(line)
-	}
+	shownHeaders(&b, ex.header)
 	if excerpt != "" {
 		b.WriteString("\n" + cutText(redactText(excerpt), maxExcerpt))
 	}
 	return b.String()
+}
+
+// shownHeaders writes headers as far as there is room. Values are cut before they
+// are redacted, which takes long, and once more after.
+func shownHeaders(b *strings.Builder, header http.Header) {
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if slices.Contains([]string{"Date", "Age", "Content-Length", "Etag", "Expires", "Last-Modified"}, name) {
+			continue
+		}
+		for _, v := range header[name] {
+			line := name + ": " + cutText(redactHeader(name, cutText(v, 4*maxLine)), maxLine) + "\n"
+			if b.Len()+len(line) > maxHead {
+				b.WriteString("...\n")
+				return
+			}
+			b.WriteString(line)
+		}
+	}
 }
 
 // around is the text of a body about a place in it.

@@ -50,10 +50,13 @@ func (s *scan) checkTLS(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if u.Scheme != "https" || n >= maxHosts {
+		if u.Scheme != "https" {
 			continue
 		}
-		n++
+		if n++; n > maxHosts {
+			s.out.Partial(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
+			return nil
+		}
 		state, err := s.handshake(ctx, u, lenient())
 		if err != nil {
 			if ctx.Err() != nil {

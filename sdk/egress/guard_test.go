@@ -171,3 +171,20 @@ func TestDial(t *testing.T) {
 		t.Errorf("rebound: %v", err)
 	}
 }
+
+// TestSocket: the last look is at the address that is dialled, by itself.
+func TestSocket(t *testing.T) {
+	t.Parallel()
+	g := guard(t, egress.Config{})
+	for address, want := range map[string]string{
+		"127.0.0.1:443": "not a public address", "[::1]:80": "not a public address", "169.254.169.254:80": "metadata", "93.184.216.99:443": "it is this host",
+		"93.184.216.34:22": "not one of the ports", "hooks.example.com:443": "it is no address",
+	} {
+		if err := g.Control(address); !errors.Is(err, egress.ErrRefused) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", address, err, want)
+		}
+	}
+	if err := g.Control("93.184.216.34:443"); err != nil {
+		t.Error(err)
+	}
+}

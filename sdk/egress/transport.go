@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &bounded{resp.Body, resp.Body, t.guard.cfg.MaxBody}
-	if asked && resp.Header.Get("Content-Encoding") == "gzip" {
+	if asked && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		resp.Body = &bounded{&unzipped{from: resp.Body}, resp.Body, t.guard.cfg.MaxBody}
 		resp.Header.Del("Content-Encoding")
 		resp.Header.Del("Content-Length")

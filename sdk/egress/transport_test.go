@@ -3,11 +3,13 @@ package egress_test
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/securetaghq/securetag/sdk/egress"
 )
@@ -34,6 +36,8 @@ func TestTransport(t *testing.T) {
 					return
 				}
 			}
+		case "/never":
+			<-r.Context().Done()
 		case "/header":
 			w.Header().Set("X-Long", strings.Repeat("x", 1<<20))
 		default:
@@ -77,6 +81,12 @@ func TestTransport(t *testing.T) {
 	}
 	if _, body, err := get(none, "/endless"); len(body) != 10<<10 || !errors.Is(err, egress.ErrTooLarge) {
 		t.Errorf("an endless body: %d bytes, %v", len(body), err)
+	}
+	hasty := loopback()
+	hasty.Timeout = 20 * time.Millisecond
+	var slow net.Error
+	if _, _, err := get(guard(t, hasty), "/never"); !errors.As(err, &slow) || !slow.Timeout() {
+		t.Errorf("no answer: %v, want it given up", err)
 	}
 	if _, _, err := get(none, "/header"); err == nil {
 		t.Error("a header of 1 MiB passes")

@@ -121,6 +121,7 @@ func TestDecompress(t *testing.T) {
 	const limit = 64 << 10
 	bodies := map[string][]byte{
 		"/plain":  zipped([]byte("hello")),
+		"/shouts": zipped([]byte("hello")),
 		"/bomb":   zipped(make([]byte, 1<<20)),
 		"/hollow": bytes.Repeat(zipped(nil), limit), // nothing, sent for ever
 		"/broken": []byte("this is no gzip at all"),
@@ -128,6 +129,9 @@ func TestDecompress(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") == "gzip" {
 			w.Header().Set("Content-Encoding", "gzip")
+			if r.URL.Path == "/shouts" {
+				w.Header().Set("Content-Encoding", "GZIP")
+			}
 		}
 		_, _ = w.Write(bodies[r.URL.Path])
 	}))
@@ -140,7 +144,7 @@ func TestDecompress(t *testing.T) {
 		size int
 		err  error
 	}{
-		"/plain": {5, nil}, "/bomb": {limit, egress.ErrTooLarge}, "/hollow": {0, egress.ErrTooLarge}, "/broken": {0, gzip.ErrHeader}, "/empty": {0, nil},
+		"/plain": {5, nil}, "/shouts": {5, nil}, "/bomb": {limit, egress.ErrTooLarge}, "/hollow": {0, egress.ErrTooLarge}, "/broken": {0, gzip.ErrHeader}, "/empty": {0, nil},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+path, nil)
 		if err != nil {
