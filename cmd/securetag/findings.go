@@ -15,7 +15,7 @@ import (
 
 func (p *program) findingsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "findings", Short: "List a project's findings, and say what they are"}
-	cmd.AddCommand(p.listFindingsCommand(), p.showFindingCommand(), p.triageCommand())
+	cmd.AddCommand(p.listFindingsCommand(), p.showFindingCommand(), p.triageCommand(), p.importCommand())
 	return cmd
 }
 
