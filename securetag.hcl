@@ -283,6 +283,18 @@ scan "web" {
   concurrency = 0
 }
 
+# POST /projects/{project}/sarif takes the report of a scanner that ran elsewhere.
+# plugins = [] switches it off.
+scan "import" {
+  input    = "archive"
+  plugins  = ["import"]
+  timeout  = "10m"
+  attempts = 3
+  backoff  = "1s..1m"
+
+  concurrency = 0
+}
+
 # This one comes with SecureTag too, and runs when a scan type names it: it lists
 # the packages that lockfiles name, and finds those with known vulnerabilities in
 # a directory that this fills, every night for example:
@@ -413,6 +425,51 @@ plugin "web" {
 
   # allow_networks = ["10.20.0.0/16"]       that are not public, for every tenant
   # ports          = ["80", "443", "8443"]
+  config {
+  }
+
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
+  }
+}
+
+# And this one reads the reports that are imported. It is the plugin "sarif", which
+# is below, without a tool.
+plugin "import" {
+  command  = "sarif"
+  args     = ["--import"]
+  sha256   = ""
+  dev      = false
+  dir      = ""
+  files    = []
+  version  = ""
+  env      = {}
+  env_pass = []
+
+  isolation        = "per_scan"
+  standby          = 0
+  tenant_idle      = "5m"
+  tenant_processes = 16
+  start_timeout    = "10s"
+  max_silence      = "1m"
+  cancel_grace     = "5s"
+  concurrency      = 0
+
+  sandbox = "best_effort"
+  network = "none"
+  read    = []
+
+  limits {
+    memory     = "512MiB"
+    pids       = 128
+    cpus       = 0
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "256MiB"
+  }
+
   config {
   }
 

@@ -202,6 +202,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerPlugins(doc)
 	a.registerUsage(doc)
 	a.registerProjects(doc)
+	a.registerImports(doc)
 	a.registerTriage(doc)
 	a.registerDiff(doc)
 	a.registerConfig(doc)

@@ -144,6 +144,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 	types := []intake.ScanType{
 		{Name: "codeaudit", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Hour, Attempts: 3},
 		{Name: "web", Input: host.InputURL, Timeout: time.Hour, Attempts: 1},
+		{Name: "import", Input: host.InputArchive, Plugins: []string{"import"}, Timeout: time.Hour, Attempts: 1},
 		{Name: "dast", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1},
 		{Name: "deep", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
 		{Name: "packed", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
@@ -213,7 +214,7 @@ func newStore(t testing.TB) *sqlite.Store {
 // claim hands out one job, and no other, and claims it.
 func (e *env) claim(t testing.TB, job host.JobID) host.Claim {
 	t.Helper()
-	out, err := e.store.Dispatch(t.Context(), host.DispatchQuery{Plugins: []string{"secrets", "probe"}, Window: 1000, Horizon: time.Hour})
+	out, err := e.store.Dispatch(t.Context(), host.DispatchQuery{Plugins: []string{"secrets", "probe", "import"}, Window: 1000, Horizon: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,9 @@ func (in *uploadInput) Resolve(ctx huma.Context) []error {
 func (a *API) registerUploads(doc huma.API) {
 	urls := a.typeNames(host.InputURL, "web")
 	for _, name := range a.typeNames(host.InputArchive, "codeaudit") {
+		if name == importType { // its archives are made of what its own route takes
+			continue
+		}
 		a.registerUpload(doc, "upload-"+name, "/"+name+"/upload", name)
 		if !slices.Contains(urls, name) { // one that is built in has its address, whatever the operator made of it
 			a.registerUpload(doc, "start-"+name, "/scans/"+name, name)

@@ -181,9 +181,9 @@ type PluginLimits struct {
 }
 
 // Default is the configuration without any file: source archives are scanned
-// for secrets, and web sites from outside.
+// for secrets, and web sites from outside, and reports of other scanners are read.
 func Default() Config {
-	archive, web := defaultScan(), defaultScan()
+	archive, web, reports := defaultScan(), defaultScan(), defaultScan()
 	archive.Plugins = []string{"secrets"}
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
@@ -192,6 +192,9 @@ func Default() Config {
 	// to wait for it.
 	site.Network, site.Standby = "host", 0
 	web.Input, web.Plugins = "url", []string{"web"}
+	reports.Plugins = []string{"import"}
+	reader := defaultPlugin("sarif")
+	reader.Args, reader.Sandbox, reader.Standby = []string{"--import"}, "best_effort", 0
 	return Config{
 		DataDir: "./securetag-data",
 		Server: Server{
@@ -208,8 +211,8 @@ func Default() Config {
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
-		Scans:     map[string]Scan{"codeaudit": archive, "web": web},
-		Plugins:   map[string]Plugin{"secrets": secrets, "web": site},
+		Scans:     map[string]Scan{"codeaudit": archive, "web": web, "import": reports},
+		Plugins:   map[string]Plugin{"secrets": secrets, "web": site, "import": reader},
 		Plans:     builtInPlans(),
 	}
 }

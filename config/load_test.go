@@ -26,7 +26,7 @@ func load(t *testing.T, opts config.Options) (*config.Loaded, error) {
 		opts.Dir = t.TempDir()
 	}
 	opts.Executable = filepath.Join(opts.Dir, "bin", "securetag")
-	opts.BuiltIn = []string{"secrets", "web"}
+	opts.BuiltIn = []string{"secrets", "web", "sarif"}
 	return config.Load(opts)
 }
 
@@ -116,7 +116,7 @@ func TestNoFileGivesTheDefaults(t *testing.T) {
 	want.PluginDir = filepath.Join(dir, "bin", "plugins")
 	for name, p := range want.Plugins {
 		p.Places, p.Literals = map[string]string{}, map[string]bool{}
-		p.Command = filepath.Join(want.PluginDir, name)
+		p.Command = filepath.Join(want.PluginDir, p.Command)
 		want.Plugins[name] = p
 	}
 	if diff := cmp.Diff(want, l.Config); diff != "" {

@@ -47,6 +47,10 @@ type SARIFTool struct {
 	// Tree is a copy of the target that the tool looked at in its place, as an
 	// absolute path: places in it are places in the target. "": none.
 	Tree string
+	// Elsewhere says that the tool ran on another machine, and that there is no
+	// tree here: paths count from the roots that the report names, and findings
+	// have the tool's name in their identity, and in the property tool.
+	Elsewhere bool
 	// Other is the declared rule of results whose rule is not declared. It must
 	// be declared; ExecSARIF does it.
 	Other string

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -12,7 +13,46 @@ import (
 type places struct {
 	roots   []string // absolute, and the same without links
 	work    string
+	moved   bool // the roots are those of another machine
 	outside int
+}
+
+// maxRoots is how many roots of a run are looked at, for each of its results.
+const maxRoots = 16
+
+// move takes the places of another machine from the run that tells of it: a base
+// of its paths, or where the tool ran. The outermost comes first.
+func (p *places) move(run *sarifRun) {
+	p.moved, p.roots, p.work = true, nil, ""
+	var all []string
+	for name := range run.Bases {
+		all = append(all, absolute(run, sarifURI{Base: name}))
+	}
+	for _, inv := range run.Invocations {
+		all = append(all, absolute(run, inv.Dir))
+	}
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) })
+	for _, root := range slices.Compact(all) {
+		if root = path.Clean(root); path.IsAbs(root) && root != "/" && len(p.roots) < maxRoots {
+			p.roots = append(p.roots, root)
+		}
+	}
+}
+
+// inRoot is the path from the root of another machine, "" for one that leads out
+// of it. An absolute one that is in none is taken from the root of all.
+func (p *places) inRoot(name string) string {
+	name = path.Clean(strings.ReplaceAll(name, `\`, "/"))
+	for _, root := range p.roots {
+		if rel, ok := strings.CutPrefix(name, root+"/"); ok {
+			return rel
+		}
+	}
+	name = strings.TrimPrefix(name, "/")
+	if name == "" || name == "." || name == ".." || strings.HasPrefix(name, "../") {
+		return ""
+	}
+	return name
 }
 
 // newPlaces: copy is a directory that stands for the target; "" for none.
@@ -103,6 +143,9 @@ func absolute(run *sarifRun, u sarifURI) string {
 // absolute paths, some without the first slash, paths from the root, and paths
 // from where they run.
 func (p *places) inTarget(name string) string {
+	if p.moved {
+		return p.inRoot(name)
+	}
 	name = filepath.ToSlash(name)
 	for _, try := range []string{name, "/" + name, path.Join(p.work, name)} {
 		for _, root := range p.roots {

@@ -31,6 +31,7 @@ type (
 		Invocations []sarifInvocation   `json:"invocations"`
 	}
 	sarifInvocation struct {
+		Dir        sarifURI          `json:"workingDirectory"`
 		Successful *bool             `json:"executionSuccessful"`
 		Executing  []sarifDiagnostic `json:"toolExecutionNotifications"`
 		Configured []sarifDiagnostic `json:"toolConfigurationNotifications"`
@@ -41,6 +42,8 @@ type (
 	sarifComponent struct {
 		Name  string      `json:"name"`
 		Rules []sarifRule `json:"rules"`
+
+		byID map[string]int // made when it is first needed
 	}
 	sarifRule struct {
 		ID       string               `json:"id"`
@@ -193,6 +196,9 @@ func (s SARIFTool) Read(report []byte, t *Target, out *Out) error {
 	}
 	for i := range r.Runs {
 		run := &r.Runs[i]
+		if s.Elsewhere {
+			places.move(run)
+		}
 		for _, inv := range run.Invocations {
 			inv.tell(places, out)
 		}
@@ -225,6 +231,14 @@ func (s SARIFTool) result(run *sarifRun, r *sarifResult, places *places, out *Ou
 			f.Properties["tool_rule_title"] = rule.title()
 		}
 	}
+	if s.Elsewhere {
+		name := oneLine(run.Tool.Driver.Name, maxTitle)
+		f.Identity = append([]string{name}, f.Identity...)
+		if f.Properties == nil {
+			f.Properties = make(map[string]string)
+		}
+		f.Properties["tool"] = name
+	}
 	level := r.Level
 	if level == "" && r.Kind != "" && r.Kind != "fail" {
 		level = "none"
@@ -247,9 +261,15 @@ func (s SARIFTool) result(run *sarifRun, r *sarifResult, places *places, out *Ou
 	if !s.HideSnippets {
 		f.Snippet = snippet
 	}
+	if hash := r.Partial[lineHash]; s.Elsewhere && hash != "" {
+		r.Partial = map[string]string{lineHash: hash} // others may change with the column, or with what made them
+	}
 	f.Identity = r.identity(f.Identity, f.Snippet, f.Message)
 	out.Finding(declared, f)
 }
+
+// lineHash is the fingerprint by which GitHub knows a result again.
+const lineHash = "primaryLocationLineHash"
 
 // identity is what the tool says stays the same when lines move; without that,
 // for a rule of its own, what would stand in for it.
@@ -291,7 +311,7 @@ func (run *sarifRun) rule(r *sarifResult) (id string, rule *sarifRule) {
 	} else if id != "" {
 		parent, _, _ := strings.Cut(id, "/")
 		for _, name := range []string{id, parent} {
-			if i := slices.IndexFunc(component.Rules, func(c sarifRule) bool { return c.ID == name }); i >= 0 && rule == nil {
+			if i, ok := component.find(name); ok && rule == nil {
 				rule = &component.Rules[i]
 			}
 		}
@@ -300,6 +320,21 @@ func (run *sarifRun) rule(r *sarifResult) (id string, rule *sarifRule) {
 		id = rule.ID
 	}
 	return oneLine(id, maxRuleID), rule
+}
+
+// find gives the first rule with an id. A report may have as many results as
+// rules, so looking at each would take as long as the report wants.
+func (c *sarifComponent) find(id string) (int, bool) {
+	if c.byID == nil {
+		c.byID = make(map[string]int, len(c.Rules))
+		for i, rule := range c.Rules {
+			if _, twice := c.byID[rule.ID]; !twice {
+				c.byID[rule.ID] = i
+			}
+		}
+	}
+	i, ok := c.byID[id]
+	return i, ok
 }
 
 func (r *sarifResult) text(rule *sarifRule) string {

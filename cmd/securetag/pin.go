@@ -23,7 +23,11 @@ func parseSums(s string) map[string]string {
 // builtIns names the plugins that come with this program.
 func (p *program) builtIns() []string {
 	if len(p.sums) == 0 {
-		return append(slices.Sorted(maps.Keys(config.Default().Plugins)), "dependencies", "gosec", "sarif")
+		names := []string{"dependencies", "gosec"}
+		for _, c := range config.Default().Plugins {
+			names = append(names, c.Command)
+		}
+		return slices.Sorted(slices.Values(names))
 	}
 	return slices.Sorted(maps.Keys(p.sums))
 }

@@ -36,6 +36,7 @@ func (w withPlugins) Run() int {
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
 		{"web", "../../plugins/web", "."},
+		{"sarif", "../../plugins/sarif", "."},
 		{"noop", "../..", "./plugins/noop"},
 		{"awskeys", "../..", "./examples/plugins/awskeys"},
 		{"wrong", "../..", "./host/executor/conformance/internal/wrong"},

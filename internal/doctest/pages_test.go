@@ -36,6 +36,7 @@ func testMain(m *testing.M) int {
 		{"securetag", repository, "./cmd/securetag"},
 		{"plugins/secrets", filepath.Join(repository, "plugins/secrets"), "."},
 		{"plugins/web", filepath.Join(repository, "plugins/web"), "."},
+		{"plugins/sarif", filepath.Join(repository, "plugins/sarif"), "."},
 	} {
 		if err := testhost.Build(b.dir, filepath.Join(dir, b.out), b.what); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -24,8 +24,9 @@ const maxRules = 32 << 20
 // identity is what the plugin is before it has settings: it comes from the
 // arguments alone, because a host remembers it by them.
 type identity struct {
-	name  string
-	rules []sdk.Rule
+	name    string
+	rules   []sdk.Rule
+	imports bool // it runs no tool, but reads a report that is there
 }
 
 func main() {
@@ -38,13 +39,19 @@ func main() {
 		_ = os.Setenv("PATH", defaultPath) // fails for odd names only
 	}
 	os.Args = append(os.Args[:1], rest...)
+	if id.imports {
+		sdk.Main(newImporter(id.name))
+	}
 	sdk.Main(newScanner(id))
 }
 
-// parseArgs takes --name and --rules from the front of args and leaves the
-// verbs that every plugin has, some of which begin with dashes as well.
+// parseArgs takes --import, --name and --rules from the front of args and leaves
+// the verbs that every plugin has, some of which begin with dashes as well.
 func parseArgs(args []string) (id identity, rest []string, err error) {
 	id.name = "sarif"
+	if len(args) > 0 && args[0] == "--import" {
+		id.imports, id.name, args = true, "import", args[1:]
+	}
 	for len(args) > 0 {
 		flag, value, given := strings.Cut(strings.TrimLeft(args[0], "-"), "=")
 		if args[0][:min(1, len(args[0]))] != "-" || flag != "name" && flag != "rules" {
