@@ -36,7 +36,7 @@ func TestEveryTableIsConfined(t *testing.T) {
 	for _, table := range tenantTables(t, conn) {
 		if diff := cmp.Diff(policies["scans"], policies[table]); diff != "" || policies[table] == "" {
 			t.Errorf("table %s has a tenant_id and not the policy that keeps tenants apart: its migration must enable row level security "+
-				"and create the policy own_tenant, as 00016 does (-scans +%s):\n%s", table, table, diff)
+				"and create the policy own_tenant, as 00015 does (-scans +%s):\n%s", table, table, diff)
 		}
 	}
 	if want := strings.ReplaceAll(policies["scans"], "tenant_id =", "id ="); policies["tenants"] != want {

@@ -197,17 +197,24 @@ func (s *Store) dropDeleted(ctx context.Context, id, tenant string, limit int) (
 
 // forgetFound takes the ids of scans that are being deleted, and removes of their
 // projects' findings those that no other scan ever saw, unless somebody said
-// something of them.
+// something of them. It waits for who tracks a scan of the project at this moment.
 func forgetFound(ctx context.Context, tx pgx.Tx, scans []string) error {
-	_, err := tx.Exec(ctx, `
+	b := &pgx.Batch{}
+	b.Queue(lockProjectsOf, scans)
+	b.Queue(`
 with gone as (
     delete from project_findings f using (select distinct project_finding_id as id from observations where scan_id = any($1::text[]::uuid[])) o
     where f.id = o.id and f.first_scan = f.last_scan and f.last_scan = any($1::text[]::uuid[]) and f.triaged_at is null
     returning f.project_id
 )
 update projects p set held = p.held - g.n from (select project_id, count(*) as n from gone group by project_id) g where p.id = g.project_id`, scans)
-	return err
+	return tx.SendBatch(ctx, b).Close()
 }
+
+// lockProjectsOf takes scans: see Track.
+const lockProjectsOf = `
+select 1 from projects where id = any(array(
+    select distinct project_id from scan_outcomes where scan_id = any($1::text[]::uuid[]))) order by id for update`
 
 // dropProjects removes the project of a deletion: some of its findings, and when
 // none is left the rest.

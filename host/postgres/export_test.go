@@ -49,6 +49,9 @@ const (
 // Listed are the statements that list a project's findings.
 var Listed = map[string]string{"examined": examined, "projectFindings": projectFindings}
 
+// PickUntracked is how Track finds a scan.
+const PickUntracked = pickUntracked
+
 // MarkAtOnce is how many scans of a project get their mark at once.
 const MarkAtOnce = markAtOnce
 

@@ -255,6 +255,9 @@ func (s *Store) say(ctx context.Context, op string, t host.TenantID, all []host.
 		return 0, err
 	}
 	err = s.tenantBatch(ctx, op, t, func(b *pgx.Batch) {
+		if project != nil { // several findings: see Track
+			b.Queue(`select 1 from projects where tenant_id = $1 and id = $2 for share`, string(t), *project)
+		}
 		b.Queue(say+countSaid, string(t), list, lines, string(said.Triage), record.Clean(said.Reason), record.Clean(said.Author),
 			orNull(said.ExpiresAt), project, version).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
 	})

@@ -144,7 +144,13 @@ from scans s join jobs j on j.tenant_id = s.tenant_id and j.scan_id = s.id
 where s.tenant_id = $1 and s.id = $2 and s.deletion_id is null order by j.ordinal`
 
 func queueScan(b *pgx.Batch, t host.TenantID, id host.ScanID, out *host.Scan) {
-	b.Queue(scanWithJobs, string(t), string(id)).Query(func(rows pgx.Rows) error {
+	queueScanBy(b, scanWithJobs, t, id, out)
+}
+
+// queueScanBy is queueScan with a statement that says the same in other words: a
+// plan is kept for one role.
+func queueScanBy(b *pgx.Batch, statement string, t host.TenantID, id host.ScanID, out *host.Scan) {
+	b.Queue(statement, string(t), string(id)).Query(func(rows pgx.Rows) error {
 		*out = host.Scan{}
 		var jobs []host.Job
 		for rows.Next() {

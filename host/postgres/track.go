@@ -20,7 +20,8 @@ import (
 const pickUntracked = `
 select u.scan_id, u.tenant_id, s.project from untracked_scans u join scans s on s.id = u.scan_id
 where u.due_at <= now() and s.deletion_id is null and not exists (
-    select from deletions d where d.tenant_id = s.tenant_id and d.project = s.project and d.marked_at is null and d.created_at >= s.created_at)
+    select from deletions d where d.tenant_id = s.tenant_id and d.project = s.project and d.marked_at is null and d.created_at >= s.created_at
+        and d.finished_at is null) -- which says nothing new, but that an index has few rows
 order by u.due_at, u.scan_id limit 1 for update of u skip locked for share of s skip locked`
 
 // putOff takes a scan whose tracking failed: others come first.
@@ -36,8 +37,9 @@ type tracking struct {
 	held    int
 }
 
-// Track implements host.ProjectStore. The locks are taken in the order note,
-// project; nobody else takes both.
+// Track implements host.ProjectStore. The locks are taken in the order scan, note,
+// project, its findings. Whoever else writes to several findings of a project that
+// may be tracked locks it before them.
 func (s *Store) Track(ctx context.Context, most int) (out *host.Tracking, err error) {
 	var picked string
 	err = s.do(ctx, "track the findings of a scan", func(ctx context.Context) error {
@@ -75,7 +77,7 @@ func (t *tracking) open(ctx context.Context, tenant, scan, project string) error
 	b.Queue(`insert into projects (id, tenant_id, name) values ($1, $2, $3) on conflict do nothing`, string(host.NewProjectID()), tenant, project)
 	b.Queue(`select id, held, last_scan, last_at from projects where tenant_id = $1 and name = $2 and deletion_id is null for update`, tenant, project).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&t.project, &t.held, &t.last, at(&t.lastAt)) })
-	queueScan(b, host.TenantID(tenant), host.ScanID(scan), &t.scan)
+	queueScanBy(b, scanWithJobs+` -- as the host`, host.TenantID(tenant), host.ScanID(scan), &t.scan)
 	return t.SendBatch(ctx, b).Close()
 }
 

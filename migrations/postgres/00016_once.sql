@@ -15,5 +15,10 @@ create table accepted_requests (
 create index accepted_requests_by_scan on accepted_requests (tenant_id, scan_id);
 create index accepted_requests_by_age on accepted_requests (created_at);
 
+alter table accepted_requests enable row level security;
+create policy own_tenant on accepted_requests using (
+    (select current_user <> 'securetag_tenant')
+    or tenant_id = (select nullif(current_setting('securetag.tenant', true), '')::uuid));
+
 -- +goose Down
 drop table accepted_requests;
