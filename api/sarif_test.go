@@ -61,7 +61,7 @@ func TestImportRefused(t *testing.T) {
 		status      int
 		want        string
 	}{
-		"no JSON":         {"hello", "", 422, `"#/"`},
+		"no JSON":         {"hello", "", 422, `"#"`},
 		"empty":           {"", "", 422, "not JSON"},
 		"cut off":         {reportOf("x")[:40], "", 422, "not JSON"},
 		"twice":           {reportOf("x") + reportOf("x"), "", 422, "behind the log"},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func lookAtReport(r io.Reader) ([]string, error) {
 }
 
 func (l *reportLook) refuse(format string, args ...any) error {
-	return badField("", strings.Join(l.at, "/"), fmt.Sprintf(format, args...))
+	return badField("", cmp.Or(strings.Join(l.at, "/"), "file"), fmt.Sprintf(format, args...))
 }
 
 // enter looks at a part of the value, which has a name or a number in it.

@@ -689,6 +689,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/projects/{project}/sarif": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take in the report of a scanner that ran elsewhere
+         * @description Accepts a scan of type import of a SARIF 2.1.0 log, whose results join the project's findings. What an earlier report of the same tools had, and this one has not, is absent. The project must be there. Poll the scan at Location until its state is final. Needs a key with the scope scan:write.
+         */
+        post: operations["import-sarif"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/projects/{project}/scans": {
         parameters: {
             query?: never;
@@ -4676,6 +4696,94 @@ export interface operations {
             422: components["responses"]["Problem422"];
             429: components["responses"]["Problem429"];
             500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "import-sarif": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description What you call this request, such as a UUID: 1 to 255 printable ASCII characters, in quotes or without spaces, commas, semicolons, quotes and backslashes. Sent again with the same key within 24 hours, the request has the effect of one, and the answer that the first one had. Of an archive its content counts, and not its name. */
+                "Idempotency-Key"?: string;
+                /** @description wait=N answers when the scan has ended, and after N seconds all the same. It is bounded by the time that a request may take; Preference-Applied says what was done of it (RFC 7240). */
+                Prefer?: string;
+            };
+            path: {
+                /** @description Name of the project. */
+                project: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    runs: ({
+                        tool: {
+                            driver: {
+                                /** @description What tells one tool's findings from another's. Printable. */
+                                name: string;
+                            } & {
+                                [key: string]: unknown;
+                            };
+                        } & {
+                            [key: string]: unknown;
+                        };
+                    } & {
+                        [key: string]: unknown;
+                    })[];
+                    /** @enum {string} */
+                    version: "2.1.0";
+                } & {
+                    [key: string]: unknown;
+                };
+                "application/sarif+json": {
+                    runs: ({
+                        tool: {
+                            driver: {
+                                /** @description What tells one tool's findings from another's. Printable. */
+                                name: string;
+                            } & {
+                                [key: string]: unknown;
+                            };
+                        } & {
+                            [key: string]: unknown;
+                        };
+                    } & {
+                        [key: string]: unknown;
+                    })[];
+                    /** @enum {string} */
+                    version: "2.1.0";
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "Idempotency-Replayed"?: "true";
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Scan"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            501: components["responses"]["Problem501"];
             503: components["responses"]["Problem503"];
         };
     };
