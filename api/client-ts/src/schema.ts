@@ -3939,10 +3939,8 @@ export interface operations {
                      * @description The archive, at most 52428800 bytes.
                      */
                     file: Blob;
-                    /** @description JSON, what the scan is held to instead of its project's gate: {"fail_on": "high", "new_only": true}. */
-                    gate?: {
-                        [key: string]: unknown;
-                    };
+                    /** @description JSON, what the scan is held to instead of its project's gate. */
+                    gate?: components["schemas"]["GatePolicy"];
                     /** @description JSON, by name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep. */
                     options?: {
                         [key: string]: unknown;
@@ -4937,10 +4935,8 @@ export interface operations {
                      * @description The archive, at most 52428800 bytes.
                      */
                     file: Blob;
-                    /** @description JSON, what the scan is held to instead of its project's gate: {"fail_on": "high", "new_only": true}. */
-                    gate?: {
-                        [key: string]: unknown;
-                    };
+                    /** @description JSON, what the scan is held to instead of its project's gate. */
+                    gate?: components["schemas"]["GatePolicy"];
                     /** @description JSON, by name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep. */
                     options?: {
                         [key: string]: unknown;
