@@ -47,3 +47,6 @@ func (a *API) Routes() (all []string) {
 	})
 	return all
 }
+
+// LookAtReport is what is checked of a SARIF log before its scan.
+var LookAtReport = lookAtReport

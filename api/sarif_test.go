@@ -1,7 +1,10 @@
 package api_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +97,32 @@ func TestImportRefused(t *testing.T) {
 		all, err := e.store.Scans(t.Context(), e.tenants["alice"], host.ScanQuery{Limit: 10})
 		if err == nil && len(all) > 0 {
 			t.Errorf("a refused log became a scan: %+v", all)
+		}
+	})
+}
+
+// FuzzReport: whatever is sent is refused with its place, or has a tool for the
+// scan's options; and what is taken is JSON to its end.
+func FuzzReport(f *testing.F) {
+	for _, s := range []string{
+		`{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"semgrep"}},"results":[{"ruleId":"r"}]}]}`,
+		"\ufeff" + `{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"a"}}},{"tool":{"driver":{"name":"b"}}}]}`,
+		`{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"a"}}}],"runs":[{}]}`,
+		`{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"\ud800"}}}]}`, `{"runs":[]}`, `{"runs":{}}`, `[]`, `null`, ``, `{"version":"2.1.0"`,
+		strings.Repeat(`{"a":`, 100), `{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"a"}}}]} {}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, log []byte) {
+		tools, err := api.LookAtReport(bytes.NewReader(log))
+		if err != nil {
+			return
+		}
+		if len(tools) == 0 || slices.Contains(tools, "") {
+			t.Errorf("%q is taken, with the tools %q", log, tools)
+		}
+		if !json.Valid(bytes.TrimPrefix(log, []byte("\ufeff"))) {
+			t.Errorf("%q is taken and is no JSON", log)
 		}
 	})
 }

@@ -20,7 +20,7 @@ func (p *program) findingsCommand() *cobra.Command {
 and with the key that each verb's flags say. To say what one is takes a key with the
 scope finding:write. Those of one scan are in securetag report.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(p.findingsListCommand(), p.findingsShowCommand(), p.findingsTriageCommand(), p.importCommand())
+	cmd.AddCommand(p.findingsListCommand(), p.findingsShowCommand(), p.findingsTriageCommand(), p.findingsImportCommand())
 	return cmd
 }
 

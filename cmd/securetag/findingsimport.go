@@ -15,7 +15,7 @@ import (
 // maxImport is what no host takes more of, in bytes.
 const maxImport = 32 << 20
 
-func (p *program) importCommand() *cobra.Command {
+func (p *program) findingsImportCommand() *cobra.Command {
 	var on serverKey
 	var project string
 	cmd := &cobra.Command{Use: "import FILE --project NAME", Short: "Take in the SARIF report of a scanner that ran elsewhere", Args: args(cobra.ExactArgs(1)),
