@@ -112,7 +112,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 func checkScanType(scans map[string]config.Scan, kind string) error {
 	var fit []string
 	for _, name := range slices.Sorted(maps.Keys(scans)) {
-		if scans[name].Input == string(host.InputArchive) {
+		if scans[name].Input == string(host.InputArchive) && name != "import" { // whose archives the API makes
 			fit = append(fit, name)
 		}
 	}

@@ -62,15 +62,16 @@ func Match(known []Known, seen []Seen, whole bool) []Pair {
 
 // twins pairs findings of one fingerprint.
 func twins(known []Known, seen []Seen, k, s []int) []Pair {
-	byLine := func(line func(int) (int, string)) func(a, b int) int {
+	// On one line those that look the same are the same.
+	byLine := func(line func(int) (int, string, string)) func(a, b int) int {
 		return func(a, b int) int {
-			la, ia := line(a)
-			lb, ib := line(b)
-			return cmp.Or(cmp.Compare(la, lb), cmp.Compare(ia, ib))
+			la, da, ia := line(a)
+			lb, db, ib := line(b)
+			return cmp.Or(cmp.Compare(la, lb), cmp.Compare(da, db), cmp.Compare(ia, ib))
 		}
 	}
-	slices.SortFunc(k, byLine(func(i int) (int, string) { return known[i].Line, known[i].ID }))
-	slices.SortFunc(s, byLine(func(i int) (int, string) { return seen[i].Line, seen[i].ID }))
+	slices.SortFunc(k, byLine(func(i int) (int, string, string) { return known[i].Line, known[i].Digest, known[i].ID }))
+	slices.SortFunc(s, byLine(func(i int) (int, string, string) { return seen[i].Line, seen[i].Digest, seen[i].ID }))
 	var present, absent []int
 	for _, i := range k {
 		if known[i].Absent {
