@@ -355,8 +355,8 @@ plugin "secrets" {
 
   # Every plugin runs confined: it sees the system, itself and its target, and
   # no network. "required", the default of a block, does not start one where the
-  # machine cannot do that; "best_effort", the default of those that come with
-  # SecureTag, does with what there is; "off" does without.
+  # machine cannot do that; "best_effort", the default of secrets, web and
+  # import, does with what there is; "off" does without.
   sandbox = "best_effort"
   network = "none" # or "host": everything that the host can reach
   read    = []     # more files and directories for it to read

@@ -13,17 +13,18 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
 )
 
 const (
-	// importType is the scan type that reads reports of scanners that ran
-	// elsewhere. Its archives are made here, of what its one route takes.
-	importType = "import"
+	// ImportType is the scan type that reads reports of scanners that ran
+	// elsewhere. Its archives are made here, of what its one route takes, and
+	// nobody uploads any.
+	ImportType = "import"
 	// importedReport is the one file of such an archive, as its plugin knows it.
 	importedReport = "report.sarif"
-	maxReport      = 32 << 20 // bytes
 )
 
 // importInput takes the raw request, as uploadInput does.
@@ -45,7 +46,7 @@ func (a *API) registerImports(doc huma.API) {
 	huma.Register(doc, huma.Operation{
 		OperationID: "import-sarif", Method: http.MethodPost, Path: path,
 		Summary: "Take in the report of a scanner that ran elsewhere",
-		Description: "Accepts a scan of type " + importType + " of a SARIF 2.1.0 log, whose results join the project's findings. " +
+		Description: "Accepts a scan of type " + ImportType + " of a SARIF 2.1.0 log, whose results join the project's findings. " +
 			"What an earlier report of the same tools had, and this one has not, is absent. " +
 			"The project must be there. Poll the scan at Location until its state is final.",
 		Tags:          []string{"projects"},
@@ -68,7 +69,7 @@ func sarifBody() *huma.RequestBody {
 	})
 	log.Required = append(log.Required, "version")
 	log.Properties["version"] = &huma.Schema{Type: huma.TypeString, Enum: []any{"2.1.0"}}
-	log.Description = fmt.Sprintf("A SARIF log, at most %d bytes and what your plan allows for an archive, nested at most %d deep.", maxReport, maxReportDepth)
+	log.Description = fmt.Sprintf("A SARIF log, at most %d bytes and what your plan allows for an archive, nested at most %d deep.", client.MaxSARIF, maxReportDepth)
 	media := &huma.MediaType{Schema: log}
 	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": media, "application/sarif+json": media}}
 }
@@ -81,7 +82,7 @@ func (a *API) importSARIF(ctx context.Context, in *importInput) (*scanOutput, er
 	if _, err := a.deps.Store.Project(ctx, rec.tenant, in.Project); err != nil {
 		return nil, projectProblem(err, nil)
 	}
-	if err := a.deps.Intake.Admit(importType, host.InputArchive); err != nil {
+	if err := a.deps.Intake.Admit(ImportType, host.InputArchive); err != nil {
 		return nil, problemOf(err, nil)
 	}
 	if err := checkSARIFType(in.r.Header.Get("Content-Type")); err != nil {
@@ -102,7 +103,7 @@ func (a *API) importSARIF(ctx context.Context, in *importInput) (*scanOutput, er
 		staged.Discard(ctx)
 		return nil, problemOf(err, nil)
 	}
-	req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: importType, Project: in.Project, Options: options, Key: key}
+	req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: ImportType, Project: in.Project, Options: options, Key: key}
 	s, err := a.deps.Intake.AcceptArchive(ctx, req, staged)
 	return a.answerAccepted(ctx, s, err, in.Prefer, nil)
 }
@@ -132,7 +133,7 @@ func (a *API) importOptions(tools []string) (json.RawMessage, error) {
 	all := map[string]any{}
 	for _, t := range a.deps.Intake.Types() {
 		for _, plugin := range t.Plugins {
-			if t.Name == importType {
+			if t.Name == ImportType {
 				all[plugin] = map[string]any{"tools": tools}
 			}
 		}
@@ -143,7 +144,7 @@ func (a *API) importOptions(tools []string) (json.RawMessage, error) {
 // stageReport packs the body as it comes, looks at it on the way, and gives the
 // names of its tools.
 func (a *API) stageReport(ctx context.Context, r *http.Request, rec *record, b intake.Bounds) (*intake.Staged, []string, error) {
-	most := min(a.deps.Intake.MaxArchive(), maxReport)
+	most := min(a.deps.Intake.MaxArchive(), client.MaxSARIF)
 	if rec.plan.ArchiveSize > 0 {
 		most = min(most, rec.plan.ArchiveSize)
 	}

@@ -47,7 +47,7 @@ func (in *uploadInput) Resolve(ctx huma.Context) []error {
 func (a *API) registerUploads(doc huma.API) {
 	urls := a.typeNames(host.InputURL, "web")
 	for _, name := range a.typeNames(host.InputArchive, "codeaudit") {
-		if name == importType { // its archives are made of what its own route takes
+		if name == ImportType { // its archives are made of what its own route takes
 			continue
 		}
 		a.registerUpload(doc, "upload-"+name, "/"+name+"/upload", name)

@@ -7,6 +7,9 @@ import (
 	"net/http"
 )
 
+// MaxSARIF is what no host takes more of in ImportSARIF, in bytes.
+const MaxSARIF = 32 << 20
+
 // ImportSARIF gives a project the report of a scanner that ran elsewhere, a SARIF
 // 2.1.0 log, and returns the scan that reads it as accepted. The project must be
 // there. key is that of StartOptions; "" is a random one. Whatever is lost on the

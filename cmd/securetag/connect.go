@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api"
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
@@ -112,7 +113,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 func checkScanType(scans map[string]config.Scan, kind string) error {
 	var fit []string
 	for _, name := range slices.Sorted(maps.Keys(scans)) {
-		if scans[name].Input == string(host.InputArchive) && name != "import" { // whose archives the API makes
+		if scans[name].Input == string(host.InputArchive) && name != api.ImportType {
 			fit = append(fit, name)
 		}
 	}

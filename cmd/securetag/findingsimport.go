@@ -8,12 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/internal/safetext"
 )
-
-// maxImport is what no host takes more of, in bytes.
-const maxImport = 32 << 20
 
 func (p *program) findingsImportCommand() *cobra.Command {
 	var on serverKey
@@ -57,12 +55,12 @@ func readReport(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
 	defer f.Close()
-	log, err := io.ReadAll(io.LimitReader(f, maxImport+1))
+	log, err := io.ReadAll(io.LimitReader(f, client.MaxSARIF+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
-	if len(log) > maxImport {
-		return nil, fmt.Errorf("read the report: %s is larger than %d MiB, and no server takes it", path, maxImport>>20)
+	if len(log) > client.MaxSARIF {
+		return nil, fmt.Errorf("read the report: %s is larger than %d MiB, and no server takes it", path, client.MaxSARIF>>20)
 	}
 	return log, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/turns"
 )
 
 // Deleted says that a tenant has deleted scans: the next turn for those begins
@@ -20,7 +21,7 @@ func (s *Sweeper) Deleted() {
 // deletion is say the rows that are left, so any host goes on where another one
 // stopped.
 func (s *Sweeper) remove(ctx context.Context) {
-	trouble := trouble{log: s.log, what: "remove all scans that were deleted"}
+	trouble := turns.Trouble{Log: s.log, What: "remove all scans that were deleted"}
 	for s.asked(ctx) {
 		var done host.Swept
 		err := s.drop(ctx, s.store.DropDeleted, &done, &done.Scans)
@@ -29,7 +30,7 @@ func (s *Sweeper) remove(ctx context.Context) {
 		}
 		done.Task, done.Failed = host.SweepDeletions, err != nil
 		s.config().Meter.Swept(done)
-		trouble.report(err)
+		trouble.Report(err)
 		if done.Scans > 0 {
 			s.log.Info("removed deleted scans", "scans", done.Scans, "findings", done.Findings, "blobs", done.Blobs, "bytes", done.Bytes)
 		}
@@ -39,7 +40,7 @@ func (s *Sweeper) remove(ctx context.Context) {
 // asked waits for the next turn, or until it is asked for one, and says whether
 // ctx let it.
 func (s *Sweeper) asked(ctx context.Context) bool {
-	next, stop := context.WithTimeout(ctx, jitter(s.config().Every))
+	next, stop := context.WithTimeout(ctx, turns.Jitter(s.config().Every))
 	defer stop()
 	select {
 	case <-next.Done():

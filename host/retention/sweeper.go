@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/turns"
 )
 
 // Config says what is kept and how long. Zero values are replaced by the
@@ -147,19 +147,19 @@ const keptLines = time.Hour
 // tidy keeps the quotas' counters near to the truth, so that who must know it
 // has little to add up, and their ledger short.
 func (s *Sweeper) tidy(ctx context.Context) {
-	trouble := trouble{log: s.log, what: "tidy the quota ledger"}
-	for sleep(ctx, jitter(s.config().Every)) {
+	trouble := turns.Trouble{Log: s.log, What: "tidy the quota ledger"}
+	for turns.Sleep(ctx, turns.Jitter(s.config().Every)) {
 		err := s.store.TidyLedger(ctx, keptLines)
 		if ctx.Err() != nil {
 			return
 		}
-		trouble.report(err)
+		trouble.Report(err)
 	}
 }
 
 // retain removes what is old, turn by turn.
 func (s *Sweeper) retain(ctx context.Context) {
-	trouble := trouble{log: s.log, what: "remove all that is old"}
+	trouble := turns.Trouble{Log: s.log, What: "remove all that is old"}
 	for s.due(ctx) {
 		done, err := s.turn(ctx)
 		if ctx.Err() != nil && err != nil {
@@ -167,7 +167,7 @@ func (s *Sweeper) retain(ctx context.Context) {
 		}
 		done.Task, done.Failed = host.SweepRetention, err != nil
 		s.config().Meter.Swept(done)
-		trouble.report(err)
+		trouble.Report(err)
 		if done.Scans+done.Archives > 0 {
 			s.log.Info("removed what is old", "scans", done.Scans, "findings", done.Findings,
 				"archives", done.Archives, "blobs", done.Blobs, "bytes", done.Bytes)
@@ -180,7 +180,7 @@ func (s *Sweeper) retain(ctx context.Context) {
 // are not.
 func (s *Sweeper) due(ctx context.Context) bool {
 	for {
-		next, stop := context.WithTimeout(ctx, jitter(s.config().Every))
+		next, stop := context.WithTimeout(ctx, turns.Jitter(s.config().Every))
 		select {
 		case <-next.Done():
 			stop()
@@ -222,7 +222,7 @@ func (s *Sweeper) drop(ctx context.Context, f dropFunc, done *host.Swept, count 
 		if err := s.removeBlobs(ctx, out, done); err != nil {
 			return err
 		}
-		if !out.More || !sleep(ctx, s.config().Pause) {
+		if !out.More || !turns.Sleep(ctx, s.config().Pause) {
 			return nil
 		}
 	}
@@ -277,8 +277,8 @@ func (s *Sweeper) clean(ctx context.Context) {
 	if err := s.own(ctx); err != nil && ctx.Err() == nil {
 		s.log.Error("orphans among the blobs stay where they are", "error", err)
 	}
-	trouble := trouble{log: s.log, what: "remove all blobs that no scan needs"}
-	for sleep(ctx, jitter(s.config().Orphans)) {
+	trouble := turns.Trouble{Log: s.log, What: "remove all blobs that no scan needs"}
+	for turns.Sleep(ctx, turns.Jitter(s.config().Orphans)) {
 		s.leftovers(ctx)
 		done, err := s.orphans(ctx)
 		if ctx.Err() != nil {
@@ -286,7 +286,7 @@ func (s *Sweeper) clean(ctx context.Context) {
 		}
 		done.Task, done.Failed = host.SweepOrphans, err != nil
 		s.config().Meter.Swept(done)
-		trouble.report(err)
+		trouble.Report(err)
 		if done.Blobs > 0 {
 			s.log.Info("removed blobs that no scan needs", "blobs", done.Blobs, "bytes", done.Bytes)
 		}
@@ -322,41 +322,8 @@ func (s *Sweeper) orphans(ctx context.Context) (done host.Swept, err error) {
 		if rerr := s.removeUnused(ctx, keys, sizes, &done); rerr != nil {
 			err = rerr
 		}
-		if cursor = next; cursor == "" || !sleep(ctx, s.config().Pause) {
+		if cursor = next; cursor == "" || !turns.Sleep(ctx, s.config().Pause) {
 			return done, err
 		}
-	}
-}
-
-// trouble says once that something fails and once that it works again.
-type trouble struct {
-	log     hclog.Logger
-	what    string
-	failing bool
-}
-
-func (t *trouble) report(err error) {
-	switch {
-	case err != nil && !t.failing:
-		t.log.Error("cannot "+t.what+", trying again with every turn", "error", err)
-	case err == nil && t.failing:
-		t.log.Info("can " + t.what + " again")
-	}
-	t.failing = err != nil
-}
-
-// jitter spreads the turns of hosts that start together: between half of d and
-// one and a half.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
-
-// sleep waits and says whether ctx let it.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
 	}
 }

@@ -7,12 +7,12 @@ package tracking
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/turns"
 )
 
 // Store is what tracking needs of the store.
@@ -57,19 +57,13 @@ func (t *Tracker) Wake() {
 // Run looks until ctx ends. What waits then is tracked by another host, or after
 // the next start.
 func (t *Tracker) Run(ctx context.Context) error {
-	failing := false
+	trouble := turns.Trouble{Log: t.log, What: "compare the findings of scans with those before"}
 	for t.pause(ctx) {
 		err := t.drain(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		switch {
-		case err != nil && !failing:
-			t.log.Error("cannot compare the findings of scans with those before, trying again until it works", "error", err)
-		case err == nil && failing:
-			t.log.Info("can compare the findings of scans with those before again")
-		}
-		failing = err != nil
+		trouble.Report(err)
 	}
 	return nil
 }
@@ -91,7 +85,7 @@ func (t *Tracker) drain(ctx context.Context) error {
 // pause waits for the next look, which hosts that start together do not take
 // together. It reports whether there is one.
 func (t *Tracker) pause(ctx context.Context) bool {
-	timer := time.NewTimer(t.cfg.Every/2 + rand.N(t.cfg.Every))
+	timer := time.NewTimer(turns.Jitter(t.cfg.Every))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/internal/turns"
 )
 
 // Config says how to deliver. Zero values take the defaults.
@@ -162,11 +162,11 @@ func full[K comparable](counts map[K]int, most int) (out []K) {
 func (d *Deliverer) deliver(ctx context.Context) {
 	busy := underWay{tenants: map[host.TenantID]int{}, webhooks: map[host.WebhookID]int{}}
 	ended := make(chan host.DeliveryClaim, d.cfg.Slots)
-	trouble := trouble{log: d.log, what: "claim deliveries"}
+	trouble := turns.Trouble{Log: d.log, What: "claim deliveries"}
 	for ctx.Err() == nil {
 		claims, err := d.claim(ctx, &busy)
 		if ctx.Err() == nil {
-			trouble.report(err)
+			trouble.Report(err)
 		}
 		for _, c := range claims {
 			busy.add(c, 1)
@@ -197,7 +197,7 @@ func (d *Deliverer) claim(ctx context.Context, busy *underWay) ([]host.DeliveryC
 
 // rest waits until there may be something to claim.
 func (d *Deliverer) rest(ctx context.Context, busy *underWay, ended <-chan host.DeliveryClaim) {
-	look := time.NewTimer(jitter(d.cfg.Poll))
+	look := time.NewTimer(turns.Jitter(d.cfg.Poll))
 	defer look.Stop()
 	select {
 	case <-ctx.Done():
@@ -212,14 +212,14 @@ const dropAtOnce = 1000
 
 // tidy keeps the log short.
 func (d *Deliverer) tidy(ctx context.Context) {
-	trouble := trouble{log: d.log, what: "remove old deliveries"}
-	for sleep(ctx, jitter(d.cfg.Tidy)) {
+	trouble := turns.Trouble{Log: d.log, What: "remove old deliveries"}
+	for turns.Sleep(ctx, turns.Jitter(d.cfg.Tidy)) {
 		var err error
 		for n := dropAtOnce; n == dropAtOnce && err == nil; {
 			n, err = d.store.DropDeliveries(ctx, d.cfg.Kept, dropAtOnce)
 		}
 		if ctx.Err() == nil {
-			trouble.report(err)
+			trouble.Report(err)
 		}
 	}
 }
@@ -242,37 +242,5 @@ func (d *Deliverer) try(ctx context.Context, c host.DeliveryClaim) {
 	}
 	if !o.Release {
 		d.cfg.Meter.WebhookTried(o.State)
-	}
-}
-
-// trouble says once that something fails and once that it works again.
-type trouble struct {
-	log     hclog.Logger
-	what    string
-	failing bool
-}
-
-func (t *trouble) report(err error) {
-	switch {
-	case err != nil && !t.failing:
-		t.log.Error("cannot "+t.what+", trying again", "error", err)
-	case err == nil && t.failing:
-		t.log.Info("can " + t.what + " again")
-	}
-	t.failing = err != nil
-}
-
-// jitter spreads hosts that start together: between half of d and one and a half.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
-
-// sleep waits and says whether ctx let it.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
 	}
 }
