@@ -259,7 +259,8 @@ func (s *Store) Dispatch(ctx context.Context, q host.DispatchQuery) (host.Dispat
 		}
 		last = one
 		out.Bells, out.Claims = append(out.Bells, one.bells...), append(out.Claims, one.claims...)
-		q.Again, q.Claim.Most = false, q.Claim.Most-len(one.claims)
+		// What was claimed is out no more, and has had its place in the window.
+		q.Again, q.Claim.Most, q.Window = false, q.Claim.Most-len(one.claims), q.Window-len(one.claims)
 		if one.full || !one.some || !one.more {
 			unfinished = false
 			break
