@@ -83,6 +83,10 @@ type Finding struct {
 	ProjectFinding ProjectFindingID
 	Triage         Triage // as it counts now
 	Reason         string // for it
+
+	// AlsoFoundBy are findings of other plugins that say the same, at most
+	// MaxOthers, by their ids; only where findings are read.
+	AlsoFoundBy []Other
 }
 
 // Location is a place in a tree (Path) or on the web (URL). Lines and columns

@@ -19,7 +19,8 @@ func GateOf(s Scan, f GateFacts) Gate {
 }
 
 // Judge holds a scan against its gate. A job that did not see the whole target
-// closes it, whatever was found: what was not looked at is not clean.
+// closes it, whatever was found, and so does a target with nothing in it for any
+// plugin: what was not looked at is not clean.
 func Judge(s Scan, f GateFacts) Verdict {
 	v := Verdict{Gate: GateOf(s, f)}
 	if !s.State.Final() || s.Project != "" && f.Tracking == nil {
@@ -33,6 +34,9 @@ func Judge(s Scan, f GateFacts) Verdict {
 	}
 	if len(v.Reasons) == 0 && s.State != StateSucceeded {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("the scan is %s", s.State))
+	}
+	if s.NothingScanned() {
+		v.Reasons = append(v.Reasons, "nothing was scanned: no plugin had anything to look at")
 	}
 	if f.Tracking != nil && f.Tracking.Untracked > 0 {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("the project is full: %d findings were not compared with those before", f.Tracking.Untracked))

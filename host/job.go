@@ -20,6 +20,7 @@ type Job struct {
 	Progress    Progress
 	Error       *JobError // the last attempt's; nil when none failed
 	Counts      Counts
+	Remarks     Remarks // of the attempt that delivered; zero before
 
 	CreatedAt  time.Time
 	RunAt      time.Time // not before; moved by a retry's backoff
@@ -116,6 +117,7 @@ type Outcome struct {
 	// Artifacts are stored with a delivering state only; their blobs are there.
 	Artifacts []Artifact
 	Progress  Progress
+	Remarks   Remarks // stored with a delivering state only
 	// Dead makes a job that fails a dead letter: it is not the request's fault.
 	// A retry for which nothing is left makes it one anyway.
 	Dead bool

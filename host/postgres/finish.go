@@ -61,8 +61,8 @@ func queueDerive(b *pgx.Batch, jobs []string) {
 
 // finish takes, as arrays, leases ($1-$3), states, errors, whether it crashed,
 // progress ("" keeps the last), the retry's delay in microseconds and whether
-// the attempt is given back, and whether a job that fails is a dead letter. It
-// returns the jobs it changed. A retry becomes canceled when that was asked for,
+// the attempt is given back, whether a job that fails is a dead letter, and
+// remarks (null for none, as for all that delivers nothing). It returns the jobs it changed. A retry becomes canceled when that was asked for,
 // and failed when nothing is left to try: the dispatcher decides the same, and
 // here it cannot be wrong.
 const finish = heldOutcomes + `
@@ -84,7 +84,7 @@ select id, lease_epoch from ended`
 
 const heldOutcomes = `
 with held as (
-    select j.id, j.scan_id, j.lease_epoch, o.error, o.crashed, o.progress, o.delay, o.release, o.dead,
+    select j.id, j.scan_id, j.lease_epoch, o.error, o.crashed, o.progress, o.delay, o.release, o.dead, o.remarks,
         j.attempt as tried, j.lease_owner as owner, coalesce(j.claimed_at, j.started_at) as began, case
             when o.state <> 'queued' then o.state
             when s.cancel_requested_at is not null then 'canceled'
@@ -92,8 +92,8 @@ with held as (
             else 'queued'
         end as state
     from unnest($1::text[]::uuid[], $2::bigint[], $3::text[]::uuid[], $4::text[], $5::text[], $6::bool[],
-                $7::text[], $8::bigint[], $9::bool[], $10::bool[])
-        as o (job, epoch, lease, state, error, crashed, progress, delay, release, dead)
+                $7::text[], $8::bigint[], $9::bool[], $10::bool[], $11::text[])
+        as o (job, epoch, lease, state, error, crashed, progress, delay, release, dead, remarks)
     join jobs j on j.id = o.job and j.lease_epoch = o.epoch and j.lease_id = o.lease
     join scans s on s.id = j.scan_id
     order by j.id for no key update of j
@@ -113,6 +113,7 @@ const endHeld = `update jobs j set state = h.state,
     finished_at = case when h.state = 'queued' then null else now() end,
     result_epoch = case when h.state in ('succeeded', 'partial') then j.lease_epoch end,
     dead_at = case when h.state = 'failed' and h.dead then now() end,
+    remarks = h.remarks,
     critical = c.critical, high = c.high, medium = c.medium, low = c.low, info = c.info, unknown = c.unknown
 from held h cross join lateral (
     select count(*) filter (where f.severity = 0) as critical, count(*) filter (where f.severity = 1) as high,
@@ -130,7 +131,7 @@ type outcomeRows struct {
 	findings         findingRows
 	artifacts        artifactRows
 	state, progress  []string
-	fault            []*string
+	fault, remarks   []*string
 	crashed, release []bool
 	dead             []bool
 	delay            []int64
@@ -153,6 +154,7 @@ func outcomesOf(outcomes []host.Outcome) (r outcomeRows) {
 			r.artifacts.add(len(r.leases.job), o.Artifacts)
 		}
 		r.state, r.progress, r.fault = append(r.state, string(o.State)), append(r.progress, progress), append(r.fault, record.JobError(o.Error))
+		r.remarks = append(r.remarks, record.Remarks(o))
 		r.crashed, r.release = append(r.crashed, o.Crashed), append(r.release, retry && o.Release)
 		r.dead, r.noting = append(r.dead, retry || o.Dead), r.noting || !record.Delivers(o.State)
 		r.stale = r.stale || !record.Delivers(o.State) || o.Lease.Epoch > 1
@@ -193,7 +195,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 			if len(r.artifacts.id) > 0 {
 				b.Queue(insertArtifacts, r.artifacts.args(l)...)
 			}
-			b.Queue(r.statement(), l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release, r.dead).
+			b.Queue(r.statement(), l.job, l.epoch, l.id, r.state, r.fault, r.crashed, r.progress, r.delay, r.release, r.dead, r.remarks).
 				Query(func(rows pgx.Rows) error {
 					var k key
 					_, err := pgx.ForEachRow(rows, []any{&k.job, &k.epoch}, func() error { stored[k] = true; return nil })

@@ -43,11 +43,11 @@ func fencedPlans(t *testing.T, conn *pgx.Conn) {
 		"claim":     {jobs, "owner", int64(1)},
 		"heartbeat": {jobs, epochs, leases, []string{"{}"}, int64(1)},
 		"finish": {jobs, epochs, leases, []string{"succeeded"}, none, []bool{false}, []string{"{}"},
-			[]int64{0}, []bool{false}, []bool{false}},
+			[]int64{0}, []bool{false}, []bool{false}, none},
 		"finishNoting": {jobs, epochs, leases, []string{"queued"}, none, []bool{false}, []string{"{}"},
-			[]int64{0}, []bool{false}, []bool{true}},
+			[]int64{0}, []bool{false}, []bool{true}, none},
 		"insertFindings": {jobs, epochs, leases, []int32{1}, []string{job}, []int16{1}, []string{"r"}, []string{"f"},
-			[]string{"t"}, []string{"m"}, []string{"{}"}},
+			[]string{"t"}, []string{"m"}, []string{"{}"}, []*int64{nil}, []*int64{nil}, []*int64{nil}},
 	}
 	for name, statement := range postgres.Fenced {
 		plan := explain(t, conn, statement, args[name]...)

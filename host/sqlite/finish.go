@@ -66,6 +66,7 @@ type change struct {
 	crashed  bool
 	release  bool
 	dead     bool // a dead letter, if it fails
+	remarks  *string
 }
 
 // endAttempt takes the lease off a job that is running and gives it its next
@@ -98,9 +99,9 @@ update jobs set state = ?2, attempt = attempt - ?3, crashes = crashes + ?4,
     progress = coalesce(nullif(?7, ''), progress),
     lease_id = null, lease_owner = null, lease_expires_at = null, dispatched_at = null,
     run_at = case when ?8 = 0 then run_at else ?8 end, finished_at = ?9, result_epoch = ?10,
-    dead_at = ?11
+    dead_at = ?11, remarks = ?12
 where id = ?1`,
-		string(j.id), string(c.state), c.release, c.crashed, c.keepErr, c.err, c.progress, runAt, finished, result, dead)
+		string(j.id), string(c.state), c.release, c.crashed, c.keepErr, c.err, c.progress, runAt, finished, result, dead, c.remarks)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 // and failed when nothing is left to try: the dispatcher decides the same, and
 // here it cannot be wrong.
 func (tx tx) finish(ctx context.Context, j leased, o host.Outcome) error {
-	c := change{state: o.State, err: record.JobError(o.Error), crashed: o.Crashed, delay: max(0, record.Micros(o.RetryAfter))}
+	c := change{state: o.State, err: record.JobError(o.Error), crashed: o.Crashed, delay: max(0, record.Micros(o.RetryAfter)), remarks: record.Remarks(o)}
 	c.release = o.State == host.StateQueued && o.Release
 	c.dead = o.Dead || o.State == host.StateQueued
 	c.keepErr = c.release

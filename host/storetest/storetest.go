@@ -77,6 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"finish refuses":      testFinishRefuses,
 			"finish twice":        testFinishTwice,
 			"finish many":         testFinishMany,
+			"remarks":             testRemarks,
 			"expire requeues":     testExpireRequeues,
 			"expire ends":         testExpireEnds,
 			"expire limit":        testExpireLimit,
@@ -167,6 +168,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"of one plugin":     testFindingsOfPlugin,
 			"hostile":           testFindingsHostile,
 			"of a failed retry": testFindingsOfFailedRetry,
+			"also found by":     testAlsoFoundBy,
+			"also, bounded":     testAlsoFoundByMany,
 		},
 		"projects": {
 			"projects":        testProjects,

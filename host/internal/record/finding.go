@@ -1,8 +1,10 @@
 package record
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
@@ -102,4 +104,27 @@ func Behind(c *host.FindingCursor) (host.FindingCursor, error) {
 		return *c, fmt.Errorf("cursor %d, %.64q: %w", c.Rank, string(c.ID), host.ErrInvalid)
 	}
 	return *c, nil
+}
+
+// Spot is a finding's spot in its columns; nil is null.
+type Spot struct{ Key, First, Last *int64 }
+
+// SpotOf is that of f.
+func SpotOf(f host.Finding) (s Spot) {
+	if at, ok := host.SpotOf(f); ok {
+		s = Spot{new(at.Key), new(int64(at.First)), new(int64(at.Last))}
+	}
+	return s
+}
+
+// Others collects who else found what is on a page of findings.
+type Others map[host.FindingID][]host.Other
+
+// Fill gives each finding its own, by their ids.
+func (o Others) Fill(page []host.Finding) {
+	for i, f := range page {
+		all := o[f.ID]
+		slices.SortFunc(all, func(a, b host.Other) int { return cmp.Compare(a.ID, b.ID) })
+		page[i].AlsoFoundBy = all
+	}
 }
