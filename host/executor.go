@@ -37,6 +37,9 @@ type Task struct {
 type Sink interface {
 	// Progress replaces the last progress. It does not block.
 	Progress(Progress)
+	// Note keeps a remark for who asked for the scan; of many it keeps the
+	// first MaxNotes. It does not block.
+	Note(Note)
 	// Findings keeps a batch; the executor stops the plugin when it fails.
 	Findings(ctx context.Context, batch []Finding) error
 	// Artifact keeps a copy of r, which a names: Name and MediaType are set, and

@@ -237,6 +237,11 @@ func (s *runSink) Progress(pr host.Progress) {
 	s.progress.Scan(s.scan)
 }
 
+func (s *runSink) Note(n host.Note) {
+	j := &s.scan.Jobs[0]
+	j.Notes = append(j.Notes, client.Note{Level: string(n.Level), Text: n.Text, Path: n.Path})
+}
+
 func (s *runSink) Findings(_ context.Context, batch []host.Finding) error {
 	for _, f := range batch {
 		s.counts.Add(f.Severity, 1)
@@ -286,6 +291,8 @@ func (s *runSink) end(rep host.Report, err error) {
 	if rep.State == host.StateFailed {
 		j.Error = &client.JobError{Code: string(host.CodePluginFailed), Message: rep.Reason, Attempt: 1}
 		s.found, s.counts = nil, host.Counts{} // no result
+	} else if rep.State == host.StateSucceeded {
+		j.NotApplicable = rep.Reason
 	} else if rep.Reason != "" {
 		j.Error = &client.JobError{Code: string(host.CodePartial), Message: rep.Reason, Attempt: 1}
 	}

@@ -134,3 +134,23 @@ func TestArtifactRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestRemarks: what a plugin says is stored with what it delivers, some of it when
+// that is very much.
+func TestRemarks(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(claim())
+		w := start(t, store, func(_ context.Context, _ host.Task, s host.Sink) (host.Report, error) {
+			for i := range 2 * (host.MaxNotes + 2) {
+				s.Note(host.Note{Level: host.NoteNotice, Text: fmt.Sprint(i / 2)})
+			}
+			return host.Report{State: host.StateSucceeded, Reason: "no Go files"}, nil
+		}, func(*dispatch.Config) {})
+		defer w.end()
+		r := outcomeOf(t, store).Remarks
+		if r.NotApplicable != "no Go files" || len(r.Notes) != host.MaxNotes || r.Notes[1].Text != "1" || r.More == 0 {
+			t.Errorf("remarks %+v, want %d different notes, and how many more", r, host.MaxNotes)
+		}
+	})
+}

@@ -98,7 +98,10 @@ func (d *Dispatcher) outcome(ctx context.Context, c host.Claim, r host.Report, e
 	}
 	if err == nil && (r.State == host.StateSucceeded || r.State == host.StatePartial) {
 		// It made it, whatever has happened to the context since.
-		o.State, o.Findings, o.Artifacts = r.State, s.tail, s.artifacts
+		o.State, o.Findings, o.Artifacts, o.Remarks = r.State, s.tail, s.artifacts, s.remarks
+		if r.State == host.StateSucceeded {
+			o.Remarks.NotApplicable = r.Reason
+		}
 		if r.State == host.StatePartial {
 			fail(host.CodePartial, "%s", r.Reason)
 		}

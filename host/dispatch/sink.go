@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
@@ -22,9 +23,21 @@ type sink struct {
 	tail      []host.Finding
 	total     int
 	artifacts []host.Artifact // their blobs are there, their rows not yet
+	remarks   host.Remarks
 }
 
 func (s *sink) Progress(p host.Progress) { s.patient.progress.Store(&p) }
+
+// Note implements host.Sink. What is said twice is kept once.
+func (s *sink) Note(n host.Note) {
+	switch r := &s.remarks; {
+	case slices.Contains(r.Notes, n):
+	case len(r.Notes) == host.MaxNotes:
+		r.More++
+	default:
+		r.Notes = append(r.Notes, n)
+	}
+}
 
 func (s *sink) Findings(ctx context.Context, batch []host.Finding) error {
 	s.tail = append(s.tail, batch...)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/internal/testhost"
@@ -24,6 +26,28 @@ func TestNotApplicable(t *testing.T) {
 	}
 	if log := b.logs.String(); !strings.Contains(log, "not applicable: no Go files") {
 		t.Errorf("the log does not say why:\n%s", log)
+	}
+}
+
+// TestNotes: what a plugin remarks on the target reaches who asked for the scan,
+// clean, and without the places of this machine; the operator's log has it whole.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "notes")
+	task, s := b.task(t, ""), &sink{}
+	if rep, err := b.Run(t.Context(), task, s); err != nil || rep.State != host.StateSucceeded {
+		t.Fatalf("Run: %+v, %v", rep, err)
+	}
+	want := []host.Note{
+		{Level: host.NoteNotice, Text: "two [2Jlines"},
+		{Level: host.NoteWarning, Text: "cannot read a/b.go in . What to do.", Path: "a/b.go"},
+		{Level: host.NoteError, Text: strings.Repeat("x", 397) + "…"},
+	}
+	if diff := cmp.Diff(want, s.notes); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+	if log := b.logs.String(); !strings.Contains(log, task.Root+"/a/b.go") {
+		t.Errorf("the operator is not told where:\n%s", log)
 	}
 }
 

@@ -225,6 +225,7 @@ type sink struct {
 	// artifacts have their content in the place of the blob's key.
 	artifacts []host.Artifact
 	progress  []host.Progress
+	notes     []host.Note
 	err       error // returned by Findings
 }
 
@@ -232,6 +233,12 @@ func (s *sink) Progress(p host.Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.progress = append(s.progress, p)
+}
+
+func (s *sink) Note(n host.Note) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = append(s.notes, n)
 }
 
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {

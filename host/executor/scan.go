@@ -164,8 +164,7 @@ func (s *scan) take(ctx context.Context, ev event) (rep host.Report, end bool, e
 	case *pluginv1.ScanEvent_Log:
 		s.note(logLevel(m.Log.GetLevel()), m.Log.GetMessage(), "")
 	case *pluginv1.ScanEvent_Diagnostic:
-		d := m.Diagnostic
-		s.note(diagnosticLevel(d.GetSeverity()), d.GetSummary()+" "+d.GetDetail(), d.GetTargetPath())
+		s.remark(m.Diagnostic)
 	case *pluginv1.ScanEvent_Findings:
 		err = s.add(ctx, m.Findings)
 	case *pluginv1.ScanEvent_Artifact:
@@ -412,17 +411,6 @@ func logLevel(l pluginv1.Log_Level) hclog.Level {
 		return hclog.Warn
 	case pluginv1.Log_LEVEL_ERROR:
 		return hclog.Error
-	default:
-		return hclog.Info
-	}
-}
-
-func diagnosticLevel(s pluginv1.Diagnostic_Severity) hclog.Level {
-	switch s {
-	case pluginv1.Diagnostic_SEVERITY_ERROR:
-		return hclog.Error
-	case pluginv1.Diagnostic_SEVERITY_WARNING:
-		return hclog.Warn
 	default:
 		return hclog.Info
 	}

@@ -306,6 +306,8 @@ func (s *sink) Progress(p host.Progress) {
 	}
 }
 
+func (s *sink) Note(host.Note) {}
+
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	s.findings = append(s.findings, batch...)
 	return nil

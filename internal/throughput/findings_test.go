@@ -133,6 +133,8 @@ type keep struct {
 
 func (*keep) Progress(host.Progress) {}
 
+func (*keep) Note(host.Note) {}
+
 func (k *keep) Findings(ctx context.Context, batch []host.Finding) error {
 	k.kept += len(batch)
 	if k.store == nil {

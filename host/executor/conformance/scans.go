@@ -265,6 +265,7 @@ func (k *kit) hostScans(ctx context.Context) outcome {
 type ignore struct{}
 
 func (ignore) Progress(host.Progress)                         {}
+func (ignore) Note(host.Note)                                 {}
 func (ignore) Findings(context.Context, []host.Finding) error { return nil }
 
 func (ignore) Artifact(_ context.Context, _ host.Artifact, r io.Reader) (int64, error) {

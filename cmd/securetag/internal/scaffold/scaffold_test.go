@@ -147,6 +147,8 @@ type sink struct{ found []host.Finding }
 
 func (s *sink) Progress(host.Progress) {}
 
+func (s *sink) Note(host.Note) {}
+
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	s.found = append(s.found, batch...)
 	return nil

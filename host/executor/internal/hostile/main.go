@@ -251,6 +251,15 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 	case "not-applicable":
 		_ = out.Send(event(&pluginv1.Progress{Phase: "looking"}))
 		return out.Send(event(&pluginv1.Completed{Status: pluginv1.Completed_STATUS_NOT_APPLICABLE, Reason: "no Go\nfiles"}))
+	case "notes":
+		root := req.GetTarget().GetRoot()
+		for _, d := range []*pluginv1.Diagnostic{
+			{Summary: "two\n\x1b[2Jlines"}, {},
+			{Severity: pluginv1.Diagnostic_SEVERITY_WARNING, Summary: "cannot read " + root + "/a/b.go in " + root, Detail: "What to do.", TargetPath: "a/b.go"},
+			{Severity: pluginv1.Diagnostic_SEVERITY_ERROR, Summary: strings.Repeat("x", 1<<12)},
+		} {
+			_ = out.Send(event(d))
+		}
 	case "applicable-after-all":
 		done.Status, done.Reason = pluginv1.Completed_STATUS_NOT_APPLICABLE, "no Go files"
 	case "failed":
@@ -361,6 +370,8 @@ func event(m any) *pluginv1.ScanEvent {
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Findings{Findings: m}}
 	case *pluginv1.Artifact:
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Artifact{Artifact: m}}
+	case *pluginv1.Diagnostic:
+		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Diagnostic{Diagnostic: m}}
 	case *pluginv1.Completed:
 		return &pluginv1.ScanEvent{Event: &pluginv1.ScanEvent_Completed{Completed: m}}
 	}
