@@ -22,6 +22,7 @@ func wireScan(s host.Scan) client.Scan {
 			RemovedAt: wireTime(a.RemovedAt),
 		}
 	}
+	out.NothingScanned = s.NothingScanned()
 	for _, j := range s.Jobs {
 		out.Jobs = append(out.Jobs, wireJob(j))
 	}
@@ -39,6 +40,10 @@ func wireJob(j host.Job) client.Job {
 		out.Progress = &p
 	}
 	out.Error = wireError(j.Error)
+	out.NotApplicable, out.MoreNotes = j.Remarks.NotApplicable, j.Remarks.More
+	for _, n := range j.Remarks.Notes {
+		out.Notes = append(out.Notes, client.Note{Level: string(n.Level), Text: n.Text, Path: n.Path})
+	}
 	// Before the first attempt a job is ready from the start.
 	if j.State == host.StateQueued && j.Attempt > 0 {
 		out.RunAt = wireTime(j.RunAt)
@@ -64,6 +69,13 @@ func wireFinding(f host.Finding) client.Finding {
 		Fingerprint: f.Fingerprint, LineHash: f.LineHash, CWE: f.CWE, Tags: f.Tags, References: f.References,
 		Properties: f.Properties, CreatedAt: f.CreatedAt.UTC(),
 		State: string(f.Baseline), ProjectFindingID: string(f.ProjectFinding),
-		Triage: string(f.Triage), TriageReason: f.Reason,
+		Triage: string(f.Triage), TriageReason: f.Reason, AlsoFoundBy: wireOthers(f.AlsoFoundBy),
 	}
+}
+
+func wireOthers(all []host.Other) (out []client.Other) {
+	for _, o := range all {
+		out = append(out, client.Other{Plugin: o.Plugin, RuleID: o.RuleID, FindingID: string(o.ID)})
+	}
+	return out
 }

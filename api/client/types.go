@@ -33,21 +33,24 @@ const (
 
 // Scan is one request and how far it is.
 type Scan struct {
-	ID         string          `json:"id" format:"uuid" doc:"Id of the scan."`
-	Type       string          `json:"type" example:"codeaudit" doc:"Scan type, as the operator declared it."`
-	Project    string          `json:"project,omitempty" doc:"The line of scans that this one belongs to."`
-	Priority   Priority        `json:"priority" enum:"high,normal,low" doc:"Which of the tenant's own scans go first."`
-	State      State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
-	Archive    *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
-	URL        string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
-	Options    json.RawMessage `json:"options,omitempty" doc:"By name the options of the scan type, defaults filled in, and by plugin name what that plugin was given."`
-	Counts     Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
-	Gate       *Gate           `json:"gate,omitempty" doc:"Whether it passes, if there is a gate. Left out in lists."`
-	Baseline   *Baseline       `json:"baseline,omitempty" doc:"How its findings stand to those of its project before, a moment after its end. Left out in lists."`
-	Jobs       []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
-	CreatedAt  time.Time       `json:"created_at"`
-	StartedAt  *time.Time      `json:"started_at,omitempty" doc:"When the first job started."`
-	FinishedAt *time.Time      `json:"finished_at,omitempty"`
+	ID       string          `json:"id" format:"uuid" doc:"Id of the scan."`
+	Type     string          `json:"type" example:"codeaudit" doc:"Scan type, as the operator declared it."`
+	Project  string          `json:"project,omitempty" doc:"The line of scans that this one belongs to."`
+	Priority Priority        `json:"priority" enum:"high,normal,low" doc:"Which of the tenant's own scans go first."`
+	State    State           `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out" doc:"Only queued and running can still change. A scan is partial when some job failed or did not see the whole target."`
+	Archive  *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
+	URL      string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
+	Options  json.RawMessage `json:"options,omitempty" doc:"By name the options of the scan type, defaults filled in, and by plugin name what that plugin was given."`
+	Counts   Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
+	Gate     *Gate           `json:"gate,omitempty" doc:"Whether it passes, if there is a gate. Left out in lists."`
+	Baseline *Baseline       `json:"baseline,omitempty" doc:"How its findings stand to those of its project before, a moment after its end. Left out in lists."`
+	Jobs     []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
+	// NothingScanned is set when no plugin had anything to look at.
+	NothingScanned bool `json:"nothing_scanned,omitempty" doc:"Every job is not_applicable: nothing in the target was looked at, so that nothing was found says nothing. Left out in lists."`
+
+	CreatedAt  time.Time  `json:"created_at"`
+	StartedAt  *time.Time `json:"started_at,omitempty" doc:"When the first job started."`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	// CancelRequestedAt is set while a cancel is under way and after.
 	CancelRequestedAt *time.Time `json:"cancel_requested_at,omitempty"`
 }
@@ -67,17 +70,35 @@ type Archive struct {
 
 // Job is one plugin's part of a scan.
 type Job struct {
-	ID          string     `json:"id" format:"uuid"`
-	Plugin      string     `json:"plugin"`
-	State       State      `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out"`
-	Attempt     int        `json:"attempt" doc:"How often it was started; 0 before the first."`
-	MaxAttempts int        `json:"max_attempts"`
-	Progress    *Progress  `json:"progress,omitempty"`
-	Error       *JobError  `json:"error,omitempty" doc:"Why its last attempt failed. A running or queued job with one is being tried again."`
-	Counts      Counts     `json:"counts"`
-	RunAt       *time.Time `json:"run_at,omitempty" doc:"When a queued job is tried again; left out when it is ready."`
-	StartedAt   *time.Time `json:"started_at,omitempty"`
-	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	ID          string    `json:"id" format:"uuid"`
+	Plugin      string    `json:"plugin"`
+	State       State     `json:"state" enum:"queued,running,succeeded,partial,failed,canceled,timed_out"`
+	Attempt     int       `json:"attempt" doc:"How often it was started; 0 before the first."`
+	MaxAttempts int       `json:"max_attempts"`
+	Progress    *Progress `json:"progress,omitempty"`
+	Error       *JobError `json:"error,omitempty" doc:"Why its last attempt failed. A running or queued job with one is being tried again."`
+	Counts      Counts    `json:"counts"`
+	// NotApplicable is set on a job that succeeded and looked at nothing.
+	NotApplicable string     `json:"not_applicable,omitempty" example:"no Go files" doc:"Why there was nothing in the target for the plugin, which looked at nothing then. Left out when there was."`
+	Notes         []Note     `json:"notes,omitempty" doc:"What the plugin remarked on the target, once the job delivered: what it left out, and what it could not know."`
+	MoreNotes     int        `json:"more_notes,omitempty" doc:"How many notes are not kept."`
+	RunAt         *time.Time `json:"run_at,omitempty" doc:"When a queued job is tried again; left out when it is ready."`
+	StartedAt     *time.Time `json:"started_at,omitempty"`
+	FinishedAt    *time.Time `json:"finished_at,omitempty"`
+}
+
+// Note is a remark of a plugin on the target.
+type Note struct {
+	Level string `json:"level" enum:"notice,warning,error" doc:"A warning says that something may be missing from the result."`
+	Text  string `json:"text" doc:"One line for people."`
+	Path  string `json:"path,omitempty" doc:"Which file it is about."`
+}
+
+// Other is a finding of another plugin in the same scan that says the same.
+type Other struct {
+	Plugin    string `json:"plugin"`
+	RuleID    string `json:"rule_id"`
+	FindingID string `json:"finding_id" format:"uuid"`
 }
 
 // Progress is what a plugin says of itself. Total 0 means not known.
@@ -126,6 +147,8 @@ type Finding struct {
 	References  []string        `json:"references,omitempty"`
 	Properties  json.RawMessage `json:"properties,omitempty" doc:"What else the plugin said: an object of strings."`
 	CreatedAt   time.Time       `json:"created_at"`
+
+	AlsoFoundBy []Other `json:"also_found_by,omitempty" maxItems:"8" doc:"Findings of other plugins in the same scan with the same kind of problem (both a secret, or of the same first CWE) in lines of the same file that overlap; the first 8. They are findings of their own."`
 
 	State            string `json:"state,omitempty" enum:"new,unchanged,updated,absent" doc:"How it stands to its project's findings before; left out until they were compared, and without a project."`
 	ProjectFindingID string `json:"project_finding_id,omitempty" format:"uuid" doc:"The project's finding that it is: /findings/{id}."`

@@ -40,6 +40,7 @@ var columns = []struct {
 	{"state", func(f client.Finding) string { return f.State }},
 	{"triage", func(f client.Finding) string { return f.Triage }},
 	{"triage_reason", func(f client.Finding) string { return f.TriageReason }},
+	{"also_found_by", Others},
 }
 
 // writeCSV writes a row for each finding, and first one without an id for each
@@ -63,6 +64,12 @@ func writeCSV(w io.Writer, r Report) error {
 	for _, j := range incomplete(r.Scan) {
 		title := fmt.Sprintf("Not a clean result: %s is %s: %s", j.Plugin, StateWords(j.State), JobReason(j))
 		if err := row(client.Finding{ScanID: r.Scan.ID, Plugin: j.Plugin, Title: title, CreatedAt: r.Scan.CreatedAt}); err != nil {
+			return err
+		}
+	}
+	if NothingScanned(r.Scan) {
+		const title = "Not a clean result: nothing was scanned, there was nothing for any plugin to look at"
+		if err := row(client.Finding{ScanID: r.Scan.ID, Title: title, CreatedAt: r.Scan.CreatedAt}); err != nil {
 			return err
 		}
 	}

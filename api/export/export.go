@@ -90,9 +90,17 @@ func Write(w io.Writer, f Format, r Report) error {
 	return nil
 }
 
-// whole reports whether nothing is missing from what a scan found.
+// whole reports whether nothing is missing from what a scan found, and something
+// was looked at.
 func whole(s client.Scan) bool {
-	return s.State == client.StateSucceeded && len(incomplete(s)) == 0
+	return s.State == client.StateSucceeded && len(incomplete(s)) == 0 && !NothingScanned(s)
+}
+
+// NothingScanned reports whether a scan that succeeded looked at nothing. The
+// server says so; a scan that is over tells it by its jobs as well.
+func NothingScanned(s client.Scan) bool {
+	idle := func(j client.Job) bool { return j.NotApplicable != "" && j.State == client.StateSucceeded }
+	return s.NothingScanned || len(s.Jobs) > 0 && !slices.ContainsFunc(s.Jobs, func(j client.Job) bool { return !idle(j) })
 }
 
 // incomplete are the jobs that did not see all of their target.

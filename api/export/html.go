@@ -21,6 +21,7 @@ var pageText string
 var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
 	"line": safetext.Plain, "text": safetext.Text, "place": Place, "severity": SeverityName, "words": StateWords, "reason": JobReason,
 	"when": when, "took": took, "link": link, "count": Count,
+	"did": JobWords, "notes": Notes, "others": Others,
 }).Parse(pageText))
 
 // htmlPage is what page.html is filled with. A template cannot give back the
@@ -40,6 +41,19 @@ func writeHTML(w io.Writer, r Report) error {
 
 // Whole reports whether every engine saw all of the target.
 func (p *htmlPage) Whole() bool { return whole(p.Scan) }
+
+// Idle reports whether nothing was looked at.
+func (p *htmlPage) Idle() bool { return NothingScanned(p.Scan) }
+
+// Looked is how many engines had something to look at.
+func (p *htmlPage) Looked() (n int) {
+	for _, j := range p.Scan.Jobs {
+		if j.NotApplicable == "" {
+			n++
+		}
+	}
+	return n
+}
 
 // Incomplete are the jobs that did not.
 func (p *htmlPage) Incomplete() []client.Job { return incomplete(p.Scan) }

@@ -167,6 +167,9 @@ func sarifResult(f client.Finding, rule int, compared bool) *sarif.Result {
 	if f.Confidence != "" {
 		props.Add("confidence", f.Confidence)
 	}
+	if len(f.AlsoFoundBy) > 0 {
+		props.Add("alsoFoundBy", f.AlsoFoundBy)
+	}
 	if compared {
 		r.WithBaselineState(cmp.Or(f.State, string(host.BaselineNew)))
 	}
@@ -253,11 +256,21 @@ func sarifInvocation(j client.Job) *sarif.Invocation {
 	if j.FinishedAt != nil {
 		i.WithEndTimeUtc(j.FinishedAt.UTC().Format(time.RFC3339Nano))
 	}
+	if j.NotApplicable != "" {
+		i.AddToolExecutionNotification(notification("note", safetext.Plain(j.Plugin)+": "+JobWords(j)))
+	}
+	for k, line := range Notes(j) {
+		level := "note"
+		if k < len(j.Notes) && j.Notes[k].Level != string(host.NoteNotice) {
+			level = "warning"
+		}
+		i.AddToolExecutionNotification(notification(level, line))
+	}
 	if j.State == client.StateSucceeded {
 		return i
 	}
 	text := fmt.Sprintf("%s %s: %s", safetext.Plain(j.Plugin), StateWords(j.State), JobReason(j))
-	n := sarif.NewNotification().WithLevel("error").WithMessage(sarif.NewMessage().WithText(text))
+	n := notification("error", text)
 	if j.State == client.StatePartial {
 		n.WithLevel("warning")
 	}
@@ -265,6 +278,10 @@ func sarifInvocation(j client.Job) *sarif.Invocation {
 		n.WithDescriptor(sarif.NewReportingDescriptorReference().WithID(j.Error.Code))
 	}
 	return i.AddToolExecutionNotification(n)
+}
+
+func notification(level, text string) *sarif.Notification {
+	return sarif.NewNotification().WithLevel(level).WithMessage(sarif.NewMessage().WithText(text))
 }
 
 // lean takes out what go-sarif writes although it says nothing: empty arrays

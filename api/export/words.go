@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/securetaghq/securetag/api/client"
@@ -48,6 +49,44 @@ func JobReason(j client.Job) string {
 		s += fmt.Sprintf(", after %d attempts", j.Attempt)
 	}
 	return s
+}
+
+// JobWords is what a job did, in one harmless line: "succeeded, 3 findings".
+func JobWords(j client.Job) string {
+	switch {
+	case j.State != client.StateSucceeded:
+		return StateWords(j.State) + ": " + JobReason(j)
+	case j.NotApplicable != "":
+		return "nothing to look at: " + safetext.Plain(j.NotApplicable)
+	}
+	return StateWords(j.State) + ", " + Count(host.Counts(j.Counts).Total(), "finding", "findings")
+}
+
+// Notes are the remarks of a job, a harmless line each, the last of them for
+// those that are not kept.
+func Notes(j client.Job) (lines []string) {
+	for _, n := range j.Notes {
+		line := safetext.Plain(n.Text)
+		if n.Path != "" {
+			line = safetext.Visible(n.Path) + " " + line
+		}
+		lines = append(lines, line)
+	}
+	if j.MoreNotes > 0 {
+		lines = append(lines, Count(j.MoreNotes, "more note", "more notes"))
+	}
+	return lines
+}
+
+// Others is who else found it, in a few harmless words: "gosec (G101)".
+func Others(f client.Finding) string {
+	var names []string
+	for _, o := range f.AlsoFoundBy {
+		if name := safetext.Visible(o.Plugin) + " (" + safetext.Visible(o.RuleID) + ")"; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // Count is "1 file", "2 files", "12,345 files".

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/safetext"
@@ -120,6 +121,30 @@ func writeScan(out io.Writer, s client.Scan) error {
 		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", safetext.Plain(j.Plugin), safetext.Plain(string(j.State)), j.Attempt, j.MaxAttempts, safetext.Plain(progress), fault(j.Error))
 	}
 	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print the scan: %w", err)
+	}
+	return writeRemarks(out, s)
+}
+
+// writeRemarks tells what plugins said beside their findings.
+func writeRemarks(out io.Writer, s client.Scan) error {
+	var lines []string
+	for _, j := range s.Jobs {
+		name := safetext.Plain(j.Plugin) + ": "
+		if j.NotApplicable != "" {
+			lines = append(lines, name+export.JobWords(j))
+		}
+		for _, note := range export.Notes(j) {
+			lines = append(lines, name+note)
+		}
+	}
+	if s.NothingScanned {
+		lines = append(lines, "Nothing was scanned.")
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(out, "\n"+strings.Join(lines, "\n")); err != nil {
 		return fmt.Errorf("print the scan: %w", err)
 	}
 	return nil

@@ -66,6 +66,10 @@ func Partial() (client.Scan, []client.Finding) {
 	findings[2].State, findings[3].State = "unchanged", "unchanged"
 	findings[2].Triage, findings[2].TriageReason = "accepted_risk", "a key of a test"
 	findings[3].Properties = json.RawMessage(`{"suppressed":"inSource"}`)
+	s.Jobs[0].Notes = []client.Note{{Level: "warning", Text: "could not be read", Path: "ö/big.bin"}, {Level: "notice", Text: "3 files were left out"}}
+	s.Jobs[0].MoreNotes = 2
+	s.Jobs = append(s.Jobs, client.Job{ID: "j4", Plugin: "gosec", State: client.StateSucceeded, Attempt: 1, MaxAttempts: 3, NotApplicable: "no Go files"})
+	findings[2].AlsoFoundBy = []client.Other{{Plugin: "deps", RuleID: "hard-coded", FindingID: "f-x"}}
 	findings[2].LineHash = "54703d4cd895b18:1"
 	findings[2].Snippet = `key := "AKIA****"`
 	findings[0].Location.EndLine, findings[0].Location.EndColumn = 3, 1 // an end before the start
@@ -83,6 +87,7 @@ func Hostile() (client.Scan, []client.Finding) {
 	for i := range s.Jobs {
 		s.Jobs[i].Plugin = Text
 		s.Jobs[i].Error = &client.JobError{Code: Text, Message: Text}
+		s.Jobs[i].NotApplicable, s.Jobs[i].Notes = Text, []client.Note{{Level: Text, Text: Text, Path: Text}}
 		s.Jobs[i].Progress = &client.Progress{Phase: Text, Unit: Text, Message: Text, Done: 1 << 62, Total: -5}
 	}
 	s.Jobs[0].State = client.State(Text)
@@ -90,6 +95,7 @@ func Hostile() (client.Scan, []client.Finding) {
 		f := &findings[i]
 		f.Plugin, f.RuleID, f.Title, f.Message, f.Snippet, f.Severity, f.Confidence, f.Fingerprint = Text, Text, Text, Text, Text, Text, Text, Text
 		f.Tags, f.References = []string{Text}, []string{Text}
+		f.AlsoFoundBy = []client.Other{{Plugin: Text, RuleID: Text, FindingID: Text}}
 		f.Location = client.Location{Path: Text, StartLine: -1 << 40, StartColumn: -3, EndLine: -7, EndColumn: 1 << 40}
 		if i%2 == 0 {
 			f.Location = client.Location{URL: "http://x/" + Text, StartLine: 1 << 40, EndLine: 1}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/host"
 )
 
@@ -20,7 +21,8 @@ import (
 //	     pass its gate
 //	2    usage or configuration, or an archive that the server refuses
 //	3    the scan failed, is partial or was canceled, whatever it found: who
-//	     treats 1 as "known findings" must not miss an engine that did not run
+//	     treats 1 as "known findings" must not miss an engine that did not run.
+//	     Or it looked at nothing, as there was nothing for any engine
 //	4    credentials or quota: 401, 403, 429
 //	5    network or server: no answer, a broken one, 5xx
 //	6    the scan ran out of time, or we out of patience
@@ -80,6 +82,9 @@ func ExitCode(scan client.Scan, failOn Threshold) int {
 		if j.State != client.StateSucceeded {
 			return ExitIncomplete
 		}
+	}
+	if export.NothingScanned(scan) {
+		return ExitIncomplete
 	}
 	if g := scan.Gate; g != nil {
 		return gateCode(g)

@@ -58,6 +58,13 @@ func TestExitCode(t *testing.T) {
 	if _, err := report.ParseThreshold("hihg"); !errors.Is(err, host.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
+	idle := client.Job{State: client.StateSucceeded, NotApplicable: "no Go files"}
+	for want, jobs := range map[int][]client.Job{3: {idle, idle}, 0: {idle, {State: client.StateSucceeded}}} {
+		scan := client.Scan{State: client.StateSucceeded, Jobs: jobs, Gate: &client.Gate{State: "passed", Passed: true}}
+		if got := report.ExitCode(scan, report.Threshold{}); got != want {
+			t.Errorf("%d jobs, the first of which had nothing to look at: %d, want %d", len(jobs), got, want)
+		}
+	}
 	if got := report.ExitCode(client.Scan{State: client.StateSucceeded, Counts: high}, report.Threshold{}); got != 0 {
 		t.Errorf("the zero threshold fails a scan: %d", got)
 	}

@@ -144,7 +144,7 @@ func (p *Progress) job(j client.Job) {
 	case j.State == client.StateRunning && j.Attempt > 1:
 		p.line(fmt.Sprintf("%s: running, attempt %d of %d", name, j.Attempt, j.MaxAttempts))
 	case j.State == client.StateSucceeded:
-		p.line(fmt.Sprintf("%s: succeeded, %s", name, export.Count(total(j.Counts), "finding", "findings")))
+		p.line(name + ": " + export.JobWords(j))
 	case j.State == client.StateRunning:
 		p.line(name + ": running")
 	default:

@@ -51,7 +51,9 @@ func Table(w io.Writer, scan client.Scan, findings []client.Finding, cfg TableCo
 		t.findings(Sorted(findings))
 		fmt.Fprintln(b)
 	}
+	t.others(Sorted(findings))
 	t.faults(scan)
+	t.engines(scan)
 	t.summary(scan, len(findings))
 	if err := b.Flush(); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -152,6 +154,54 @@ func (t *table) faults(scan client.Scan) {
 	}
 }
 
+// maxOthers is of how many findings it is told who else found them: the rest is
+// in the documents.
+const maxOthers = 20
+
+// others says which findings are about what another plugin found, too.
+func (t *table) others(findings []client.Finding) {
+	told := 0
+	for _, f := range findings {
+		names := export.Others(f)
+		if names == "" {
+			continue
+		}
+		if told++; told > maxOthers {
+			continue
+		}
+		fmt.Fprintf(t.w, "%s %s: also found by %s\n", export.Place(f.Location), safetext.Visible(f.RuleID), names)
+	}
+	if told > maxOthers {
+		fmt.Fprintf(t.w, "and %s more\n", export.Count(told-maxOthers, "finding", "findings"))
+	}
+	if told > 0 {
+		fmt.Fprintln(t.w)
+	}
+}
+
+// engines says what each plugin did, where there are several or one has something
+// to say. Notes are not cut: what was not looked at is to be read.
+func (t *table) engines(scan client.Scan) {
+	if len(scan.Jobs) < 2 && !slices.ContainsFunc(scan.Jobs, func(j client.Job) bool { return j.NotApplicable != "" || len(j.Notes) > 0 }) {
+		return
+	}
+	name := 0
+	for _, j := range scan.Jobs {
+		name = max(name, width(safetext.Visible(j.Plugin)))
+	}
+	for _, j := range scan.Jobs {
+		did := export.StateWords(j.State)
+		if j.State == client.StateSucceeded {
+			did = export.JobWords(j)
+		}
+		fmt.Fprintln(t.w, pad(safetext.Visible(j.Plugin), name)+gap+did)
+		for _, line := range export.Notes(j) {
+			fmt.Fprintln(t.w, strings.Repeat(" ", name)+gap+t.paint("", line))
+		}
+	}
+	fmt.Fprintln(t.w)
+}
+
 func (t *table) summary(scan client.Scan, found int) {
 	var parts []string
 	counts := host.Counts(scan.Counts)
@@ -179,6 +229,9 @@ func (t *table) summary(scan client.Scan, found int) {
 	fmt.Fprintln(t.w, line)
 	if scan.State != client.StateSucceeded {
 		fmt.Fprintf(t.w, "%s\n", t.paint("critical", "The scan is "+export.StateWords(scan.State)+": this is not a clean result."))
+	}
+	if export.NothingScanned(scan) {
+		fmt.Fprintln(t.w, t.paint("critical", "Nothing was scanned: there was nothing for any plugin to look at."))
 	}
 	fmt.Fprintln(t.w, "scan "+safetext.Visible(scan.ID))
 }
