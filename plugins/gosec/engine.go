@@ -47,7 +47,8 @@ type found struct {
 	Code       string `json:"code"`
 }
 
-// engine runs gosec over a tree and prints the report.
+// engine runs gosec over a tree and prints how far it is, a line each, and then
+// the report.
 func engine(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet(engineArg, flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -66,12 +67,16 @@ func engine(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	slices.Sort(dirs)
+	far := &progress{out: stdout}
 	conf := gosec.NewConfig()
 	conf.SetGlobal(gosec.Nosec, "true") // the target does not decide what is found in it
-	a := gosec.NewAnalyzer(conf, *tests, false, false, *workers, log.New(io.Discard, "", 0))
+	a := gosec.NewAnalyzer(conf, *tests, false, false, *workers, log.New(far, "", 0))
 	a.LoadRules(rules.Generate(false).RulesInfo())
 	a.LoadAnalyzers(analyzers.Generate(false).AnalyzersInfo())
-	if err := a.Process(nil, dirs...); err != nil {
+	stop := far.tell()
+	err = a.Process(nil, dirs...)
+	stop()
+	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}

@@ -44,13 +44,14 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 	}
 	args := []string{p.self, engineArg, "--workers=" + strconv.Itoa(c.Workers), "--tests=" + strconv.FormatBool(c.Tests), t.Root()}
 	out.Progress(sdk.Progress{Phase: "analysing", Total: seen.files, Unit: "files"})
-	ran, err := t.Run(ctx, sdk.Command{Args: args, Env: environment(c, t, seen.vendored), Timeout: c.Timeout, MaxOutput: maxReport})
+	heard := &listener{out: out, files: seen.files}
+	_, err = t.Run(ctx, sdk.Command{Args: args, Stdout: heard, Env: environment(c, t, seen.vendored), Timeout: c.Timeout, MaxOutput: maxReport})
 	if err != nil {
 		return errors.New(hide(t, strings.ReplaceAll(err.Error(), "run exe:", "run the engine:")))
 	}
 	var r report
-	if err := json.Unmarshal(ran.Stdout, &r); err != nil || !r.Done {
-		return fmt.Errorf("the engine did not come to its end: %d bytes of a report", len(ran.Stdout))
+	if err := json.Unmarshal(heard.report, &r); err != nil || !r.Done {
+		return fmt.Errorf("the engine did not come to its end: %d bytes of a report", len(heard.report))
 	}
 	if r.Built == 0 && r.Unbuilt == 0 && len(r.Errors) == 0 {
 		return sdk.NotApplicable("no Go files that gosec looks at: only tests, or what is vendored")
