@@ -62,6 +62,10 @@ func (l *live) config() config.Config { return l.now.Load().cfg }
 
 func (l *live) archiveLimits() workspace.Limits { return l.now.Load().archive }
 
+// jobsOf is how many jobs a scan of a type gets now. One that was accepted under
+// another configuration may have more or fewer.
+func (l *live) jobsOf(scanType string) int { return len(l.config().Scans[scanType].Plugins) }
+
 func (l *live) backoff(scanType string) dispatch.Backoff {
 	s, ok := l.config().Scans[scanType]
 	if !ok { // accepted under a configuration that had it

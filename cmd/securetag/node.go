@@ -147,7 +147,7 @@ func (n *node) openPlugins(id *identity, what purpose, version string) error {
 	n.onClose(manager.Close)
 	n.workspaces = workspaces{
 		blobs: n.blobs, disk: manager, memory: openMemory(n.cfg.Worker.MemoryDir, what.archives, n.log.Named("workspace")),
-		recent: workspace.NewRecent(recentBytes),
+		recent: workspace.NewRecent(recentBytes), jobsOf: n.live.jobsOf,
 	}
 	if m := n.workspaces.memory; m != nil {
 		n.onClose(m.Close)

@@ -22,6 +22,8 @@ type workspaces struct {
 	// short scan, making and removing files on a disk is most of the work.
 	memory *workspace.Manager
 	recent *workspace.Recent
+	// jobsOf is how many jobs a scan of a type has, most likely; nil: one.
+	jobsOf func(scanType string) int
 }
 
 var _ host.Workspaces = workspaces{}
@@ -34,7 +36,7 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 	if c.Scan.Input.Archive == nil {
 		return host.Workspace{WorkDir: work, Release: releaseWork}, nil
 	}
-	tree, err := w.unpack(ctx, c.Scan)
+	tree, err := w.unpack(ctx, c.Scan, c.Job.ID)
 	if err != nil {
 		releaseWork()
 		return host.Workspace{}, unusable(err)
@@ -45,7 +47,7 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 	}, nil
 }
 
-func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree, error) {
+func (w workspaces) unpack(ctx context.Context, scan host.Scan, job host.JobID) (*workspace.Tree, error) {
 	archive := scan.Input.Archive
 	if !archive.RemovedAt.IsZero() {
 		return nil, errArchiveRemoved
@@ -65,14 +67,18 @@ func (w workspaces) unpack(ctx context.Context, scan host.Scan) (*workspace.Tree
 		defer blob.Close()
 		return partOf(blob, archive)
 	}
+	use := workspace.Use{Job: job}
+	if w.jobsOf != nil {
+		use.Of = w.jobsOf(scan.Type)
+	}
 	if w.memory != nil && archive.UnpackedBytes <= maxInMemory {
 		// Its limits hold whatever the row says of the archive's size; when it
 		// has no room the disk has.
-		if tree, err := w.memory.Acquire(ctx, scan.ID, open); err == nil || ctx.Err() != nil {
+		if tree, err := w.memory.AcquireFor(ctx, scan.ID, use, open); err == nil || ctx.Err() != nil {
 			return tree, err
 		}
 	}
-	return w.disk.Acquire(ctx, scan.ID, open)
+	return w.disk.AcquireFor(ctx, scan.ID, use, open)
 }
 
 // partOf reads an archive out of a blob that holds several. Only small ones are

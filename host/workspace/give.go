@@ -5,20 +5,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/securetaghq/securetag/host/internal/treecopy"
 )
 
 // Give puts the tree at dst, a path that is free and on the same file system, for
-// a process that sees nothing but what lies there. A tree that nobody else uses
+// a process that sees nothing but what lies there. The tree of a scan's only job
 // is moved, and then belongs to whoever owns dst; one that other jobs of the scan
-// use as well is linked file by file. gone takes it away from dst again; what a
+// use, or may, is linked file by file. gone takes it away from dst again; what a
 // plugin has changed there it leaves. On an error the tree is where it was.
 func (t *Tree) Give(dst string) (gone func(), err error) { return t.give(dst) }
 
 func (m *Manager) give(s *shared, dst string) (func(), error) {
 	m.mu.Lock()
-	alone := s.refs == 1 && !s.lent && !m.closed
+	alone := s.refs == 1 && s.of == 1 && !s.lent && !m.closed
 	if alone {
 		// Who asks for the scan's tree from now on unpacks another.
 		s.lent = true
@@ -29,6 +30,10 @@ func (m *Manager) give(s *shared, dst string) (func(), error) {
 	m.mu.Unlock()
 	gone := func() { s.tree.removeAt(dst) }
 	if !alone {
+		if !oneFileSystem(m.dir, filepath.Dir(dst)) {
+			// The caller may have a place where nothing has to be copied.
+			return nil, fmt.Errorf("give the tree of scan %s: %w", s.scan, syscall.EXDEV)
+		}
 		if err := treecopy.Copy(dst, filepath.Join(m.dir, s.name)); err != nil {
 			gone()
 			return nil, fmt.Errorf("give the tree of scan %s: %w", s.scan, err)
@@ -42,6 +47,24 @@ func (m *Manager) give(s *shared, dst string) (func(), error) {
 		return nil, fmt.Errorf("give the tree of scan %s: %w", s.scan, err)
 	}
 	return gone, nil
+}
+
+// oneFileSystem reports whether files of one directory can be linked into another.
+func oneFileSystem(a, b string) bool {
+	device := func(path string) (any, bool) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, false
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return nil, false
+		}
+		return st.Dev, true
+	}
+	x, known := device(a)
+	y, too := device(b)
+	return !known || !too || x == y
 }
 
 // move renames a sealed tree. A directory that gets another parent must be

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -41,6 +42,7 @@ type Manager struct {
 	lim    Limits // guarded by mu
 	closed bool
 	trees  map[host.ScanID]*shared
+	unused []*shared // nobody has them, and more jobs of their scans may come; the longest unused first
 	idle   []workDir // given back as they were handed out
 }
 
@@ -52,7 +54,10 @@ type shared struct {
 	name   string
 	cancel context.CancelFunc
 	refs   int
-	ended  bool // extraction is over
+	ended  bool                // extraction is over
+	of     int                 // so many jobs the scan has; at least 1
+	left   map[host.JobID]bool // those of them that have had it
+	timer  *time.Timer         // it is unused, and goes then; nil: it is in use
 
 	done chan struct{}
 	sum  Summary
@@ -149,7 +154,13 @@ func (m *Manager) Close() error {
 	for _, s := range m.trees {
 		s.cancel()
 	}
+	unused := m.unused
+	m.unused = nil
 	m.mu.Unlock()
+	for _, s := range unused {
+		s.timer.Stop()
+		s.tree.close()
+	}
 	m.extractions.Wait()
 
 	err := m.clear()
@@ -293,58 +304,86 @@ func (t *Tree) Summary() Summary { return t.sum }
 // twice is releasing once.
 func (t *Tree) Release() { t.release() }
 
-// Acquire returns the scan's tree. The first caller has it extracted from the
+// Use is for what a tree is wanted: a job, of so many of the scan's. The zero
+// value is the only job.
+type Use struct {
+	Job host.JobID
+	Of  int
+}
+
+// Acquire is AcquireFor the only job of a scan.
+func (m *Manager) Acquire(ctx context.Context, scan host.ScanID, open func(context.Context) (host.Blob, error)) (*Tree, error) {
+	return m.AcquireFor(ctx, scan, Use{}, open)
+}
+
+// AcquireFor returns the scan's tree. The first caller has it extracted from the
 // blob that open opens; the others wait for that and share it. A caller whose
 // ctx ends leaves at once and disturbs nobody; when all have left the
-// extraction is canceled. An archive that is refused is an *ArchiveError.
-func (m *Manager) Acquire(ctx context.Context, scan host.ScanID, open func(context.Context) (host.Blob, error)) (*Tree, error) {
-	s, err := m.join(ctx, scan, open)
+// extraction is canceled. An archive that is refused is an *ArchiveError, and
+// whoever comes after it tries again.
+//
+// A tree that nobody has any more is removed, unless there are jobs of the scan
+// that have not had it: they may be about to start here, where there are fewer
+// slots than jobs, so it waits for them a little while.
+func (m *Manager) AcquireFor(ctx context.Context, scan host.ScanID, u Use, open func(context.Context) (host.Blob, error)) (*Tree, error) {
+	s, err := m.join(ctx, scan, u, open)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		m.leave(s)
+		m.leave(s, "")
 		return nil, fmt.Errorf("wait for the tree of scan %s: %w", scan, context.Cause(ctx))
 	}
 	if s.err != nil {
-		m.leave(s)
+		m.leave(s, "")
 		return nil, fmt.Errorf("unpack scan %s: %w", scan, s.err)
 	}
 	return &Tree{
 		root:    filepath.Join(m.dir, s.name),
 		sum:     s.sum,
-		release: sync.OnceFunc(func() { m.leave(s) }),
+		release: sync.OnceFunc(func() { m.leave(s, u.Job) }),
 		give:    func(dst string) (func(), error) { return m.give(s, dst) },
 	}, nil
 }
 
 // join counts the caller in, and starts the extraction for the first.
-func (m *Manager) join(ctx context.Context, scan host.ScanID, open func(context.Context) (host.Blob, error)) (*shared, error) {
+func (m *Manager) join(ctx context.Context, scan host.ScanID, u Use, open func(context.Context) (host.Blob, error)) (*shared, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return nil, fmt.Errorf("unpack scan %s: the workspace is closed: %w", scan, host.ErrUnavailable)
 	}
 	if s := m.trees[scan]; s != nil {
+		m.wanted(s)
 		s.refs++
 		return s, nil
 	}
 	// The extraction belongs to all who wait for it, so it does not end with
 	// the first one's context.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &shared{scan: scan, name: m.name("t"), cancel: cancel, refs: 1, done: make(chan struct{})}
+	s := &shared{scan: scan, name: m.name("t"), cancel: cancel, refs: 1, of: max(u.Of, 1), left: map[host.JobID]bool{}, done: make(chan struct{})}
 	m.trees[scan] = s
 	m.extractions.Go(func() { m.extract(ctx, s, open) })
 	return s, nil
 }
 
-// leave counts a caller out; the last one has the tree removed.
-func (m *Manager) leave(s *shared) {
+// leave counts a caller out, with the job that had the tree, "" for none; the
+// last one has the tree removed, or kept for a while.
+func (m *Manager) leave(s *shared, job host.JobID) {
 	m.mu.Lock()
 	s.refs--
 	last := s.refs == 0
+	if s.left[job] = true; job == "" {
+		delete(s.left, job)
+	}
+	if last && s.ended && s.err == nil && s.of > 1 && len(s.left) < s.of && !m.closed {
+		over := m.keep(s)
+		m.mu.Unlock()
+		m.dropUnused(over)
+		return
+	}
 	if last && m.trees[s.scan] == s {
 		delete(m.trees, s.scan)
 	}
