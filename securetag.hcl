@@ -248,7 +248,7 @@ log {
 # archive and runs these plugins on it, side by side.
 scan "codeaudit" {
   input   = "archive"
-  plugins = ["secrets"] # and "dependencies": see below
+  plugins = ["secrets", "dependencies", "gosec"]
 
   # For each plugin's job, from its first start, retries included.
   timeout = "10m"
@@ -294,18 +294,6 @@ scan "import" {
 
   concurrency = 0
 }
-
-# This one comes with SecureTag too, and runs when a scan type names it: it lists
-# the packages that lockfiles name, and finds those with known vulnerabilities in
-# a directory that this fills, every night for example:
-#   dependencies update --from https://osv-vulnerabilities.storage.googleapis.com --to /var/lib/securetag/osv
-# plugin "dependencies" {
-#   command = "dependencies"
-#   read    = ["/var/lib/securetag/osv"]
-#   config {
-#     database = "/var/lib/securetag/osv"
-#   }
-# }
 
 # A plugin is an executable. This one comes with SecureTag and finds passwords,
 # keys and tokens in source code.
@@ -355,8 +343,8 @@ plugin "secrets" {
 
   # Every plugin runs confined: it sees the system, itself and its target, and
   # no network. "required", the default of a block, does not start one where the
-  # machine cannot do that; "best_effort", the default of secrets, web and
-  # import, does with what there is; "off" does without.
+  # machine cannot do that; "best_effort", the default of those that come
+  # with SecureTag and run by default, does with what there is; "off" does without.
   sandbox = "best_effort"
   network = "none" # or "host": everything that the host can reach
   read    = []     # more files and directories for it to read
@@ -378,6 +366,103 @@ plugin "secrets" {
   # When its processes cannot be started, or end while they wait for a job: the
   # first and the longest pause before the next try, and after how many failures
   # in which time it is quarantined. Its jobs then fail at once, with the reason.
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
+  }
+}
+
+# This one lists the packages that lockfiles name, as an SBOM, and finds those with
+# known vulnerabilities in a directory that this fills, every night for example:
+#   dependencies update --from https://osv-vulnerabilities.storage.googleapis.com --to /var/lib/securetag/osv
+# Name the directory in read as well. Without it every scan says that nobody looked
+# for vulnerabilities.
+plugin "dependencies" {
+  command  = "dependencies"
+  args     = []
+  sha256   = ""
+  dev      = false
+  dir      = ""
+  files    = []
+  version  = ""
+  env      = {}
+  env_pass = []
+
+  # Started with a scan: while there is none, it takes no memory.
+  isolation        = "per_scan"
+  standby          = 0
+  tenant_idle      = "5m"
+  tenant_processes = 16
+  start_timeout    = "10s"
+  max_silence      = "1m"
+  cancel_grace     = "5s"
+  concurrency      = 0
+
+  sandbox = "best_effort"
+  network = "none"
+  read    = []
+
+  limits {
+    memory     = "512MiB"
+    pids       = 128
+    cpus       = 0
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "256MiB"
+  }
+
+  # database = "/var/lib/securetag/osv"
+  config {
+  }
+
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
+  }
+}
+
+# This one looks at Go code, and needs Go, in /usr/local/go/bin, /usr/local/bin or
+# /usr/bin unless env has a PATH: plugins/gosec/README.md. Where there is none, its
+# job fails for a target with Go files, and says so.
+plugin "gosec" {
+  command  = "gosec"
+  args     = []
+  sha256   = ""
+  dev      = false
+  dir      = ""
+  files    = []
+  version  = ""
+  env      = {}
+  env_pass = []
+
+  # Started with a scan: while there is none, it takes no memory.
+  isolation        = "per_scan"
+  standby          = 0
+  tenant_idle      = "5m"
+  tenant_processes = 16
+  start_timeout    = "10s"
+  max_silence      = "1m"
+  cancel_grace     = "5s"
+  concurrency      = 0
+
+  sandbox = "best_effort"
+  network = "none"
+  read    = []
+
+  limits {
+    memory     = "2GiB"
+    pids       = 512
+    cpus       = 0
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "2GiB"
+  }
+
+  config {
+  }
+
   restart {
     backoff      = "500ms..1m"
     max_failures = 3
@@ -490,17 +575,5 @@ plugin "import" {
 #     command = "flawfinder"
 #     args    = ["--sarif", "--neverignore", "{target}"]
 #     files   = ["*.c", "*.h", "*.cpp"]
-#   }
-# }
-
-# The plugin "gosec" looks at Go code, and needs Go: plugins/gosec/README.md.
-# plugin "gosec" {
-#   command = "gosec"
-#   env     = { PATH = "/usr/local/go/bin:/usr/bin:/bin" }
-#   read    = ["/usr/local/go"]
-#   limits {
-#     memory = "2GiB"
-#     pids   = 512
-#     disk   = "2GiB"
 #   }
 # }

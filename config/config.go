@@ -148,7 +148,7 @@ type Plugin struct {
 	MaxSilence      time.Duration     `koanf:"max_silence" doc:"A plugin that reports nothing for this long during a scan counts as hung and is killed." min:"1s" max:"24h"`
 	CancelGrace     time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency     int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
-	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugins secrets, web and import have best_effort." oneof:"required,best_effort,off"`
+	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugins that come with SecureTag and run by default have best_effort." oneof:"required,best_effort,off"`
 	Network         string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
 	Read            []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
 	Config          json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
@@ -180,11 +180,12 @@ type PluginLimits struct {
 	Disk      ByteSize `koanf:"disk" doc:"Size of everything that it has in its work directory." min:"1MiB" max:"1TiB"`
 }
 
-// Default is the configuration without any file: source archives are scanned
-// for secrets, and web sites from outside, and reports of other scanners are read.
+// Default is the configuration without any file: source archives are scanned by
+// all engines that need nobody's data, and web sites from outside, and reports of
+// other scanners are read.
 func Default() Config {
 	archive, web, reports := defaultScan(), defaultScan(), defaultScan()
-	archive.Plugins = []string{"secrets"}
+	archive.Plugins = []string{"secrets", "dependencies", "gosec"}
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
 	secrets.Sandbox, site.Sandbox = "best_effort", "best_effort"
@@ -195,6 +196,12 @@ func Default() Config {
 	reports.Plugins = []string{"import"}
 	reader := defaultPlugin("sarif")
 	reader.Args, reader.Sandbox, reader.Standby = []string{"--import"}, "best_effort", 0
+	packages, code := defaultPlugin("dependencies"), defaultPlugin("gosec")
+	// They take no memory while nothing is scanned.
+	packages.Sandbox, packages.Standby = "best_effort", 0
+	code.Sandbox, code.Standby = "best_effort", 0
+	// It compiles what the code imports, the standard library included.
+	code.Limits.Memory, code.Limits.PIDs, code.Limits.Disk = 2*GiB, 512, 2*GiB
 	return Config{
 		DataDir: "./securetag-data",
 		Server: Server{
@@ -212,7 +219,7 @@ func Default() Config {
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web, "import": reports},
-		Plugins:   map[string]Plugin{"secrets": secrets, "web": site, "import": reader},
+		Plugins:   map[string]Plugin{"secrets": secrets, "dependencies": packages, "gosec": code, "web": site, "import": reader},
 		Plans:     builtInPlans(),
 	}
 }

@@ -49,7 +49,7 @@ log {
 
 # What POST /codeaudit/upload runs.
 scan "codeaudit" {
-  # plugins = ["secrets"]
+  # plugins = ["secrets", "dependencies", "gosec"]
   # timeout = "10m"
 }
 

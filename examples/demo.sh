@@ -1,7 +1,7 @@
 #!/bin/sh
-# The main job on the embedded default: plant secrets in a small project, scan
-# it, read the findings. The secrets are put together here from halves, so that
-# none stands in this repository.
+# The main job on the embedded default: plant secrets and weak code in a small
+# project, scan it with every engine, read the findings. The secrets are put
+# together here from halves, so that none stands in this repository.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,6 +30,31 @@ ENV
   head -c 480 /dev/urandom | base64 | tr -d '\n' | fold -w 64
   printf -- '\n-----END %s PRIVATE KEY-----\n' RSA
 } > "$dir/app/deploy/server.pem"
+
+cat > "$dir/app/go.mod" <<GO
+module example.com/app
+
+go 1.24
+GO
+
+cat > "$dir/app/src/receipt.go" <<GO
+package src
+
+import "os"
+
+const stripeToken = "sk_live_$(printf '9dK2mQx7RbTw4LzP')vN8sHc3J"
+
+// Receipt reads one.
+func Receipt(name string) ([]byte, error) { return os.ReadFile(name) }
+GO
+
+cat > "$dir/app/package-lock.json" <<JSON
+{"name": "app", "lockfileVersion": 3, "packages": {"": {"name": "app"}, "node_modules/left-pad": {"version": "1.3.0"}}}
+JSON
+
+# Go need not be where the engine for Go looks for it.
+go=$(go env GOROOT)
+export SECURETAG_PLUGIN__GOSEC__READ="$go" SECURETAG_PLUGIN__GOSEC__CONFIG="{\"go\": \"$go/bin/go\"}"
 
 echo "$ securetag scan app"
 status=0

@@ -140,6 +140,7 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 
 // openPlugins opens what running jobs takes.
 func (n *node) openPlugins(id *identity, what purpose, version string) error {
+	tellMissing(n.cfg, n.log)
 	manager, err := workspace.New(filepath.Join(n.cfg.DataDir, "work"), what.archives, n.log.Named("workspace"))
 	if err != nil {
 		return err

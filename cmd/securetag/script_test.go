@@ -35,6 +35,8 @@ func (w withPlugins) Run() int {
 	plugins := filepath.Join(filepath.Dir(program), "plugins")
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
+		{"dependencies", "../../plugins/dependencies", "."},
+		{"gosec", "../../plugins/gosec", "."},
 		{"web", "../../plugins/web", "."},
 		{"sarif", "../../plugins/sarif", "."},
 		{"noop", "../..", "./plugins/noop"},

@@ -35,6 +35,8 @@ func testMain(m *testing.M) int {
 	for _, b := range []struct{ out, dir, what string }{
 		{"securetag", repository, "./cmd/securetag"},
 		{"plugins/secrets", filepath.Join(repository, "plugins/secrets"), "."},
+		{"plugins/dependencies", filepath.Join(repository, "plugins/dependencies"), "."},
+		{"plugins/gosec", filepath.Join(repository, "plugins/gosec"), "."},
 		{"plugins/web", filepath.Join(repository, "plugins/web"), "."},
 		{"plugins/sarif", filepath.Join(repository, "plugins/sarif"), "."},
 	} {

@@ -173,6 +173,9 @@ limits {
   unpacked_size = "2GiB"
   file_size     = "2GiB"
 }
+scan "codeaudit" {
+  plugins = ["secrets"]
+}
 plugin "secrets" {
   command = %q
   dev     = true

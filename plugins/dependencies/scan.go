@@ -124,10 +124,9 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 	if s.config.Database == "" {
 		s.out.Note(sdk.Note{
 			Level:   sdk.Warning,
-			Summary: count(len(all), "package") + " listed, and nobody looked for vulnerabilities: no database is configured",
+			Summary: count(len(all), "package") + " listed, and not matched against vulnerabilities: this host has no advisory database",
 			Detail:  "The operator fills a directory with \"dependencies update\" and names it in the plugin's setting database.",
 		})
-		s.out.Partial("nobody looked for vulnerabilities: no database is configured")
 		return nil
 	}
 	db, err := openDatabase(s.config.Database)

@@ -123,7 +123,7 @@ func TestSBOMIsValid(t *testing.T) {
 func TestWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	r := scanApp(t, sdktest.Request{Root: "testdata/app"})
-	if len(r.Findings) != 0 || r.Status != sdktest.Partial || !strings.Contains(r.Reason, "no database is configured") || !noted(r, "nobody looked for vulnerabilities: no database is configured") {
+	if len(r.Findings) != 0 || r.Status != sdktest.Succeeded || !noted(r, "not matched against vulnerabilities: this host has no advisory database") {
 		t.Errorf("%s, findings %v, notes %v", r.Status, r.Places(), r.Notes)
 	}
 	r = scanApp(t, sdktest.Request{Root: "testdata/app", Config: fmt.Sprintf(`{"database": %q}`, t.TempDir())})
