@@ -248,7 +248,7 @@ log {
 # archive and runs these plugins on it, side by side.
 scan "codeaudit" {
   input   = "archive"
-  plugins = ["secrets", "dependencies", "gosec"]
+  plugins = ["secrets", "dependencies", "iac", "gosec"]
 
   # For each plugin's job, from its first start, retries included.
   timeout = "10m"
@@ -413,6 +413,51 @@ plugin "dependencies" {
   }
 
   # database = "/var/lib/securetag/osv"
+  config {
+  }
+
+  restart {
+    backoff      = "500ms..1m"
+    max_failures = 3
+    window       = "10m"
+  }
+}
+
+# This one looks at Dockerfiles and Kubernetes manifests.
+plugin "iac" {
+  command  = "iac"
+  args     = []
+  sha256   = ""
+  dev      = false
+  dir      = ""
+  files    = []
+  version  = ""
+  env      = {}
+  env_pass = []
+
+  # Started with a scan: while there is none, it takes no memory.
+  isolation        = "per_scan"
+  standby          = 0
+  tenant_idle      = "5m"
+  tenant_processes = 16
+  start_timeout    = "10s"
+  max_silence      = "1m"
+  cancel_grace     = "5s"
+  concurrency      = 0
+
+  sandbox = "best_effort"
+  network = "none"
+  read    = []
+
+  limits {
+    memory     = "512MiB"
+    pids       = 128
+    cpus       = 0
+    open_files = 1024
+    file_size  = "64MiB"
+    disk       = "256MiB"
+  }
+
   config {
   }
 

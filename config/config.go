@@ -185,7 +185,7 @@ type PluginLimits struct {
 // other scanners are read.
 func Default() Config {
 	archive, web, reports := defaultScan(), defaultScan(), defaultScan()
-	archive.Plugins = []string{"secrets", "dependencies", "gosec"}
+	archive.Plugins = []string{"secrets", "dependencies", "iac", "gosec"}
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
 	secrets.Sandbox, site.Sandbox = "best_effort", "best_effort"
@@ -196,9 +196,10 @@ func Default() Config {
 	reports.Plugins = []string{"import"}
 	reader := defaultPlugin("sarif")
 	reader.Args, reader.Sandbox, reader.Standby = []string{"--import"}, "best_effort", 0
-	packages, code := defaultPlugin("dependencies"), defaultPlugin("gosec")
+	packages, deploy, code := defaultPlugin("dependencies"), defaultPlugin("iac"), defaultPlugin("gosec")
 	// They take no memory while nothing is scanned.
 	packages.Sandbox, packages.Standby = "best_effort", 0
+	deploy.Sandbox, deploy.Standby = "best_effort", 0
 	code.Sandbox, code.Standby = "best_effort", 0
 	// It compiles what the code imports, the standard library included.
 	code.Limits.Memory, code.Limits.PIDs, code.Limits.Disk = 2*GiB, 512, 2*GiB
@@ -219,7 +220,7 @@ func Default() Config {
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
 		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web, "import": reports},
-		Plugins:   map[string]Plugin{"secrets": secrets, "dependencies": packages, "gosec": code, "web": site, "import": reader},
+		Plugins:   map[string]Plugin{"secrets": secrets, "dependencies": packages, "iac": deploy, "gosec": code, "web": site, "import": reader},
 		Plans:     builtInPlans(),
 	}
 }

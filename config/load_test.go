@@ -26,7 +26,7 @@ func load(t *testing.T, opts config.Options) (*config.Loaded, error) {
 		opts.Dir = t.TempDir()
 	}
 	opts.Executable = filepath.Join(opts.Dir, "bin", "securetag")
-	opts.BuiltIn = []string{"secrets", "dependencies", "gosec", "web", "sarif"}
+	opts.BuiltIn = []string{"secrets", "dependencies", "iac", "gosec", "web", "sarif"}
 	return config.Load(opts)
 }
 

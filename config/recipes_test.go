@@ -22,7 +22,7 @@ func TestRecipes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			loaded, err := config.Load(config.Options{Path: file, Dir: t.TempDir(), Executable: "/srv/bin/securetag", BuiltIn: []string{"secrets", "dependencies", "gosec", "sarif", "web"}})
+			loaded, err := config.Load(config.Options{Path: file, Dir: t.TempDir(), Executable: "/srv/bin/securetag", BuiltIn: []string{"secrets", "dependencies", "iac", "gosec", "sarif", "web"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -49,7 +49,7 @@ log {
 
 # What POST /codeaudit/upload runs.
 scan "codeaudit" {
-  # plugins = ["secrets", "dependencies", "gosec"]
+  # plugins = ["secrets", "dependencies", "iac", "gosec"]
   # timeout = "10m"
 }
 

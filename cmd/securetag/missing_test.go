@@ -29,7 +29,7 @@ func TestMissing(t *testing.T) {
 	cfg.Scans["web"] = web
 	var log bytes.Buffer
 	tellMissing(cfg, hclog.New(&hclog.LoggerOptions{Output: &log}))
-	for _, name := range []string{"gosec", "dependencies", "import"} {
+	for _, name := range []string{"gosec", "iac", "dependencies", "import"} {
 		if n := strings.Count(log.String(), "plugin="+name+" "); n != 1 {
 			t.Errorf("%s is named %d times:\n%s", name, n, &log)
 		}

@@ -36,6 +36,7 @@ func (w withPlugins) Run() int {
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
 		{"dependencies", "../../plugins/dependencies", "."},
+		{"iac", "../../plugins/iac", "."},
 		{"gosec", "../../plugins/gosec", "."},
 		{"web", "../../plugins/web", "."},
 		{"sarif", "../../plugins/sarif", "."},

@@ -36,6 +36,7 @@ func testMain(m *testing.M) int {
 		{"securetag", repository, "./cmd/securetag"},
 		{"plugins/secrets", filepath.Join(repository, "plugins/secrets"), "."},
 		{"plugins/dependencies", filepath.Join(repository, "plugins/dependencies"), "."},
+		{"plugins/iac", filepath.Join(repository, "plugins/iac"), "."},
 		{"plugins/gosec", filepath.Join(repository, "plugins/gosec"), "."},
 		{"plugins/web", filepath.Join(repository, "plugins/web"), "."},
 		{"plugins/sarif", filepath.Join(repository, "plugins/sarif"), "."},

@@ -44,7 +44,7 @@ func checkout(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Join(dir, "bin", "plugins"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"securetag", "plugins/secrets", "plugins/dependencies", "plugins/gosec", "plugins/web", "plugins/sarif"} {
+	for _, name := range []string{"securetag", "plugins/secrets", "plugins/dependencies", "plugins/iac", "plugins/gosec", "plugins/web", "plugins/sarif"} {
 		if err := os.Link(filepath.Join(built, name), filepath.Join(dir, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
