@@ -248,7 +248,7 @@ log {
 # archive and runs these plugins on it, side by side.
 scan "codeaudit" {
   input   = "archive"
-  plugins = ["secrets", "dependencies", "iac", "gosec"]
+  plugins = ["gosec", "secrets", "iac", "dependencies"]
 
   # For each plugin's job, from its first start, retries included.
   timeout = "10m"

@@ -185,7 +185,8 @@ type PluginLimits struct {
 // other scanners are read.
 func Default() Config {
 	archive, web, reports := defaultScan(), defaultScan(), defaultScan()
-	archive.Plugins = []string{"secrets", "dependencies", "iac", "gosec"}
+	// The slowest first: they start in this order where there are fewer slots.
+	archive.Plugins = []string{"gosec", "secrets", "iac", "dependencies"}
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
 	secrets.Sandbox, site.Sandbox = "best_effort", "best_effort"

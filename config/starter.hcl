@@ -49,7 +49,7 @@ log {
 
 # What POST /codeaudit/upload runs.
 scan "codeaudit" {
-  # plugins = ["secrets", "dependencies", "iac", "gosec"]
+  # plugins = ["gosec", "secrets", "iac", "dependencies"]
   # timeout = "10m"
 }
 

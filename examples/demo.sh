@@ -52,6 +52,13 @@ cat > "$dir/app/package-lock.json" <<JSON
 {"name": "app", "lockfileVersion": 3, "packages": {"": {"name": "app"}, "node_modules/left-pad": {"version": "1.3.0"}}}
 JSON
 
+cat > "$dir/app/Dockerfile" <<DOCKER
+FROM debian:12
+ADD src /srv/src
+USER root
+CMD ["/srv/app"]
+DOCKER
+
 # Go need not be where the engine for Go looks for it.
 go=$(go env GOROOT)
 export SECURETAG_PLUGIN__GOSEC__READ="$go" SECURETAG_PLUGIN__GOSEC__CONFIG="{\"go\": \"$go/bin/go\"}"

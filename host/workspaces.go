@@ -7,8 +7,9 @@ import "context"
 type Workspaces interface {
 	// Prepare unpacks the scan's archive (once for all its jobs on this host)
 	// and makes an empty work directory. An archive that cannot be read back or
-	// unpacked gives a *Fault with CodeInputUnusable.
-	Prepare(ctx context.Context, c Claim) (Workspace, error)
+	// unpacked gives a *Fault with CodeInputUnusable. Meanwhile it says to told how
+	// far it is, now and then, from the caller's goroutine.
+	Prepare(ctx context.Context, c Claim, told func(Progress)) (Workspace, error)
 }
 
 // Workspace is one attempt's place. Release removes it; it must be called once.

@@ -28,7 +28,7 @@ type workspaces struct {
 
 var _ host.Workspaces = workspaces{}
 
-func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, error) {
+func (w workspaces) Prepare(ctx context.Context, c host.Claim, told func(host.Progress)) (host.Workspace, error) {
 	work, releaseWork, err := w.disk.WorkDir(c.Job.ID, c.Job.Attempt)
 	if err != nil {
 		return host.Workspace{}, fmt.Errorf("prepare workspace: %w", err)
@@ -36,7 +36,7 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 	if c.Scan.Input.Archive == nil {
 		return host.Workspace{WorkDir: work, Release: releaseWork}, nil
 	}
-	tree, err := w.unpack(ctx, c.Scan, c.Job.ID)
+	tree, err := w.unpack(ctx, c.Scan, c.Job.ID, told)
 	if err != nil {
 		releaseWork()
 		return host.Workspace{}, unusable(err)
@@ -47,7 +47,7 @@ func (w workspaces) Prepare(ctx context.Context, c host.Claim) (host.Workspace, 
 	}, nil
 }
 
-func (w workspaces) unpack(ctx context.Context, scan host.Scan, job host.JobID) (*workspace.Tree, error) {
+func (w workspaces) unpack(ctx context.Context, scan host.Scan, job host.JobID, told func(host.Progress)) (*workspace.Tree, error) {
 	archive := scan.Input.Archive
 	if !archive.RemovedAt.IsZero() {
 		return nil, errArchiveRemoved
@@ -67,7 +67,9 @@ func (w workspaces) unpack(ctx context.Context, scan host.Scan, job host.JobID) 
 		defer blob.Close()
 		return partOf(blob, archive)
 	}
-	use := workspace.Use{Job: job}
+	use := workspace.Use{Job: job, Told: func(files int) {
+		told(host.Progress{Phase: "unpacking", Done: int64(files), Total: int64(archive.Files), Unit: "files"})
+	}}
 	if w.jobsOf != nil {
 		use.Of = w.jobsOf(scan.Type)
 	}

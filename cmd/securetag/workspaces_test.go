@@ -30,7 +30,7 @@ func TestPrepareWithoutItsArchive(t *testing.T) {
 	removed := &host.Archive{Blob: "archives/gone", RemovedAt: time.Now()}
 	_, err = workspaces{disk: disk}.Prepare(t.Context(), host.Claim{
 		Job: host.Job{ID: host.NewJobID()}, Scan: host.Scan{ID: host.NewScanID(), Input: host.Input{Archive: removed}},
-	})
+	}, func(host.Progress) {})
 	var fault *host.Fault
 	if !errors.As(err, &fault) || fault.Code != host.CodeInputUnusable || fault.Retryable || !strings.Contains(fault.Message, "because of its age") {
 		t.Errorf("Prepare = %v", err)
@@ -66,7 +66,7 @@ func TestPrepareOutOfAPack(t *testing.T) {
 	for name, a := range archives {
 		place, err := workspaces{blobs: blobs, disk: disk}.Prepare(t.Context(), host.Claim{
 			Job: host.Job{ID: host.NewJobID()}, Scan: host.Scan{ID: host.NewScanID(), Input: host.Input{Archive: a}},
-		})
+		}, func(host.Progress) {})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -296,7 +296,7 @@ func untilStopped(ctx context.Context, _ host.Task, _ host.Sink) (host.Report, e
 
 type fakeWorkspaces struct{ err error }
 
-func (w fakeWorkspaces) Prepare(context.Context, host.Claim) (host.Workspace, error) {
+func (w fakeWorkspaces) Prepare(context.Context, host.Claim, func(host.Progress)) (host.Workspace, error) {
 	return host.Workspace{Root: "/tree", WorkDir: "/work", Release: func() {}}, w.err
 }
 

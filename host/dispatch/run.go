@@ -65,7 +65,7 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 			err = &host.Fault{Code: host.CodeInternal, Message: "this host failed while it ran the job; its log has the details", Retryable: true, Crashed: true}
 		}
 	}()
-	place, err := d.workspaces.Prepare(ctx, c)
+	place, err := d.workspaces.Prepare(ctx, c, s.Progress)
 	if err != nil {
 		return host.Report{}, err
 	}

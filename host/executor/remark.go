@@ -19,7 +19,10 @@ const (
 // logs it. Where the target lies on this machine is nobody's business but the
 // operator's.
 func (s *scan) remark(d *pluginv1.Diagnostic) {
-	text := d.GetSummary() + " " + d.GetDetail()
+	text := d.GetSummary()
+	if detail := d.GetDetail(); detail != "" {
+		text = strings.TrimRight(text, ".") + ". " + detail
+	}
 	level, logged := noteLevel(d.GetSeverity())
 	s.note(logged, text, d.GetTargetPath())
 	for _, place := range []string{s.task.Root, s.task.WorkDir} {

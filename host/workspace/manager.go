@@ -59,11 +59,12 @@ type shared struct {
 	left   map[host.JobID]bool // those of them that have had it
 	timer  *time.Timer         // it is unused, and goes then; nil: it is in use
 
-	done chan struct{}
-	sum  Summary
-	tree *tree // open, so that it can be taken apart quickly; the last to leave closes it
-	err  error
-	lent bool // it is where Give moved it, and what removes it is there
+	files atomic.Int64 // extracted so far
+	done  chan struct{}
+	sum   Summary
+	tree  *tree // open, so that it can be taken apart quickly; the last to leave closes it
+	err   error
+	lent  bool // it is where Give moved it, and what removes it is there
 }
 
 // New makes a manager with a sub-directory of its own in dir, which it creates
@@ -309,6 +310,9 @@ func (t *Tree) Release() { t.release() }
 type Use struct {
 	Job host.JobID
 	Of  int
+	// Told hears how many files are unpacked, while that takes some time; nil:
+	// nobody does.
+	Told func(files int)
 }
 
 // Acquire is AcquireFor the only job of a scan.
@@ -330,11 +334,9 @@ func (m *Manager) AcquireFor(ctx context.Context, scan host.ScanID, u Use, open 
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-s.done:
-	case <-ctx.Done():
+	if err := s.wait(ctx, u.Told); err != nil {
 		m.leave(s, "")
-		return nil, fmt.Errorf("wait for the tree of scan %s: %w", scan, context.Cause(ctx))
+		return nil, fmt.Errorf("wait for the tree of scan %s: %w", scan, err)
 	}
 	if s.err != nil {
 		m.leave(s, "")
@@ -346,6 +348,27 @@ func (m *Manager) AcquireFor(ctx context.Context, scan host.ScanID, u Use, open 
 		release: sync.OnceFunc(func() { m.leave(s, u.Job) }),
 		give:    func(dst string) (func(), error) { return m.give(s, dst) },
 	}, nil
+}
+
+// tellEvery is how often it is told how far an extraction is.
+const tellEvery = 250 * time.Millisecond
+
+// wait returns when the tree is extracted, or with the cause of ctx.
+func (s *shared) wait(ctx context.Context, told func(int)) error {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if told != nil {
+			told(int(s.files.Load()))
+		}
+	}
 }
 
 // join counts the caller in, and starts the extraction for the first.
@@ -415,7 +438,7 @@ func (m *Manager) removeTree(s *shared) {
 
 // extract runs in a goroutine of its own, which Close joins.
 func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Context) (host.Blob, error)) {
-	sum, tree, err := m.extractTo(ctx, s.name, open)
+	sum, tree, err := m.extractTo(ctx, s.name, &s.files, open)
 	if err != nil {
 		m.remove(s.name, "scan", s.scan) // before anyone hears of the error and tries again
 	}
@@ -434,7 +457,7 @@ func (m *Manager) extract(ctx context.Context, s *shared, open func(context.Cont
 
 // extractTo recovers, because it runs decoders over hostile bytes: a fault in
 // one of them fails that scan and nothing else.
-func (m *Manager) extractTo(ctx context.Context, name string, open func(context.Context) (host.Blob, error)) (sum Summary, t *tree, err error) {
+func (m *Manager) extractTo(ctx context.Context, name string, files *atomic.Int64, open func(context.Context) (host.Blob, error)) (sum Summary, t *tree, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.log.Error("panic while unpacking", "panic", p, "stack", string(debug.Stack()))
@@ -447,6 +470,7 @@ func (m *Manager) extractTo(ctx context.Context, name string, open func(context.
 	if t, err = makeTree(m.at, name, m.can); err != nil {
 		return Summary{}, nil, err
 	}
+	t.list.count = files
 	blob, err := open(ctx)
 	if err != nil {
 		return Summary{}, t, fmt.Errorf("open archive: %w", err)

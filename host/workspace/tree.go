@@ -3,6 +3,7 @@ package workspace
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // output is a file being unpacked.
@@ -18,14 +19,20 @@ type output interface {
 type listing struct {
 	dirs  []string // a directory stands before what is in it
 	files []string
-	long  bool // there was more than is worth remembering
+	long  bool          // there was more than is worth remembering
+	count *atomic.Int64 // of files; nil: nobody asks
 }
 
 // maxListing bounds what is remembered of a tree that is in use.
 const maxListing = 64
 
-func (l *listing) dir(path string)  { l.add(&l.dirs, path) }
-func (l *listing) file(path string) { l.add(&l.files, path) }
+func (l *listing) dir(path string) { l.add(&l.dirs, path) }
+
+func (l *listing) file(path string) {
+	if l.add(&l.files, path); l.count != nil {
+		l.count.Add(1)
+	}
+}
 
 func (l *listing) add(to *[]string, path string) {
 	if l.long = l.long || len(l.dirs)+len(l.files) == maxListing; !l.long {

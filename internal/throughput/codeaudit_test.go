@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -39,16 +40,18 @@ func BenchmarkCodeaudit(b *testing.B) {
 	files, bytes := writeTree(b, tree)
 	zipTree(b, archive, tree)
 	host, c := auditHost(b, dir, plugins)
-	slowest := time.Duration(0)
+	slowest, cpu := time.Duration(0), time.Duration(0)
 	for _, name := range engines {
-		took := alone(b, filepath.Join(plugins, name), tree)
-		slowest = max(slowest, took)
-		b.ReportMetric(took.Seconds(), name+"-alone-s")
+		took, used := alone(b, filepath.Join(plugins, name), tree)
+		slowest, cpu = max(slowest, took), cpu+used
+		b.Logf("%s alone: %.1f s, of CPU %.1f s", name, took.Seconds(), used.Seconds())
 	}
 	b.ResetTimer()
 	for b.Loop() {
 		took, quiet := audited(b, c, archive)
 		b.ReportMetric(took.Seconds(), "whole-s")
+		b.ReportMetric(slowest.Seconds(), "slowest-alone-s")
+		b.ReportMetric(cpu.Seconds()/float64(runtime.NumCPU()), "all-cpu-s") // in less it cannot be done
 		b.ReportMetric(took.Seconds()/slowest.Seconds(), "of-slowest")
 		b.ReportMetric(quiet.Seconds(), "longest-quiet-s")
 	}
@@ -115,14 +118,14 @@ func auditHost(b *testing.B, dir, plugins string) (*testhost.Process, *client.Cl
 
 // alone runs a plugin by hand. It exits with 1 when it found something, and with
 // another code when it could not see everything.
-func alone(b *testing.B, plugin, tree string) time.Duration {
-	began := time.Now()
-	out, err := exec.CommandContext(b.Context(), plugin, "scan", tree).CombinedOutput()
-	took := time.Since(began)
+func alone(b *testing.B, plugin, tree string) (took, cpu time.Duration) {
+	began, cmd := time.Now(), exec.CommandContext(b.Context(), plugin, "scan", tree)
+	out, err := cmd.CombinedOutput()
+	took = time.Since(began)
 	if code := (&exec.ExitError{}); err != nil && (!asExit(err, &code) || code.ExitCode() > 1) {
 		b.Fatalf("%s: %v\n%.2000s", plugin, err, out[max(0, len(out)-2000):])
 	}
-	return took
+	return took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 func asExit(err error, to **exec.ExitError) bool {
@@ -136,14 +139,18 @@ func asExit(err error, to **exec.ExitError) bool {
 // audited scans the archive, and says how long that took once it was accepted, and
 // how long nothing was heard of it at most.
 func audited(b *testing.B, c *client.Client, archive string) (took, quiet time.Duration) {
-	last, heard := "", time.Now()
+	last, began := "", time.Now()
+	heard := began
 	s := scanned(b, c, archive, func(s client.Scan) {
 		now, err := json.Marshal(s.Jobs)
 		if err != nil {
 			b.Fatal(err)
 		}
 		if string(now) != last {
-			quiet = max(quiet, time.Since(heard))
+			if silent := time.Since(heard); silent > quiet {
+				quiet = silent
+				b.Logf("quiet for %.2f s, %.1f s after its upload, then %s", silent.Seconds(), time.Since(began).Seconds(), now)
+			}
 			last, heard = string(now), time.Now()
 		}
 	})

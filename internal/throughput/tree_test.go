@@ -28,16 +28,19 @@ type kind struct {
 // nothing but the standard library.
 var kinds = []kind{
 	{150, goFile},
-	{400, func(r *rand.Rand, i int) (string, string) {
+	{420, func(r *rand.Rand, i int) (string, string) {
 		return fmt.Sprintf("web/app%d/src/module%d.js", i%40, i), code(r, "function handler%d(request, response) {\n  const %s = request.query.%s;\n  return response.send(`<b>${%[2]s}</b>`);\n}\n\n")
 	}},
-	{250, func(r *rand.Rand, i int) (string, string) {
+	{260, func(r *rand.Rand, i int) (string, string) {
 		return fmt.Sprintf("py/service%d/module%d.py", i%30, i), code(r, "def handle_%d(%s, limit=10):\n    result = []\n    for item in %[2]s[:limit]:\n        result.append(item.%[3]s)\n    return result\n\n\n")
 	}},
-	{100, func(r *rand.Rand, i int) (string, string) {
+	{20, func(r *rand.Rand, i int) (string, string) {
 		return fmt.Sprintf("deploy/env%d/app%d.yaml", i%20, i), manifest(r, i)
 	}},
-	{90, func(r *rand.Rand, i int) (string, string) {
+	{40, func(r *rand.Rand, i int) (string, string) {
+		return fmt.Sprintf("deploy/values%d/values%d.yaml", i%20, i), code(r, "part%d:\n  %s:\n    enabled: true\n    size: 3\n    name: %s\n")
+	}},
+	{100, func(r *rand.Rand, i int) (string, string) {
 		return fmt.Sprintf("docs/chapter%d/page%d.md", i%50, i), code(r, "## Part %d\n\nThe %s of a system is what its %s makes of it.\n\n")
 	}},
 	{7, func(r *rand.Rand, i int) (string, string) {

@@ -1525,6 +1525,8 @@ export interface components {
          *     }
          */
         Finding: {
+            /** @description Findings of other plugins in the same scan with the same kind of problem (both a secret, or of the same first CWE) in lines of the same file that overlap; the first 8. They are findings of their own. */
+            also_found_by?: components["schemas"]["Other"][];
             /** @enum {string} */
             confidence: "high" | "medium" | "low" | "unknown";
             /** Format: date-time */
@@ -1621,6 +1623,18 @@ export interface components {
             id: string;
             /** Format: int64 */
             max_attempts: number;
+            /**
+             * Format: int64
+             * @description How many notes are not kept.
+             */
+            more_notes?: number;
+            /**
+             * @description Why there was nothing in the target for the plugin, which looked at nothing then. Left out when there was.
+             * @example no Go files
+             */
+            not_applicable?: string;
+            /** @description What the plugin remarked on the target, once the job delivered: what it left out, and what it could not know. */
+            notes?: components["schemas"]["Note"][];
             plugin: string;
             progress?: components["schemas"]["Progress"];
             /**
@@ -1763,9 +1777,26 @@ export interface components {
             secret: string;
             url: string;
         };
+        Note: {
+            /**
+             * @description A warning says that something may be missing from the result.
+             * @enum {string}
+             */
+            level: "notice" | "warning" | "error";
+            /** @description Which file it is about. */
+            path?: string;
+            /** @description One line for people. */
+            text: string;
+        };
         Notice: {
             /** @description What it means, in words. */
             detail: string;
+        };
+        Other: {
+            /** Format: uuid */
+            finding_id: string;
+            plugin: string;
+            rule_id: string;
         };
         OverlapBody: {
             /**
@@ -2335,6 +2366,8 @@ export interface components {
             id: string;
             /** @description One for each plugin. Left out in lists. */
             jobs?: components["schemas"]["Job"][];
+            /** @description Every job is not_applicable: nothing in the target was looked at, so that nothing was found says nothing. Left out in lists. */
+            nothing_scanned?: boolean;
             /** @description By name the options of the scan type, defaults filled in, and by plugin name what that plugin was given. */
             options?: {
                 [key: string]: unknown;
