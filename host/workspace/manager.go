@@ -398,8 +398,8 @@ func (m *Manager) leave(s *shared, job host.JobID) {
 	m.mu.Lock()
 	s.refs--
 	last := s.refs == 0
-	if s.left[job] = true; job == "" {
-		delete(s.left, job)
+	if job != "" {
+		s.left[job] = true
 	}
 	if last && s.ended && s.err == nil && s.of > 1 && len(s.left) < s.of && !m.closed {
 		over := m.keep(s)
