@@ -77,7 +77,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, len(args) >= 2, "start NAME COMMAND...")
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "SECURETAG_SCAN__CODEAUDIT__PLUGINS"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

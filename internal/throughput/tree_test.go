@@ -49,7 +49,7 @@ var kinds = []kind{
 	{3, packageLock},
 }
 
-// writeTree fills dir, always with the same.
+// writeTree fills dir, always with the same; with -short with a tenth of it.
 func writeTree(b *testing.B, dir string) (files int, bytes int64) {
 	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
 	put := func(path, text string) {
@@ -65,7 +65,11 @@ func writeTree(b *testing.B, dir string) (files int, bytes int64) {
 	}
 	put("go.mod", "module example.com/large\n\ngo 1.24\n")
 	for _, k := range kinds {
-		for i := range k.of * treeFiles / 1000 {
+		n := k.of * treeFiles / 1000
+		if testing.Short() {
+			n /= 10
+		}
+		for i := range n {
 			put(k.write(r, i))
 		}
 	}
@@ -117,8 +121,10 @@ func goFile(r *rand.Rand, i int) (path, text string) {
 func manifest(r *rand.Rand, i int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: %s-%d\nspec:\n  template:\n    spec:\n      containers:\n", word(r), i)
+	fmt.Fprintf(&b, "      - name: %s\n        image: registry.example.com/%s:1.%d\n        securityContext:\n          privileged: %t\n", word(r), word(r), i, i%7 == 0)
+	fmt.Fprintf(&b, "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s-%d\ndata:\n", word(r), i)
 	for n := 0; b.Len() < treeBytes/treeFiles*3/4; n++ {
-		fmt.Fprintf(&b, "      - name: %s%d\n        image: registry.example.com/%s:1.%d\n        securityContext:\n          privileged: %t\n", word(r), n, word(r), n, n%7 == 0)
+		fmt.Fprintf(&b, "  %s%d: \"%s and %s\"\n", word(r), n, word(r), word(r))
 	}
 	return b.String()
 }

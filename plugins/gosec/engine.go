@@ -74,9 +74,8 @@ func engine(args []string, stdout, stderr io.Writer) int {
 	a.LoadRules(rules.Generate(false).RulesInfo())
 	a.LoadAnalyzers(analyzers.Generate(false).AnalyzersInfo())
 	stop := far.tell()
-	err = a.Process(nil, dirs...)
-	stop()
-	if err != nil {
+	defer stop() // when it was not called
+	if err := a.Process(nil, dirs...); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
@@ -89,6 +88,7 @@ func engine(args []string, stdout, stderr io.Writer) int {
 	for _, i := range issues {
 		out.Issues = append(out.Issues, newFound(i))
 	}
+	stop()
 	if err := json.NewEncoder(stdout).Encode(out); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1

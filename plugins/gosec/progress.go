@@ -38,7 +38,8 @@ func (p *progress) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// tell prints steps until stop, after which it prints no more.
+// tell prints steps until stop, after which it prints no more. Stopping twice is
+// stopping once.
 func (p *progress) tell() (stop func()) {
 	done := make(chan struct{})
 	var telling sync.WaitGroup
@@ -55,10 +56,10 @@ func (p *progress) tell() (stop func()) {
 			_ = json.NewEncoder(p.out).Encode(step{Checked: &n, Seconds: int(time.Since(began).Seconds())}) // the report fails as well, and says so
 		}
 	})
-	return func() {
+	return sync.OnceFunc(func() {
 		close(done)
 		telling.Wait()
-	}
+	})
 }
 
 // listener takes what the engine prints: it passes steps on, and keeps the rest.
