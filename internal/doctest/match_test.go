@@ -20,7 +20,7 @@ var varying = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+Z|Z)?`), "TIME"},
 	{regexp.MustCompile(`[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT`), "DATE"},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
-	{regexp.MustCompile(`\bin \d+(\.\d+)?m?s\b`), "in DURATION"},
+	{regexp.MustCompile(`\bin (\d+m)?\d+(\.\d+)?m?s\b`), "in DURATION"},
 	{regexp.MustCompile(`\b\d+ B\b|Content-Length: \d+`), "SIZE"},
 	{regexp.MustCompile(`"(/[^" ]*)?/securetag-data`), `"DIR/securetag-data`},
 	{regexp.MustCompile(`"/[^" ]*/bin/plugins`), `"DIR/bin/plugins`},
