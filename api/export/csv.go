@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/safetext"
 )
 
@@ -44,7 +45,8 @@ var columns = []struct {
 }
 
 // writeCSV writes a row for each finding, and first one without an id for each
-// job that did not see all of its target: no findings would read as clean.
+// job that did not see all of its target, and for each warning of one that did: no
+// findings would read as clean.
 func writeCSV(w io.Writer, r Report) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true // RFC 4180
@@ -61,15 +63,8 @@ func writeCSV(w io.Writer, r Report) error {
 		}
 		return out.Write(line)
 	}
-	for _, j := range incomplete(r.Scan) {
-		title := fmt.Sprintf("Not a clean result: %s is %s: %s", j.Plugin, StateWords(j.State), JobReason(j))
-		if err := row(client.Finding{ScanID: r.Scan.ID, Plugin: j.Plugin, Title: title, CreatedAt: r.Scan.CreatedAt}); err != nil {
-			return err
-		}
-	}
-	if NothingScanned(r.Scan) {
-		const title = "Not a clean result: nothing was scanned, there was nothing for any plugin to look at"
-		if err := row(client.Finding{ScanID: r.Scan.ID, Title: title, CreatedAt: r.Scan.CreatedAt}); err != nil {
+	for _, f := range caveats(r.Scan) {
+		if err := row(f); err != nil {
 			return err
 		}
 	}
@@ -83,6 +78,27 @@ func writeCSV(w io.Writer, r Report) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// caveats are rows that say why a scan is less than it seems.
+func caveats(s client.Scan) (rows []client.Finding) {
+	add := func(plugin, path, title string) {
+		rows = append(rows, client.Finding{ScanID: s.ID, Plugin: plugin, Title: title, Location: client.Location{Path: path}, CreatedAt: s.CreatedAt})
+	}
+	for _, j := range incomplete(s) {
+		add(j.Plugin, "", fmt.Sprintf("Not a clean result: %s is %s: %s", j.Plugin, StateWords(j.State), JobReason(j)))
+	}
+	if NothingScanned(s) {
+		add("", "", "Not a clean result: nothing was scanned, there was nothing for any plugin to look at")
+	}
+	for _, j := range s.Jobs {
+		for _, n := range j.Notes {
+			if n.Level != string(host.NoteNotice) {
+				add(j.Plugin, n.Path, "Warning of "+j.Plugin+": "+n.Text)
+			}
+		}
+	}
+	return rows
 }
 
 // cell is text that no spreadsheet takes for a formula: one that begins like a

@@ -25,7 +25,7 @@ type Format string
 
 const (
 	SARIF     Format = "sarif" // 2.1.0, as GitHub, GitLab and DefectDojo read it
-	CSV       Format = "csv"   // RFC 4180, with a line of names first; rows without an id are jobs that did not see everything
+	CSV       Format = "csv"   // RFC 4180, with a line of names first; rows without an id say what was not seen
 	JSONLines Format = "jsonl" // a line for the scan, then one for each finding
 	HTML      Format = "html"  // one file, that loads nothing
 )
