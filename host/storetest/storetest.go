@@ -215,6 +215,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"scan, what it found":    testDeleteScanFound,
 			"not compared":           testDeletedUntracked,
 			"project, what it found": testDeleteProjectFound,
+			"what webhooks heard":    testDeletedTold,
 			"project without scans":  testDeleteProjectEmpty,
 			"project being tracked":  testDeleteProjectTracking,
 		},
