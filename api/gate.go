@@ -74,6 +74,10 @@ func parseGate(raw string) (*host.Gate, error) {
 	return &g, err
 }
 
+// unconditional marks an operation that does without If-Match: it is older than
+// the versions of what it changes.
+const unconditional = "unconditional"
+
 // matched reads If-Match, which a change must have: 0 is any version. What an
 // ETag has behind the version is of the rest of an answer.
 func matched(header string) (int, error) {

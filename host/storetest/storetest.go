@@ -222,6 +222,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"webhooks": {
 			"webhooks":      testWebhooks,
 			"refused":       testWebhooksRefused,
+			"versions":      testWebhookVersions,
 			"every end":     testOutboxEnds,
 			"chosen":        testOutboxChosen,
 			"deliveries":    testDeliveries,
