@@ -1040,7 +1040,7 @@ export interface paths {
         head?: never;
         /**
          * Change, disable or enable a webhook
-         * @description What is left out stays. Needs a key with the scope webhook:write.
+         * @description What is left out stays. With If-Match: 412 when somebody changed the webhook since. Without, whoever is last counts. Needs a key with the scope webhook:write.
          */
         patch: operations["update-webhook"];
         trace?: never;
@@ -1054,7 +1054,7 @@ export interface paths {
         };
         /**
          * Messages to a webhook, newest first
-         * @description One that was delivered or given up stays for 30 days. Needs a key with the scope webhook:write.
+         * @description One that was delivered or given up stays for 30 days, or until its scan is deleted. Needs a key with the scope webhook:write.
          */
         get: operations["list-deliveries"];
         put?: never;
@@ -1762,6 +1762,11 @@ export interface components {
             /** @description With which you check signatures. It is shown only this once. */
             secret: string;
             url: string;
+            /**
+             * Format: int64
+             * @description Of what people set; the ETag.
+             */
+            version: number;
         };
         Notice: {
             /** @description What it means, in words. */
@@ -2555,6 +2560,11 @@ export interface components {
             /** @description Only of its scans; left out: of all. */
             project?: string;
             url: string;
+            /**
+             * Format: int64
+             * @description Of what people set; the ETag.
+             */
+            version: number;
         };
         WebhookChange: {
             /** @description false: nothing is sent, and what waits has failed. true: takes that back, also when the host did it. */
@@ -3557,6 +3567,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3636,6 +3647,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4489,6 +4501,7 @@ export interface operations {
             201: {
                 headers: {
                     ETag?: string;
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5562,6 +5575,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    ETag?: string;
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -5601,7 +5615,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    /** @description Of this answer, to ask for it with If-None-Match. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -5660,7 +5673,10 @@ export interface operations {
     "update-webhook": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of the webhook that the change is based on; * or left out: any. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Id of the webhook. */
                 id: string;
@@ -5676,6 +5692,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5688,6 +5705,7 @@ export interface operations {
             404: components["responses"]["Problem404"];
             408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
@@ -5764,6 +5782,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5800,6 +5819,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    ETag?: string;
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -5836,6 +5856,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
