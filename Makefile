@@ -18,7 +18,9 @@ PACKAGES := ./...
 # SQLite without the race detector, everything else with it: internal/testhost
 # says why.
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
-TEST     := test -race
+# -trimpath, so that another checkout of the same code compiles nothing again:
+# without it the build cache is one of each directory.
+TEST     := test -race -trimpath
 # A traced program waits a second before it exits, for races of what still runs;
 # there are some sixty of them, with nothing left to run (goleak).
 RACE     := GORACE="atexit_sleep_ms=100 $(GORACE)"
@@ -79,8 +81,8 @@ fmt:
 
 # With -race, so that it reads what the tests compile.
 vet:
-	$(GO) vet -race $(UNTRACED) $(PACKAGES)
-	@set -e; for m in $(MODULES); do (cd $$m && $(GO) vet -race ./...); done
+	$(GO) vet -race -trimpath $(UNTRACED) $(PACKAGES)
+	@set -e; for m in $(MODULES); do (cd $$m && $(GO) vet -race -trimpath ./...); done
 
 lint: ## golangci-lint, pinned in tools/go.mod; reasons are in .golangci.yml
 	$(TOOL) golangci-lint run $(PACKAGES)

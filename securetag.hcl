@@ -458,6 +458,8 @@ plugin "iac" {
     disk       = "256MiB"
   }
 
+  # min_severity = "medium"
+  # exclude      = ["DS-0026"]   checks that are not made
   config {
   }
 

@@ -193,8 +193,11 @@ func TestAudit(t *testing.T) {
 		t.Fatalf("page %+v, %v", page, err)
 	}
 	next, err := ann.Audit(t.Context(), client.AuditQuery{Limit: 2, PageToken: page.NextPageToken})
-	if err != nil || len(next.Items) != 1 {
+	if err != nil || len(next.Items) != 1 || next.NextPageToken != "" {
 		t.Fatalf("next page %+v, %v", next, err)
+	}
+	if full, err := ann.Audit(t.Context(), client.AuditQuery{Limit: 3}); err != nil || len(full.Items) != 3 || full.NextPageToken != "" {
+		t.Errorf("a page that is full and the last: %+v, %v", full, err)
 	}
 	for i, want := range []client.AuditLine{
 		{Action: "suspend-tenant", Target: "tenant nobody", Outcome: "not_found"},

@@ -163,8 +163,8 @@ type API struct {
 	merging   chan struct{} // CycloneDX documents: one at a time is in memory
 	ready     readiness
 	draining  atomic.Bool
-	cors      *cors.Cors    // nil: none
-	waiting   chan struct{} // holds one for each request that waits for a scan
+	cors      *cors.Cors // nil: none
+	waiting   waiting
 }
 
 // New builds the routes and the OpenAPI document. It starts nothing.
@@ -187,7 +187,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a := &API{
 		deps: deps, cfg: cfg, log: deps.Log, tokens: tokens{key: cfg.TokenKey}, keys: newKeyring(deps.Store.UseKey),
 		strangers: newLane(deps.Store.GoodKeys), merging: make(chan struct{}, 1),
-		cors: newCORS(cfg.CORSOrigins), waiting: make(chan struct{}, maxWaiting),
+		cors: newCORS(cfg.CORSOrigins),
 	}
 	a.SetLimits(cfg.Limits)
 	doc := a.route()

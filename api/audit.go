@@ -210,7 +210,7 @@ type auditOutput struct{ Body client.Page[client.AuditLine] }
 
 func (a *API) listAudit(ctx context.Context, in *auditInput) (*auditOutput, error) {
 	scope := []string{"operator", "audit", in.Action, in.Actor}
-	q := host.AuditQuery{Action: in.Action, Actor: in.Actor, Limit: in.Limit}
+	q := host.AuditQuery{Action: in.Action, Actor: in.Actor, Limit: in.Limit + 1}
 	if in.PageToken != "" {
 		raw, ok := a.tokens.open(scope, in.PageToken)
 		id, err := uuid.FromBytes(raw)
@@ -225,12 +225,13 @@ func (a *API) listAudit(ctx context.Context, in *auditInput) (*auditOutput, erro
 	}
 	out := &auditOutput{}
 	out.Body.Items = []client.AuditLine{}
+	if len(lines) > in.Limit {
+		lines = lines[:in.Limit]
+		last := uuid.MustParse(string(lines[in.Limit-1].ID))
+		out.Body.NextPageToken = a.tokens.seal(scope, last[:])
+	}
 	for _, l := range lines {
 		out.Body.Items = append(out.Body.Items, AuditLineOf(l))
-	}
-	if len(lines) == in.Limit {
-		last := uuid.MustParse(string(lines[len(lines)-1].ID))
-		out.Body.NextPageToken = a.tokens.seal(scope, last[:])
 	}
 	return out, nil
 }

@@ -175,7 +175,10 @@ func (d *documenter) statuses(op *huma.Operation) []int {
 		case p.In == "path":
 			all = append(all, http.StatusNotFound)
 		case strings.EqualFold(p.Name, "If-Match"):
-			all = append(all, http.StatusPreconditionFailed, http.StatusPreconditionRequired)
+			all = append(all, http.StatusPreconditionFailed)
+			if op.Metadata[unconditional] == nil {
+				all = append(all, http.StatusPreconditionRequired)
+			}
 		}
 	}
 	if op.Metadata[creates] != nil {

@@ -345,30 +345,6 @@ func problem(t testing.TB, resp *http.Response, body string) client.Problem {
 	return p
 }
 
-// openAPI is the served document, compiled.
-type openAPI struct {
-	raw      map[string]any
-	compiler *jsonschema.Compiler
-	mu       sync.Mutex
-}
-
-func loadDoc(t testing.TB, h http.Handler) *openAPI {
-	t.Helper()
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
-	raw, err := jsonschema.UnmarshalJSON(w.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.AssertFormat()
-	if err := c.AddResource("https://x/openapi.json", raw); err != nil {
-		t.Fatal(err)
-	}
-	return &openAPI{raw: raw.(map[string]any), compiler: c}
-}
-
 // find gives the schema of an answer: of the operation that the path belongs
 // to, or of a problem where there is none.
 func (d *openAPI) find(method, path string, status int, contentType string) (string, error) {
@@ -426,9 +402,7 @@ func (d *openAPI) validate(method, path string, status int, contentType string, 
 		}
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	schema, err := d.compiler.Compile("https://x/openapi.json" + pointer)
+	schema, err := d.compile(pointer)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/gorilla/mux"
+
+	"github.com/securetaghq/securetag/host"
 )
 
 // What the tests look at by itself.
@@ -50,3 +52,13 @@ func (a *API) Routes() (all []string) {
 
 // LookAtReport is what is checked of a SARIF log before its scan.
 var LookAtReport = lookAtReport
+
+// Waiting is who waits for scans.
+type Waiting struct{ waiting }
+
+// Enter is enter, and Leave leave.
+func (w *Waiting) Enter(t host.TenantID) bool { return w.enter(t) }
+func (w *Waiting) Leave(t host.TenantID)      { w.leave(t) }
+
+// Left is how many wait, and how many tenants are known for it.
+func (w *Waiting) Left() (requests, tenants int) { return w.all, len(w.of) }

@@ -19,15 +19,18 @@ func (a *API) judge(ctx context.Context, s host.Scan, out *scanOutput) error {
 		return nil
 	}
 	var facts host.GateFacts
-	if s.State.Final() {
+	if s.State.Final() || s.Gate == nil { // what goes on is held to something already
 		var err error
 		if facts, err = a.deps.Store.GateFacts(ctx, s); err != nil {
 			return err
 		}
-		if s.Project != "" && facts.Tracking == nil {
-			a.deps.Untracked()
-			out.RetryAfter = pollAfter
-		}
+	}
+	switch {
+	case !s.State.Final():
+		facts.Tracking = nil // of an end that was taken back
+	case s.Project != "" && facts.Tracking == nil:
+		a.deps.Untracked()
+		out.RetryAfter = pollAfter
 	}
 	if t := facts.Tracking; t != nil {
 		out.Body.Baseline = &client.Baseline{BaseScanID: string(t.Base), New: t.New, Unchanged: t.Unchanged, Updated: t.Updated, Absent: t.Absent, Untracked: t.Untracked}
@@ -73,6 +76,10 @@ func parseGate(raw string) (*host.Gate, error) {
 	g, err := gateOf(*p)
 	return &g, err
 }
+
+// unconditional marks an operation that does without If-Match: it is older than
+// the versions of what it changes.
+const unconditional = "unconditional"
 
 // matched reads If-Match, which a change must have: 0 is any version. What an
 // ETag has behind the version is of the rest of an answer.

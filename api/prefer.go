@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -12,13 +13,47 @@ import (
 )
 
 const (
-	// maxWaiting is how many requests wait at the same time; beyond it they are
+	// maxWaiting is how many requests wait at the same time, and maxWaitingOne how
+	// many of one tenant, so that it leaves room to others; beyond it they are
 	// answered at once. Each costs a look at the store now and then.
-	maxWaiting = 1000
+	maxWaiting    = 1000
+	maxWaitingOne = maxWaiting / 8
 	// firstLook and laterLook are the pauses between these looks.
 	firstLook = 50 * time.Millisecond
 	laterLook = time.Second
 )
+
+// waiting counts the requests that wait for scans, by tenant. It has those that
+// have some, and so at most maxWaiting.
+type waiting struct {
+	mu  sync.Mutex
+	all int
+	of  map[host.TenantID]int
+}
+
+// enter reports whether one more of a tenant's may wait; then leave follows.
+func (w *waiting) enter(t host.TenantID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all >= maxWaiting || w.of[t] >= maxWaitingOne {
+		return false
+	}
+	if w.of == nil {
+		w.of = map[host.TenantID]int{}
+	}
+	w.all++
+	w.of[t]++
+	return true
+}
+
+func (w *waiting) leave(t host.TenantID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all--
+	if w.of[t]--; w.of[t] == 0 {
+		delete(w.of, t)
+	}
+}
 
 // prefer is the header Prefer.
 type prefer string
@@ -62,12 +97,10 @@ func (a *API) await(ctx context.Context, s host.Scan, prefer string) (host.Scan,
 	if s.State.Final() {
 		return s, applied, nil
 	}
-	select {
-	case a.waiting <- struct{}{}:
-		defer func() { <-a.waiting }()
-	default:
+	if !a.waiting.enter(s.TenantID) {
 		return s, "", nil
 	}
+	defer a.waiting.leave(s.TenantID)
 	over := time.NewTimer(time.Duration(seconds) * time.Second)
 	defer over.Stop()
 	for pause := firstLook; !s.State.Final() && !a.draining.Load(); pause = min(2*pause, laterLook) {

@@ -70,6 +70,39 @@ func TestPreferWaitGone(t *testing.T) {
 	}
 }
 
+// TestWaitingShared: one tenant has an eighth of what waits, and all have the whole.
+func TestWaitingShared(t *testing.T) {
+	t.Parallel()
+	var w api.Waiting
+	enter := func(tenant host.TenantID) (n int) {
+		for w.Enter(tenant) {
+			n++
+		}
+		return n
+	}
+	for n := range 8 {
+		if got := enter(host.TenantID(rune('a' + n))); got != 125 {
+			t.Errorf("tenant %d waits with %d requests, want 125", n, got)
+		}
+	}
+	if w.Enter("z") {
+		t.Error("more wait than the host lets")
+	}
+	w.Leave("a")
+	if w.Enter("b") || !w.Enter("z") {
+		t.Error("the place is not for whoever has the fewest")
+	}
+	w.Leave("z")
+	for n := range 8 {
+		for range 125 - max(0, 1-n) {
+			w.Leave(host.TenantID(rune('a' + n)))
+		}
+	}
+	if requests, tenants := w.Left(); requests != 0 || tenants != 0 {
+		t.Errorf("%d requests of %d tenants stay", requests, tenants)
+	}
+}
+
 func TestParsePrefer(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]int{

@@ -39,6 +39,12 @@ type projectOutput struct {
 	Body client.Project
 }
 
+type newProjectOutput struct {
+	Location string `header:"Location" doc:"Where the project is."`
+	ETag     string `header:"ETag" doc:"Version of the gate, for If-Match."`
+	Body     client.Project
+}
+
 func answerProject(p host.Project) *projectOutput {
 	return &projectOutput{ETag: etag(p.Version), Body: wireProject(p)}
 }
@@ -105,7 +111,7 @@ type createProjectInput struct {
 	}
 }
 
-func (a *API) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
+func (a *API) createProject(ctx context.Context, in *createProjectInput) (*newProjectOutput, error) {
 	g, err := gateOf(in.Body.Gate)
 	if err != nil {
 		return nil, problemOf(err, inBody)
@@ -120,7 +126,7 @@ func (a *API) createProject(ctx context.Context, in *createProjectInput) (*proje
 	if err != nil {
 		return nil, problemOf(err, inBody)
 	}
-	return answerProject(p), nil
+	return &newProjectOutput{"/projects/" + p.Name, etag(p.Version), wireProject(p)}, nil
 }
 
 // aboutGate says for the audit log what a project's scans are held to from now on.

@@ -202,6 +202,41 @@ func TestGate(t *testing.T) {
 	want(alone, "failed", "1 findings of severity high")
 }
 
+// TestGatePending: a scan that goes on says what it is held to, be it by its
+// request or by its project.
+func TestGatePending(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t, api.Config{})
+	c := e.client(t, "alice")
+	header := map[string]string{"Content-Type": "application/json"}
+	resp, body := e.ask(t, http.MethodPost, "/projects", header, `{"name":"shop","gate":{"fail_on":"high","new_only":true}}`)
+	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Location") != "/projects/shop" || resp.Header.Get("ETag") != `"1"` {
+		t.Fatalf("made %d %v: %s", resp.StatusCode, resp.Header, body)
+	}
+	for name, c := range map[string]struct {
+		opts client.UploadOptions
+		want *client.Gate
+	}{
+		"the project's": {client.UploadOptions{Project: "shop"}, &client.Gate{GatePolicy: client.GatePolicy{FailOn: "high", NewOnly: true}, State: "pending"}},
+		"the request's": {client.UploadOptions{Project: "shop", Gate: &client.GatePolicy{FailOn: "low"}}, &client.Gate{GatePolicy: client.GatePolicy{FailOn: "low"}, State: "pending"}},
+		"no project":    {client.UploadOptions{Gate: &client.GatePolicy{FailOn: "low"}}, &client.Gate{GatePolicy: client.GatePolicy{FailOn: "low"}, State: "pending"}},
+		"none at all":   {client.UploadOptions{Project: "shop", Gate: &client.GatePolicy{}}, nil},
+		"no such gate":  {client.UploadOptions{Project: "other"}, nil},
+	} {
+		scan := e.upload(t, c.opts)
+		if diff := cmp.Diff(c.want, scan.Gate); diff != "" {
+			t.Errorf("%s, when it was accepted (-want +got):\n%s", name, diff)
+		}
+		got, err := e.client(t, "alice").Scan(t.Context(), scan.ID)
+		if diff := cmp.Diff(c.want, got.Gate); diff != "" || err != nil || got.Baseline != nil {
+			t.Errorf("%s: %v, %v (-want +got):\n%s", name, err, got.Baseline, diff)
+		}
+	}
+	if _, err := c.Project(t.Context(), "other"); status(err) != http.StatusNotFound {
+		t.Errorf("a project that no scan ended in: %v", err)
+	}
+}
+
 func TestProjectsRefused(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, api.Config{})

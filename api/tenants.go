@@ -97,6 +97,19 @@ type NamedTenant struct {
 
 type tenantOutput struct{ Body client.Tenant }
 
+// placedTenant says where the tenant is that was made, or is on its way out.
+type placedTenant struct {
+	Location string `header:"Location" doc:"Where the tenant is."`
+	Body     client.Tenant
+}
+
+func placed(out *tenantOutput, err error) (*placedTenant, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &placedTenant{"/admin/tenants/" + out.Body.Name, out.Body}, nil
+}
+
 // byName finds a tenant; the audit log says that the request was about it.
 func (a *API) byName(ctx context.Context, name string) (host.Tenant, error) {
 	recordOf(ctx).target = "tenant " + name
@@ -126,7 +139,7 @@ type createTenantInput struct {
 	}
 }
 
-func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*tenantOutput, error) {
+func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*placedTenant, error) {
 	recordOf(ctx).target = "tenant " + in.Body.Name
 	if err := a.checkPlan(in.Body.Plan); err != nil {
 		return nil, err
@@ -139,7 +152,7 @@ func (a *API) createTenant(ctx context.Context, in *createTenantInput) (*tenantO
 		}
 		return nil, p
 	}
-	return a.getTenant(ctx, &NamedTenant{in.Body.Name})
+	return placed(a.getTenant(ctx, &NamedTenant{in.Body.Name}))
 }
 
 // changeTenant does something to a tenant and shows it then.
@@ -207,11 +220,11 @@ func (a *API) resumeTenant(ctx context.Context, in *NamedTenant) (*tenantOutput,
 	return out, err
 }
 
-func (a *API) deleteTenant(ctx context.Context, in *NamedTenant) (*tenantOutput, error) {
-	return a.changeTenant(ctx, in.Name, func(t host.Tenant) error {
+func (a *API) deleteTenant(ctx context.Context, in *NamedTenant) (*placedTenant, error) {
+	return placed(a.changeTenant(ctx, in.Name, func(t host.Tenant) error {
 		if err := a.deps.Store.DeleteTenant(ctx, t.ID); err != nil {
 			return fmt.Errorf("delete tenant %s: %w", t.Name, err)
 		}
 		return nil
-	})
+	}))
 }

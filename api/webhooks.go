@@ -25,14 +25,17 @@ func (a *API) registerWebhooks(doc huma.API) {
 	huma.Register(doc, op("create-webhook", http.MethodPost, "/webhooks", "Be told when scans end",
 		fmt.Sprintf("A tenant has at most %d. ", host.MaxWebhooks)+once, http.StatusCreated), a.createWebhook)
 	huma.Register(doc, op("get-webhook", http.MethodGet, "/webhooks/{id}", "A webhook, and how it does", "", http.StatusOK), a.getWebhook)
-	huma.Register(doc, op("update-webhook", http.MethodPatch, "/webhooks/{id}", "Change, disable or enable a webhook", "What is left out stays.", http.StatusOK), a.updateWebhook)
+	update := op("update-webhook", http.MethodPatch, "/webhooks/{id}", "Change, disable or enable a webhook",
+		"What is left out stays. With If-Match: 412 when somebody changed the webhook since. Without, whoever is last counts.", http.StatusOK)
+	update.Metadata = map[string]any{unconditional: true}
+	huma.Register(doc, update, a.updateWebhook)
 	huma.Register(doc, op("delete-webhook", http.MethodDelete, "/webhooks/{id}", "Remove a webhook with its deliveries", "", http.StatusNoContent), a.deleteWebhook)
 	huma.Register(doc, op("rotate-webhook", http.MethodPost, "/webhooks/{id}/rotate", "Replace a webhook's secret",
 		"Messages are signed with the old secret, too, until the overlap is over. "+once, http.StatusCreated), a.rotateWebhook)
 	huma.Register(doc, op("test-webhook", http.MethodPost, "/webhooks/{id}/test", "Send a message of the type webhook.test",
 		"It is sent as any other. What comes of it is among the deliveries.", http.StatusAccepted), a.testWebhook)
 	huma.Register(doc, op("list-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "Messages to a webhook, newest first",
-		"One that was delivered or given up stays for 30 days.", http.StatusOK), a.listDeliveries)
+		"One that was delivered or given up stays for 30 days, or until its scan is deleted.", http.StatusOK), a.listDeliveries)
 	huma.Register(doc, op("replay-delivery", http.MethodPost, "/webhooks/{id}/deliveries/{delivery}/replay", "Send a message again",
 		"With the same webhook-id and body, as if it had never been tried. One that is being sent is left to it.", http.StatusAccepted), a.replayDelivery)
 }
@@ -44,18 +47,37 @@ type NamedWebhook struct {
 
 type webhooksOutput struct{ Body client.Page[client.Webhook] }
 
-type webhookOutput struct{ Body client.Webhook }
+type webhookOutput struct {
+	ETag string `header:"ETag" doc:"Version of the webhook, for If-Match."`
+	Body client.Webhook
+}
+
+func answerWebhook(w host.Webhook) *webhookOutput {
+	return &webhookOutput{etag(w.Version), wireWebhook(w)}
+}
 
 type newWebhookOutput struct {
 	Location string `header:"Location" doc:"Where the webhook is."`
+	ETag     string `header:"ETag" doc:"Version of the webhook, for If-Match."`
 	Body     client.NewWebhook
 }
 
-type deliveryOutput struct{ Body client.Delivery }
+func answerSecret(w host.Webhook, secret string) *newWebhookOutput {
+	return &newWebhookOutput{"/webhooks/" + string(w.ID), etag(w.Version), client.NewWebhook{Webhook: wireWebhook(w), Secret: secret}}
+}
+
+type deliveryOutput struct {
+	Location string `header:"Location" doc:"The deliveries of the webhook, which say what comes of it."`
+	Body     client.Delivery
+}
+
+func answerDelivery(d host.Delivery) *deliveryOutput {
+	return &deliveryOutput{"/webhooks/" + string(d.WebhookID) + "/deliveries", wireDelivery(d)}
+}
 
 func wireWebhook(w host.Webhook) client.Webhook {
 	out := client.Webhook{
-		ID: string(w.ID), URL: w.URL, Project: w.Project, Enabled: w.DisabledAt.IsZero(), DisabledAt: wireTime(w.DisabledAt),
+		ID: string(w.ID), Version: w.Version, URL: w.URL, Project: w.Project, Enabled: w.DisabledAt.IsZero(), DisabledAt: wireTime(w.DisabledAt),
 		DisabledReason: w.DisabledReason, FailingSince: wireTime(w.FailingSince), CreatedAt: w.CreatedAt.UTC(),
 	}
 	if w.OldSecretUntil.After(time.Now()) {
@@ -114,7 +136,7 @@ func (a *API) createWebhook(ctx context.Context, in *struct{ Body client.Webhook
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &newWebhookOutput{"/webhooks/" + string(w.ID), client.NewWebhook{Webhook: wireWebhook(made), Secret: w.Secret}}, nil
+	return answerSecret(made, w.Secret), nil
 }
 
 func webhookEvents(words []string) ([]host.WebhookEvent, error) {
@@ -155,16 +177,23 @@ func (a *API) getWebhook(ctx context.Context, in *NamedWebhook) (*webhookOutput,
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &webhookOutput{wireWebhook(w)}, nil
+	return answerWebhook(w), nil
 }
 
 func (a *API) updateWebhook(ctx context.Context, in *struct {
 	NamedWebhook
-	Body *client.WebhookChange // nil changes nothing
+	IfMatch string                `header:"If-Match" maxLength:"64" doc:"ETag of the webhook that the change is based on; * or left out: any."`
+	Body    *client.WebhookChange // nil changes nothing
 }) (*webhookOutput, error) {
 	t, id, err := webhook(ctx, in.NamedWebhook)
 	if err != nil {
 		return nil, err
+	}
+	version := 0 // a client may be older than the versions
+	if in.IfMatch != "" {
+		if version, err = matched(in.IfMatch); err != nil {
+			return a.staleWebhook(ctx, t, id, err)
+		}
 	}
 	if in.Body == nil {
 		in.Body = &client.WebhookChange{}
@@ -180,11 +209,20 @@ func (a *API) updateWebhook(ctx context.Context, in *struct {
 			return nil, err
 		}
 	}
-	w, err := a.deps.Store.UpdateWebhook(ctx, t, id, c)
+	w, err := a.deps.Store.UpdateWebhook(ctx, t, id, version, c)
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &webhookOutput{wireWebhook(w)}, nil
+	return answerWebhook(w), nil
+}
+
+// staleWebhook is for an If-Match that is of no version: what is not there is
+// missing all the same, and not stale.
+func (a *API) staleWebhook(ctx context.Context, t host.TenantID, id host.WebhookID, stale error) (*webhookOutput, error) {
+	if _, err := a.deps.Store.Webhook(ctx, t, id); err != nil {
+		return nil, webhookProblem(err)
+	}
+	return nil, webhookProblem(stale)
 }
 
 func (a *API) deleteWebhook(ctx context.Context, in *NamedWebhook) (*struct{}, error) {
@@ -219,7 +257,7 @@ func (a *API) rotateWebhook(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &newWebhookOutput{"/webhooks/" + string(id), client.NewWebhook{Webhook: wireWebhook(w), Secret: secret}}, nil
+	return answerSecret(w, secret), nil
 }
 
 func (a *API) testWebhook(ctx context.Context, in *NamedWebhook) (*deliveryOutput, error) {
@@ -231,7 +269,7 @@ func (a *API) testWebhook(ctx context.Context, in *NamedWebhook) (*deliveryOutpu
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &deliveryOutput{wireDelivery(d)}, nil
+	return answerDelivery(d), nil
 }
 
 type deliveriesInput struct {
@@ -291,7 +329,7 @@ func (a *API) replayDelivery(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, webhookProblem(err)
 	}
-	return &deliveryOutput{wireDelivery(d)}, nil
+	return answerDelivery(d), nil
 }
 
 func webhookProblem(err error) error {

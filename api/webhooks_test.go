@@ -48,14 +48,14 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("the secret is shown again: %s", body)
 	}
 	url, project, off, on := hookURL+"/2", "", false, true
-	got, err = alice.UpdateWebhook(t.Context(), made.ID, client.WebhookChange{URL: &url, Project: &project, Events: []string{"scan.partial", "scan.failed"}, Enabled: &off})
+	got, err = alice.UpdateWebhook(t.Context(), made.ID, 0, client.WebhookChange{URL: &url, Project: &project, Events: []string{"scan.partial", "scan.failed"}, Enabled: &off})
 	if err != nil || got.URL != url || got.Project != "" || got.Enabled || got.DisabledAt == nil || got.DisabledReason != "by request" || len(got.Events) != 2 {
 		t.Errorf("changed %+v, %v", got, err)
 	}
 	if _, err := alice.TestWebhook(t.Context(), made.ID); status(err) != http.StatusConflict {
 		t.Errorf("test while it is disabled: %v", err)
 	}
-	if got, err = alice.UpdateWebhook(t.Context(), made.ID, client.WebhookChange{Enabled: &on}); err != nil || !got.Enabled || got.URL != url {
+	if got, err = alice.UpdateWebhook(t.Context(), made.ID, 0, client.WebhookChange{Enabled: &on}); err != nil || !got.Enabled || got.URL != url {
 		t.Errorf("enabled %+v, %v", got, err)
 	}
 	next, err := alice.RotateWebhook(t.Context(), made.ID, time.Hour)
@@ -80,12 +80,64 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
+// TestWebhookVersions: a change that is based on what is not so any more changes
+// nothing, and one that says nothing of it is made.
+func TestWebhookVersions(t *testing.T) {
+	t.Parallel()
+	e := newHooks(t)
+	resp, body := e.do(t, "alice", http.MethodPost, "/webhooks", "application/json", strings.NewReader(`{"url":"`+hookURL+`"}`))
+	path := resp.Header.Get("Location")
+	if resp.StatusCode != http.StatusCreated || resp.Header.Get("ETag") != `"1"` || !strings.Contains(body, `"version":1`) {
+		t.Fatalf("made %d %q: %s", resp.StatusCode, resp.Header.Get("ETag"), body)
+	}
+	resp, _ = e.do(t, "alice", http.MethodGet, path, "", nil)
+	tag := resp.Header.Get("ETag")
+	if !strings.HasPrefix(tag, `"1.`) {
+		t.Errorf("read with the ETag %q, want it to begin with the version", tag)
+	}
+	for _, c := range []struct {
+		name, who, path, match string
+		status                 int
+		tag                    string
+	}{
+		{"what was read", "alice", path, tag, 200, `"2"`},
+		{"what was read before that", "alice", path, tag, 412, ""},
+		{"no version", "alice", path, `W/"2"`, 412, ""},
+		{"anything", "alice", path, "*", 200, `"3"`},
+		{"nothing", "alice", path, "", 200, `"4"`},
+		{"another's", "bob", path, `"4"`, 404, ""},
+		{"another's, no version", "bob", path, `"x"`, 404, ""},
+		{"none", "alice", "/webhooks/x", `"x"`, 404, ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, e.url+c.path, strings.NewReader(`{"project":"shop"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-API-Key", e.keys[c.who])
+		req.Header.Set("Content-Type", "application/json")
+		if c.match != "" {
+			req.Header.Set("If-Match", c.match)
+		}
+		resp, body := e.send(t, req)
+		if got := resp.Header.Get("ETag"); resp.StatusCode != c.status || got != c.tag {
+			t.Errorf("based on %s: %d %s %s, want %d %s", c.name, resp.StatusCode, got, body, c.status, c.tag)
+		}
+	}
+	id := strings.TrimPrefix(path, "/webhooks/")
+	if w, err := e.client(t, "alice").UpdateWebhook(t.Context(), id, 4, client.WebhookChange{}); err != nil || w.Version != 5 {
+		t.Errorf("by the client: %+v, %v", w, err)
+	}
+	if _, err := e.client(t, "alice").UpdateWebhook(t.Context(), id, 4, client.WebhookChange{}); status(err) != http.StatusPreconditionFailed {
+		t.Errorf("once more: %v, want 412", err)
+	}
+}
+
 // theirs: whatever is done to a webhook that is not the client's, there is none.
 func theirs(t *testing.T, c *client.Client, id string) {
 	t.Helper()
 	for _, id := range []string{id, "x"} {
 		_, read := c.Webhook(t.Context(), id)
-		_, change := c.UpdateWebhook(t.Context(), id, client.WebhookChange{})
+		_, change := c.UpdateWebhook(t.Context(), id, 0, client.WebhookChange{})
 		_, rotate := c.RotateWebhook(t.Context(), id, 0)
 		_, test := c.TestWebhook(t.Context(), id)
 		_, list := c.Deliveries(t.Context(), id, client.DeliveryQuery{})
@@ -107,7 +159,7 @@ func TestWebhooksRefused(t *testing.T) {
 		t.Fatalf("made %+v, %v", made, err)
 	}
 	inside := "http://169.254.169.254/"
-	_, change := alice.UpdateWebhook(t.Context(), made.ID, client.WebhookChange{URL: &inside})
+	_, change := alice.UpdateWebhook(t.Context(), made.ID, 0, client.WebhookChange{URL: &inside})
 	_, create := alice.CreateWebhook(t.Context(), client.WebhookRequest{URL: inside})
 	_, event := alice.CreateWebhook(t.Context(), client.WebhookRequest{URL: hookURL, Events: []string{"webhook.test"}})
 	_, project := alice.CreateWebhook(t.Context(), client.WebhookRequest{URL: hookURL, Project: "a b"})

@@ -38,7 +38,8 @@ type AuditLine struct {
 	Times   int    // how often within a minute; 0 means 1
 }
 
-// AuditQuery narrows the log. Limit 0 means 100, and at most 1000 are returned.
+// AuditQuery narrows the log. Limit 0 means 100, and at most 1001 are returned: the
+// largest page, and whether it is the last.
 type AuditQuery struct {
 	Action string
 	Actor  string

@@ -40,9 +40,10 @@ type PendingDeletions struct {
 type DeletionStore interface {
 	// DeleteScan asks for the removal of a scan, whatever its state. From then on
 	// no method of ScanStore sees it, its dead letters are given up, and it is not
-	// tracked any more. Of its project's findings those go with it that no other
-	// scan ever saw, unless somebody said something of them. ErrNotFound when the
-	// tenant has no such scan, or deleted it before.
+	// tracked any more. No webhook is told of its end from then on, and what was to
+	// be told of it, or was told, is gone with the call. Of its project's findings
+	// those go with it that no other scan ever saw, unless somebody said something
+	// of them. ErrNotFound when the tenant has no such scan, or deleted it before.
 	DeleteScan(ctx context.Context, t TenantID, id ScanID) (Deletion, error)
 	// DeleteProject is DeleteScan for all scans that the tenant has in a project, and
 	// removes the project: its gate, its findings and their history. No method of

@@ -61,6 +61,7 @@ const MaxWebhooks = 20
 type Webhook struct {
 	ID       WebhookID
 	TenantID TenantID
+	Version  int    // of what people set, from 1
 	Project  string // only of its scans; "": of all
 	URL      string
 	Events   []WebhookEvent // at least one
@@ -126,7 +127,8 @@ type ScanEnd struct {
 //
 // From the moment in which CreateWebhook returns, each transaction that ends a
 // scan of the tenant, in whatever way, also writes a pending delivery for each
-// webhook that wants to hear of it: both or neither.
+// webhook that wants to hear of it: both or neither. Of a scan that is deleted
+// nobody hears.
 type WebhookStore interface {
 	// CreateWebhook stores one and returns it as stored, without secrets.
 	// ErrConflict when the tenant has MaxWebhooks.
@@ -134,7 +136,10 @@ type WebhookStore interface {
 	// Webhooks lists them, oldest first.
 	Webhooks(ctx context.Context, t TenantID) ([]Webhook, error)
 	Webhook(ctx context.Context, t TenantID, id WebhookID) (Webhook, error)
-	UpdateWebhook(ctx context.Context, t TenantID, id WebhookID, c WebhookChange) (Webhook, error)
+	// UpdateWebhook changes one whose version is that; 0 is any. ErrStale, and
+	// nothing has changed, when it is another. A new secret, and what deliveries
+	// lead to, are no new version.
+	UpdateWebhook(ctx context.Context, t TenantID, id WebhookID, version int, c WebhookChange) (Webhook, error)
 	// RotateWebhook signs with secret from now on, and with the one before too
 	// until overlap is over. An older one is forgotten.
 	RotateWebhook(ctx context.Context, t TenantID, id WebhookID, secret string, overlap time.Duration) (Webhook, error)

@@ -1,10 +1,7 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -17,6 +14,7 @@ import (
 type Webhook struct {
 	ID             string     `json:"id" format:"uuid"`
 	URL            string     `json:"url"`
+	Version        int        `json:"version" doc:"Of what people set; the ETag."`
 	Project        string     `json:"project,omitempty" doc:"Only of its scans; left out: of all."`
 	Events         []string   `json:"events" doc:"What it is told of."`
 	Enabled        bool       `json:"enabled" doc:"Whether anything is sent."`
@@ -87,14 +85,11 @@ func (c *Client) CreateWebhook(ctx context.Context, w WebhookRequest) (NewWebhoo
 	return out, err
 }
 
-// UpdateWebhook changes one.
-func (c *Client) UpdateWebhook(ctx context.Context, id string, w WebhookChange) (Webhook, error) {
+// UpdateWebhook changes one. version is that of the webhook on which the change
+// is based, 0 for any; another one is an *Error with status 412.
+func (c *Client) UpdateWebhook(ctx context.Context, id string, version int, w WebhookChange) (Webhook, error) {
 	var out Webhook
-	raw, err := json.Marshal(w)
-	if err != nil {
-		return out, fmt.Errorf("encode request: %w", err)
-	}
-	_, err = c.send(ctx, request{method: http.MethodPatch, path: webhookPath(id), contentType: "application/json", body: bytes.NewReader(raw), size: int64(len(raw))}, &out)
+	err := c.patch(ctx, webhookPath(id), version, w, &out)
 	return out, err
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,13 +122,25 @@ func find(root *cobra.Command, path string) *cobra.Command {
 	return cmd
 }
 
-// files are the words by which a verb's use says that it takes them.
-var files = regexp.MustCompile(`\b(PATH|ARCHIVE|FILE|DIR|DIRECTORY|COMMAND|OLD)\b`)
+// takesFiles looks for a word by which a verb's use says that it takes them. It
+// is asked for every verb whenever the program starts, so it is no regular
+// expression.
+func takesFiles(use string) bool {
+	words := strings.FieldsFunc(use, func(r rune) bool { return r < 'A' || r > 'Z' && r < 'a' || r > 'z' })
+	return slices.ContainsFunc(words, func(w string) bool {
+		switch w {
+		case "PATH", "ARCHIVE", "FILE", "DIR", "DIRECTORY", "COMMAND", "OLD":
+			return true
+		default:
+			return false
+		}
+	})
+}
 
 // noFiles keeps what lies in the directory out of the completions of the verbs
 // that take no files.
 func noFiles(cmd *cobra.Command) {
-	if cmd.ValidArgsFunction == nil && !files.MatchString(cmd.Use) {
+	if cmd.ValidArgsFunction == nil && !takesFiles(cmd.Use) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, c := range cmd.Commands() {

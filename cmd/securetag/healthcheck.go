@@ -16,21 +16,20 @@ import (
 // healthcheckCommand is for container health checks: the image has no shell
 // and no curl.
 func (p *program) healthcheckCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "healthcheck", Short: "Ask the host on this machine whether it is ready", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := p.load(cmd)
-			if err != nil {
-				return err
-			}
-			return p.healthcheck(cmd.Context(), loaded.Config.Server.Listen)
-		},
+	cmd := &cobra.Command{Use: "healthcheck", Short: "Ask the host on this machine whether it is ready", Args: args(cobra.NoArgs)}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := p.load(cmd)
+		if err != nil {
+			return err
+		}
+		return p.healthcheck(cmd.Context(), loaded.Config.Server.Listen, *asJSON)
 	}
 	config.AddFlag(cmd.Flags(), "listen", "server.listen")
 	return cmd
 }
 
-func (p *program) healthcheck(ctx context.Context, listen string) error {
+func (p *program) healthcheck(ctx context.Context, listen string, asJSON bool) error {
 	address, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return usageError{fmt.Errorf("server.listen %q: %w", listen, err)}
@@ -48,7 +47,13 @@ func (p *program) healthcheck(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, ready.Status)
+	if asJSON {
+		if err := report.Document(p.stdout, ready); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(p.stdout, ready.Status)
+	}
 	if ready.Status == client.Unavailable {
 		return &exitError{code: report.ExitServer}
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/host/sqlite"
@@ -25,12 +27,14 @@ same when it starts; several hosts that start at once migrate once.`,
 			return p.withMigrations(cmd, p.migrateUp)
 		},
 	}
-	cmd.AddCommand(&cobra.Command{
-		Use: "status", Short: "Show which migrations are applied", Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withMigrations(cmd, p.migrateStatus)
-		},
-	})
+	status := &cobra.Command{Use: "status", Short: "Show which migrations are applied", Args: args(cobra.NoArgs)}
+	asJSON := plainJSON(status)
+	status.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.withMigrations(cmd, func(ctx context.Context, provider *goose.Provider) error {
+			return p.migrateStatus(ctx, provider, *asJSON)
+		})
+	}
+	cmd.AddCommand(status)
 	return cmd
 }
 
@@ -72,13 +76,32 @@ func (p *program) migrateUp(ctx context.Context, provider *goose.Provider) error
 	return nil
 }
 
-func (p *program) migrateStatus(ctx context.Context, provider *goose.Provider) error {
+// migrationView is a migration as programs see it.
+type migrationView struct {
+	Version   int64      `json:"version"`
+	File      string     `json:"file"`
+	State     string     `json:"state"` // applied or pending
+	AppliedAt *time.Time `json:"applied_at,omitempty"`
+}
+
+func (p *program) migrateStatus(ctx context.Context, provider *goose.Provider, asJSON bool) error {
 	statuses, err := migrations.Status(ctx, provider)
 	if err != nil {
 		return err
 	}
+	all := []migrationView{}
 	for _, s := range statuses {
-		fmt.Fprintf(p.stdout, "%-8s %s\n", s.State, s.Source.Path)
+		v := migrationView{Version: s.Source.Version, File: s.Source.Path, State: string(s.State)}
+		if !s.AppliedAt.IsZero() {
+			v.AppliedAt = new(s.AppliedAt.UTC())
+		}
+		all = append(all, v)
+	}
+	if asJSON {
+		return report.Document(p.stdout, map[string]any{"items": all})
+	}
+	for _, v := range all {
+		fmt.Fprintf(p.stdout, "%-8s %s\n", v.State, v.File)
 	}
 	return nil
 }

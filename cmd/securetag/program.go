@@ -197,10 +197,16 @@ func (p *program) width(w any) int {
 
 // getenv looks a variable up in the environment that the program was given.
 func (p *program) getenv(name string) string {
+	value, _ := p.lookupEnv(name)
+	return value
+}
+
+// lookupEnv is getenv that tells what is empty from what is not set.
+func (p *program) lookupEnv(name string) (string, bool) {
 	for _, kv := range p.environ {
 		if len(kv) > len(name) && kv[:len(name)] == name && kv[len(name)] == '=' {
-			return kv[len(name)+1:]
+			return kv[len(name)+1:], true
 		}
 	}
-	return ""
+	return "", false
 }

@@ -62,6 +62,11 @@ func jsonFlag(cmd *cobra.Command) *bool {
 	return cmd.Flags().Bool("json", false, "print JSON, with the fields of the API")
 }
 
+// plainJSON is jsonFlag for what the API does not have.
+func plainJSON(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("json", false, "print JSON")
+}
+
 // part is what of the queue a pause is about.
 type part struct{ plugin, scanType string }
 

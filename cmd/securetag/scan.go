@@ -98,7 +98,7 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--fail-on: %w", err)}
 	}
-	if err := f.check(); err != nil {
+	if err := errors.Join(f.check(), p.checkServer(cmd, f)); err != nil {
 		return usageError{err}
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, errWaitedTooLong)
@@ -139,6 +139,22 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	}
 	if code := report.ExitCode(scan, threshold); code != report.ExitClean {
 		return &exitError{code: code}
+	}
+	return nil
+}
+
+// checkServer refuses a server that is named by nothing at all: a variable that CI
+// does not have would send the scan to another server, or keep it here, and
+// nobody would see it.
+func (p *program) checkServer(cmd *cobra.Command, f scanFlags) error {
+	named, set := p.lookupEnv(envServer)
+	switch {
+	case f.local || f.on.server != "":
+		return nil
+	case cmd.Flags().Changed("server"):
+		return errors.New("--server is empty: give the server's URL, leave it out, or give --local to scan in this process")
+	case set && named == "":
+		return fmt.Errorf("%s is set and empty: give it the server's URL, unset it, or give --local to scan in this process", envServer)
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func (p *program) webhooksUpdateCommand() *cobra.Command {
 		if enable || disable {
 			change.Enabled = &enable
 		}
-		h, err := c.UpdateWebhook(ctx, a[0], change)
+		h, err := c.UpdateWebhook(ctx, a[0], 0, change) // what no flag names stays, whoever set it
 		if err != nil {
 			return onHook(a[0], err)
 		}

@@ -145,7 +145,7 @@ func (s *Store) Audit(ctx context.Context, q host.AuditQuery) (all []host.AuditL
 	err = s.read(ctx, op, func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, `select `+auditColumns+` from audit
 			where ($1 = '' or action = $1) and ($2 = '' or actor = $2) and ($3::uuid is null or id < $3::uuid)
-			order by id desc limit $4`, record.Clean(q.Action), record.Clean(q.Actor), after, record.Limit(q.Limit, 100, 1000))
+			order by id desc limit $4`, record.Clean(q.Action), record.Clean(q.Actor), after, record.Limit(q.Limit, 100, 1001))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func TestMethodsAreConfined(t *testing.T) {
 		},
 		"Webhook": func(ctx context.Context) (any, error) { return s.Webhook(ctx, tenant, hook.ID) },
 		"UpdateWebhook": func(ctx context.Context) (any, error) {
-			return s.UpdateWebhook(ctx, tenant, hook.ID, host.WebhookChange{Enabled: new(false)})
+			return s.UpdateWebhook(ctx, tenant, hook.ID, 0, host.WebhookChange{Enabled: new(false)})
 		},
 		"RotateWebhook": func(ctx context.Context) (any, error) { return s.RotateWebhook(ctx, tenant, hook.ID, "t", time.Hour) },
 		"DeleteWebhook": func(ctx context.Context) (any, error) { return nil, s.DeleteWebhook(ctx, tenant, hook.ID) },

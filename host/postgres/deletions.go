@@ -48,6 +48,7 @@ func (s *Store) DeleteScan(ctx context.Context, t host.TenantID, id host.ScanID)
 		// Nor is it to be the answer to a request that is sent again.
 		b.Queue(`delete from accepted_requests where tenant_id = $1 and scan_id = $2
 			and exists (select from scans where tenant_id = $1 and id = $2 and deletion_id = $3)`, tenant, scan, string(own))
+		forgetTold(b, `tenant_id = $1 and scan_id = (select id from scans where tenant_id = $1 and id = $2 and deletion_id = $3)`, tenant, scan, string(own))
 		queueDeletion(b, t, own, &out)
 	})
 	return out, err
@@ -108,12 +109,22 @@ select max(id::text) from s`
 // markScans gives all scans of a project their mark.
 func (s *Store) markScans(ctx context.Context, op, id string) error {
 	for after := new("00000000-0000-0000-0000-000000000000"); after != nil; {
+		var last *string
 		err := s.do(ctx, op, func(ctx context.Context) error {
-			return s.pool.QueryRow(ctx, mark, id, *after, markAtOnce).Scan(&after)
+			return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+				if err := tx.QueryRow(ctx, mark, id, *after, markAtOnce).Scan(&last); err != nil || last == nil {
+					return err
+				}
+				// Apart from the mark, to see what was told until it had the locks.
+				b := &pgx.Batch{}
+				forgetTold(b, `scan_id in (select id from scans where deletion_id = $1 and id > $2::text::uuid and id <= $3::text::uuid)`, id, *after, *last)
+				return tx.SendBatch(ctx, b).Close()
+			})
 		})
 		if err != nil {
 			return err
 		}
+		after = last
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ where s.id = d.scan_id
   and (s.state, s.critical, s.high, s.medium, s.low, s.info, s.unknown)
       is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)
 returning s.id, s.tenant_id, s.type, s.project, s.state, s.created_at, s.finished_at,
-    s.critical, s.high, s.medium, s.low, s.info, s.unknown)` + tellWebhooks
+    s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.deletion_id)` + tellWebhooks
 )
 
 // dropStale takes job ids and removes the findings of those that are not

@@ -16,10 +16,11 @@ import (
 // are derived, and writes what their tenants' webhooks are to hear: whatever
 // changes a scan to a final state does it in the same transaction. For a tenant
 // without webhooks it is one look into an index, when a scan ends. The lock keeps
-// a webhook that is being deleted from failing the whole with its foreign key.
+// a webhook that is being deleted from failing the whole with its foreign key. Of
+// what is deleted nobody is told.
 const tellWebhooks = `
-insert into webhook_deliveries (tenant_id, webhook_id, event, data)
-select s.tenant_id, w.id, 'scan.' || s.state, json_build_object(
+insert into webhook_deliveries (tenant_id, webhook_id, scan_id, event, data)
+select s.tenant_id, w.id, s.id, 'scan.' || s.state, json_build_object(
     'scan', s.id, 'type', s.type, 'project', s.project, 'state', s.state,
     'critical', s.critical, 'high', s.high, 'medium', s.medium, 'low', s.low, 'info', s.info, 'other', s.unknown,
     'created', (extract(epoch from s.created_at) * 1000000)::bigint, 'finished', (extract(epoch from s.finished_at) * 1000000)::bigint)::text
@@ -29,7 +30,16 @@ from derived s cross join lateral (
       and position(' scan.' || s.state || ' ' in ' ' || events || ' ') > 0
     for key share
 ) w
-where s.finished_at is not null`
+where s.finished_at is not null and s.deletion_id is null`
+
+// forgetTold removes what webhooks were told of some scans, or were to be, with
+// what it says: which is the condition on webhook_deliveries, with its arguments.
+// The caller has the locks of the scans, so that nothing more is added. The
+// webhooks are locked first: see lockWebhookOf.
+func forgetTold(b *pgx.Batch, which string, args ...any) {
+	b.Queue(`select 1 from webhooks where id in (select webhook_id from webhook_deliveries where `+which+`) order by id for no key update`, args...)
+	b.Queue(`delete from webhook_deliveries where `+which, args...)
+}
 
 // claimDeliveries takes a limit, the owner, the lease's length in microseconds,
 // and webhooks and tenants to leave out. lane is every webhook with something

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -105,16 +106,17 @@ func (s *Store) Webhook(ctx context.Context, t host.TenantID, id host.WebhookID)
 const disabledByTenant = "by request"
 
 // updateWebhook takes tenant, id, project, URL and events, each null to leave it,
-// whether it is to be enabled, null for as it is, and why it is disabled if it is
-// to be. What is pending of one that is disabled has failed.
+// whether it is to be enabled, null for as it is, why it is disabled if it is to
+// be, and the version that it must have, 0 for any. What is pending of one that is
+// disabled has failed.
 const updateWebhook = `
 with changed as (
-    update webhooks w set project = coalesce($3::text, project), url = coalesce($4::text, url), events = coalesce($5::text, events),
+    update webhooks w set version = version + 1, project = coalesce($3::text, project), url = coalesce($4::text, url), events = coalesce($5::text, events),
         disabled_at = case when $6::bool then null when not $6::bool then coalesce(disabled_at, now()) else disabled_at end,
         disabled_reason = case when $6::bool then '' when not $6::bool and disabled_at is null then $7::text else disabled_reason end,
         failing_since = case when $6::bool then null else failing_since end,
         paused_until = case when $6::bool then '-infinity' else paused_until end
-    where tenant_id = $1 and id = $2
+    where tenant_id = $1 and id = $2 and $8::int in (0, version)
     returning *
 ), given_up as (
     update webhook_deliveries d set ` + giveUp + `
@@ -126,7 +128,7 @@ select ` + record.WebhookColumns + ` from changed w`
 const giveUp = `state = 'failed', error = 'the webhook was disabled', lease_id = null, lease_owner = null`
 
 // UpdateWebhook implements host.WebhookStore.
-func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.WebhookID, c host.WebhookChange) (host.Webhook, error) {
+func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.WebhookID, version int, c host.WebhookChange) (host.Webhook, error) {
 	var events *string
 	if c.Events != nil {
 		text, err := record.Events(c.Events)
@@ -138,7 +140,14 @@ func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.Webh
 	if c.URL != nil && *c.URL == "" {
 		return host.Webhook{}, fmt.Errorf("change webhook %.64q: it has no URL: %w", string(id), host.ErrInvalid)
 	}
-	return s.oneWebhook(ctx, "change", updateWebhook, t, id, cleanOrNull(c.Project), cleanOrNull(c.URL), events, c.Enabled, disabledByTenant)
+	w, err := s.oneWebhook(ctx, "change", updateWebhook, t, id, cleanOrNull(c.Project), cleanOrNull(c.URL), events, c.Enabled, disabledByTenant, version)
+	if version != 0 && errors.Is(err, host.ErrNotFound) {
+		if _, err := s.Webhook(ctx, t, id); err != nil {
+			return w, err
+		}
+		return w, fmt.Errorf("change webhook %.64q: it is not at version %d: %w", string(id), version, host.ErrStale)
+	}
+	return w, err
 }
 
 func cleanOrNull(s *string) *string {

@@ -133,7 +133,7 @@ func (s *Store) Audit(ctx context.Context, q host.AuditQuery) (all []host.AuditL
 		return err
 	}, `select `+auditColumns+` from audit
 		where (?1 = '' or action = ?1) and (?2 = '' or actor = ?2) and (?3 = '' or id < ?3)
-		order by id desc limit ?4`, record.Clean(q.Action), record.Clean(q.Actor), string(q.After), record.Limit(q.Limit, 100, 1000))
+		order by id desc limit ?4`, record.Clean(q.Action), record.Clean(q.Actor), string(q.After), record.Limit(q.Limit, 100, 1001))
 	if err != nil {
 		return nil, translate(ctx, op, err)
 	}

@@ -77,6 +77,11 @@ func (s *Store) deleteScans(ctx context.Context, op string, t host.TenantID, col
 		if err != nil {
 			return err
 		}
+		// Nor is anybody to be told of them, and what was told goes with them.
+		_, err = tx.ExecContext(ctx, `delete from webhook_deliveries where scan_id in (select id from scans where deletion_id = ?)`, string(id))
+		if err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `insert into deletions (id, tenant_id, `+column+`, created_at, scans) values (?, ?, ?, ?, ?)`,
 			string(id), string(t), value, tx.now, n)
 		if err != nil {

@@ -18,15 +18,16 @@ const randomID = `lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' 
     substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))`
 
 // tellWebhooks takes scans that have ended just now, as JSON, and the time, and
-// writes what their tenants' webhooks are to hear.
+// writes what their tenants' webhooks are to hear. Of what is deleted nobody is
+// told.
 const tellWebhooks = `
-insert into webhook_deliveries (id, tenant_id, webhook_id, event, data, created_at, next_at)
-select ` + randomID + `, s.tenant_id, w.id, 'scan.' || s.state, json_object(
+insert into webhook_deliveries (id, tenant_id, webhook_id, scan_id, event, data, created_at, next_at)
+select ` + randomID + `, s.tenant_id, w.id, s.id, 'scan.' || s.state, json_object(
     'scan', s.id, 'type', s.type, 'project', s.project, 'state', s.state,
     'critical', s.critical, 'high', s.high, 'medium', s.medium, 'low', s.low, 'info', s.info, 'other', s.unknown,
     'created', s.created_at, 'finished', s.finished_at), ?2, ?2
 from scans s join webhooks w on w.tenant_id = s.tenant_id
-where s.id in (select value from json_each(?1)) and w.disabled_at is null and (w.project = '' or w.project = s.project)
+where s.id in (select value from json_each(?1)) and s.deletion_id is null and w.disabled_at is null and (w.project = '' or w.project = s.project)
   and instr(' ' || w.events || ' ', ' scan.' || s.state || ' ') > 0`
 
 // due says whether anything may be claimed, without a transaction that writes.

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -86,14 +87,14 @@ const disabledByTenant = "by request"
 
 // updateWebhook takes tenant, id, project, URL and events, each null to leave it,
 // whether it is to be enabled, null for as it is, why it is disabled if it is to
-// be, and the time.
+// be, the time, and the version that it must have, 0 for any.
 const updateWebhook = `
-update webhooks set project = coalesce(?3, project), url = coalesce(?4, url), events = coalesce(?5, events),
+update webhooks set version = version + 1, project = coalesce(?3, project), url = coalesce(?4, url), events = coalesce(?5, events),
     disabled_at = case when ?6 then null when not ?6 then coalesce(disabled_at, ?8) else disabled_at end,
     disabled_reason = case when ?6 then '' when not ?6 and disabled_at is null then ?7 else disabled_reason end,
     failing_since = case when ?6 then null else failing_since end,
     paused_until = case when ?6 then 0 else paused_until end
-where tenant_id = ?1 and id = ?2`
+where tenant_id = ?1 and id = ?2 and ?9 in (0, version)`
 
 // giveUp is what becomes of the pending deliveries of a webhook that is disabled.
 const giveUp = `
@@ -101,7 +102,7 @@ update webhook_deliveries set state = 'failed', error = 'the webhook was disable
 where webhook_id = ? and state = 'pending'`
 
 // UpdateWebhook implements host.WebhookStore.
-func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.WebhookID, c host.WebhookChange) (w host.Webhook, err error) {
+func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.WebhookID, version int, c host.WebhookChange) (w host.Webhook, err error) {
 	op := fmt.Sprintf("change webhook %.64q", string(id))
 	var events *string
 	if c.Events != nil {
@@ -115,7 +116,13 @@ func (s *Store) UpdateWebhook(ctx context.Context, t host.TenantID, id host.Webh
 		return w, fmt.Errorf("%s: it has no URL: %w", op, host.ErrInvalid)
 	}
 	err = s.write(ctx, op, func(ctx context.Context, tx tx) error {
-		err := changed(tx.ExecContext(ctx, updateWebhook, string(t), string(id), cleanOrNull(c.Project), cleanOrNull(c.URL), events, c.Enabled, disabledByTenant, tx.now))
+		err := changed(tx.ExecContext(ctx, updateWebhook, string(t), string(id), cleanOrNull(c.Project), cleanOrNull(c.URL), events, c.Enabled, disabledByTenant, tx.now, version))
+		if version != 0 && errors.Is(err, host.ErrNotFound) {
+			if _, err := tx.webhook(ctx, t, id); err != nil {
+				return err
+			}
+			return fmt.Errorf("it is not at version %d: %w", version, host.ErrStale)
+		}
 		if err == nil && c.Enabled != nil && !*c.Enabled {
 			_, err = tx.ExecContext(ctx, giveUp, string(id))
 		}

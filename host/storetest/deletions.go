@@ -148,6 +148,67 @@ func testDeleteRunning(s *suite) {
 	s.wantLeft(d, 1, 0)
 }
 
+// testDeletedTold: of what is deleted nobody hears any more, and what was told of
+// it is gone, whether it was delivered, waits or is in an attempt.
+func testDeletedTold(s *suite) {
+	t := s.tenant()
+	w, other := s.hook(newWebhook(t)), s.hook(newWebhook(s.tenant()))
+	s.ping(w)
+	ended := func(tenant host.TenantID, project string) host.Scan {
+		scan := newScan(tenant, "p")
+		scan.Project = project
+		scan = s.accept(scan)
+		_, err := s.Cancel(s.ctx(), tenant, scan.ID)
+		s.check(err)
+		return scan
+	}
+	kept, theirs := ended(t, "kept"), ended(other.TenantID, "atlas")
+	one, two := ended(t, ""), ended(t, "atlas")
+	going := newScan(t, "p")
+	going.Project = "atlas"
+	going = s.accept(going)
+	l := s.claimAll(going)[0].Lease
+	claims := map[host.ScanID]host.DeliveryClaim{}
+	for len(claims) < 4 {
+		for _, c := range s.takeDeliveries(host.ClaimDeliveries{Limit: 1, WithoutTenants: []host.TenantID{other.TenantID}}) {
+			claims[c.Scan.ID] = c
+		}
+	}
+	c := claims[two.ID]
+	s.finishDelivery(host.DeliveryOutcome{ID: c.ID, Lease: c.Lease, State: host.DeliveryDelivered})
+	_, err := s.DeleteScan(s.ctx(), t, one.ID)
+	s.check(err)
+	_, err = s.DeleteProject(s.ctx(), t, "atlas")
+	s.check(err)
+	left := func() (all []host.ScanID) {
+		for _, d := range s.messages(w) {
+			if d.Scan.ID != "" {
+				all = append(all, d.Scan.ID)
+			}
+		}
+		return all
+	}
+	if diff := cmp.Diff([]host.ScanID{kept.ID}, left()); diff != "" {
+		s.Errorf("told of (-want +got):\n%s", diff)
+	}
+	c = claims[one.ID]
+	if _, err := s.FinishDelivery(s.ctx(), host.DeliveryOutcome{ID: c.ID, Lease: c.Lease, State: host.DeliveryDelivered}); !errors.Is(err, host.ErrLeaseLost) {
+		s.Errorf("an attempt that was under way: %v, want its lease lost", err)
+	}
+	if _, err := s.Redeliver(s.ctx(), t, w.ID, c.ID); !errors.Is(err, host.ErrNotFound) {
+		s.Errorf("once more: %v, want not found", err)
+	}
+	s.dropDeleted(10)
+	s.finish(end(l, host.StateCanceled))
+	s.dropDeleted(10)
+	if diff := cmp.Diff([]host.ScanID{kept.ID}, left()); diff != "" {
+		s.Errorf("told of when the last has ended (-want +got):\n%s", diff)
+	}
+	if all := s.messages(other); len(all) != 1 || all[0].Scan.ID != theirs.ID {
+		s.Errorf("another tenant's: %+v", all)
+	}
+}
+
 func testDeleteProject(s *suite) {
 	t, stranger := s.tenant(), s.tenant()
 	in := func(t host.TenantID, project string) host.Scan {

@@ -73,7 +73,7 @@ func (m *machine) dispatch(t *rapid.T) {
 		t.Fatalf("more is %v, and %d are left", out.More, len(fresh)+len(lost))
 	}
 	// It may be early, for a job that was canceled; with no room it looks at none.
-	if next := m.next(); room > 0 && (next > 0 && out.Next == 0 || out.Next > next && !near(next, out.Next) && next > 0) {
+	if next := m.next(q.Caps, busy); room > 0 && (next > 0 && out.Next == 0 || out.Next > next && !near(next, out.Next) && next > 0) {
 		t.Fatalf("next in %v, want %v", out.Next, next)
 	}
 }
@@ -81,7 +81,6 @@ func (m *machine) dispatch(t *rapid.T) {
 // dealt checks what was handed out beside what was not: caps hold, nothing is
 // left while there is room and no cap in the way, and the most urgent went first.
 func (m *machine) dealt(t *rapid.T, caps host.Caps, busy map[string]int, taken []*modelJob, left map[host.JobID]*modelJob, room int) {
-	full := func(n, most int) bool { return most > 0 && n >= most }
 	over := func(n, most int) bool { return most > 0 && n > most }
 	if len(taken) > 0 && (over(busy["all"], caps.Tenant) || over(busy["all"], caps.ScanTypes["web"])) {
 		t.Fatalf("%d are out or run, caps are %+v", busy["all"], caps)
@@ -92,7 +91,7 @@ func (m *machine) dealt(t *rapid.T, caps host.Caps, busy map[string]int, taken [
 		}
 	}
 	for _, l := range left {
-		blocked := full(busy["all"], caps.Tenant) || full(busy["all"], caps.ScanTypes["web"]) || full(busy[l.plugin], caps.Plugins[l.plugin])
+		blocked := l.blocked(caps, busy)
 		if room > 0 && !blocked {
 			t.Fatalf("a job of %s was left with room for %d; caps %+v, busy %v", l.plugin, room, caps, busy)
 		}
@@ -109,8 +108,15 @@ func (j *modelJob) busy() bool {
 	return j.state == host.StateRunning || j.state == host.StateQueued && j.out != never
 }
 
-// next is when the first job that waits becomes ready or overdue.
-func (m *machine) next() (least time.Duration) {
+// blocked reports whether a cap keeps the job back.
+func (j *modelJob) blocked(caps host.Caps, busy map[string]int) bool {
+	full := func(n, most int) bool { return most > 0 && n >= most }
+	return full(busy["all"], caps.Tenant) || full(busy["all"], caps.ScanTypes["web"]) || full(busy[j.plugin], caps.Plugins[j.plugin])
+}
+
+// next is when the first job that waits, and that no cap keeps back, becomes
+// ready, or when any becomes overdue.
+func (m *machine) next(caps host.Caps, busy map[string]int) (least time.Duration) {
 	sooner := func(d time.Duration) {
 		if d > 0 && (least == 0 || d < least) {
 			least = d
@@ -125,7 +131,7 @@ func (m *machine) next() (least time.Duration) {
 		}
 		if j.out != never {
 			sooner(j.out + modelHorizon - m.now)
-		} else if !m.paused(j) {
+		} else if !m.paused(j) && !j.blocked(caps, busy) {
 			sooner(j.runAt - m.now)
 		}
 	}

@@ -209,7 +209,7 @@ func testWebhookDisabled(s *suite) {
 		if out := s.takeDeliveries(host.ClaimDeliveries{Limit: 10}); len(out) != 0 {
 			s.Errorf("claimed %+v", out)
 		}
-		hook, err = s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, host.WebhookChange{Enabled: &on})
+		hook, err = s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, 0, host.WebhookChange{Enabled: &on})
 		if err != nil || !hook.DisabledAt.IsZero() || hook.DisabledReason != "" || !hook.FailingSince.IsZero() {
 			s.Errorf("enabled: %+v, %v", hook, err)
 		}
@@ -242,7 +242,7 @@ func testWebhookDisabled(s *suite) {
 	// The tenant's doing, with what is under way.
 	s.ping(w)
 	c = s.takeDelivery()
-	_, err := s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, host.WebhookChange{Enabled: &off})
+	_, err := s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, 0, host.WebhookChange{Enabled: &off})
 	s.check(err)
 	if _, err := s.FinishDelivery(s.ctx(), host.DeliveryOutcome{ID: c.ID, Lease: c.Lease, State: host.DeliveryDelivered}); !errors.Is(err, host.ErrLeaseLost) {
 		s.Errorf("what was under way: %v", err)

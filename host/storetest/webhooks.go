@@ -39,7 +39,7 @@ func testWebhooks(s *suite) {
 	w := newWebhook(t, host.EventScanFailed, host.EventScanCanceled, host.EventScanFailed)
 	w.Project = "shop\x00"
 	made := s.hook(w)
-	want := host.Webhook{ID: w.ID, TenantID: t, Project: "shop", URL: w.URL, Events: []host.WebhookEvent{host.EventScanCanceled, host.EventScanFailed}, CreatedAt: made.CreatedAt}
+	want := host.Webhook{ID: w.ID, TenantID: t, Version: 1, Project: "shop", URL: w.URL, Events: []host.WebhookEvent{host.EventScanCanceled, host.EventScanFailed}, CreatedAt: made.CreatedAt}
 	if diff := cmp.Diff(want, made); diff != "" || made.CreatedAt.IsZero() || made.CreatedAt.Location() != time.UTC {
 		s.Errorf("made (-want +got):\n%s", diff)
 	}
@@ -49,16 +49,17 @@ func testWebhooks(s *suite) {
 		s.Errorf("listed %+v, %v", all, err)
 	}
 	url, project, off, on := "https://hooks.example.com/y", "", false, true
-	got, err := s.UpdateWebhook(s.ctx(), t, w.ID, host.WebhookChange{URL: &url, Project: &project, Events: []host.WebhookEvent{host.EventScanPartial}})
-	want.URL, want.Project, want.Events = url, "", []host.WebhookEvent{host.EventScanPartial}
+	got, err := s.UpdateWebhook(s.ctx(), t, w.ID, 0, host.WebhookChange{URL: &url, Project: &project, Events: []host.WebhookEvent{host.EventScanPartial}})
+	want.URL, want.Project, want.Events, want.Version = url, "", []host.WebhookEvent{host.EventScanPartial}, 2
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		s.Errorf("changed %v (-want +got):\n%s", err, diff)
 	}
-	got, err = s.UpdateWebhook(s.ctx(), t, w.ID, host.WebhookChange{Enabled: &off})
+	got, err = s.UpdateWebhook(s.ctx(), t, w.ID, 0, host.WebhookChange{Enabled: &off})
 	if err != nil || got.DisabledAt.IsZero() || got.DisabledReason != "by request" || got.URL != url {
 		s.Errorf("disabled %+v, %v", got, err)
 	}
-	got, err = s.UpdateWebhook(s.ctx(), t, w.ID, host.WebhookChange{Enabled: &on})
+	got, err = s.UpdateWebhook(s.ctx(), t, w.ID, 0, host.WebhookChange{Enabled: &on})
+	want.Version = 4
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		s.Errorf("enabled %v (-want +got):\n%s", err, diff)
 	}
@@ -71,7 +72,7 @@ func testWebhooks(s *suite) {
 		id  host.WebhookID
 	}{{t, second.ID}, {other, w.ID}, {t, "x"}, {"x", w.ID}} {
 		_, read := s.Webhook(s.ctx(), c.who, c.id)
-		_, change := s.UpdateWebhook(s.ctx(), c.who, c.id, host.WebhookChange{Enabled: &off})
+		_, change := s.UpdateWebhook(s.ctx(), c.who, c.id, 4, host.WebhookChange{Enabled: &off})
 		_, rotate := s.RotateWebhook(s.ctx(), c.who, c.id, "whsec_two", 0)
 		_, test := s.TestWebhook(s.ctx(), c.who, c.id)
 		_, list := s.Deliveries(s.ctx(), c.who, c.id, host.DeliveryQuery{})
@@ -84,6 +85,31 @@ func testWebhooks(s *suite) {
 	}
 	if got, err := s.Webhook(s.ctx(), t, w.ID); err != nil || !cmp.Equal(got, want) {
 		s.Errorf("afterwards %+v, %v", got, err)
+	}
+}
+
+// testWebhookVersions: of two who change the same version one is told, and what
+// nobody set is no version.
+func testWebhookVersions(s *suite) {
+	w := s.hook(newWebhook(s.tenant()))
+	shop, other, off := "shop", "other", false
+	_, err := s.RotateWebhook(s.ctx(), w.TenantID, w.ID, "whsec_two", time.Hour)
+	s.check(err)
+	s.ping(w)
+	c := s.takeDelivery()
+	s.finishDelivery(host.DeliveryOutcome{ID: c.ID, Lease: c.Lease, State: host.DeliveryFailed})
+	w, err = s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, 1, host.WebhookChange{Project: &shop})
+	if err != nil || w.Version != 2 || w.Project != shop || w.FailingSince.IsZero() {
+		s.Errorf("changed %+v, %v", w, err)
+	}
+	for _, version := range []int{1, 3} {
+		if _, err := s.UpdateWebhook(s.ctx(), w.TenantID, w.ID, version, host.WebhookChange{Project: &other, Enabled: &off}); !errors.Is(err, host.ErrStale) {
+			s.Errorf("of version %d: %v", version, err)
+		}
+	}
+	s.ping(w) // it is not disabled
+	if got, err := s.Webhook(s.ctx(), w.TenantID, w.ID); err != nil || !cmp.Equal(got, w) {
+		s.Errorf("afterwards %+v, %v, want %+v", got, err, w)
 	}
 }
 
@@ -105,7 +131,7 @@ func testWebhooksRefused(s *suite) {
 	w := s.hook(newWebhook(t))
 	empty := ""
 	for _, c := range []host.WebhookChange{{URL: &empty}, {Events: []host.WebhookEvent{host.EventTest}}} {
-		if _, err := s.UpdateWebhook(s.ctx(), t, w.ID, c); !errors.Is(err, host.ErrInvalid) {
+		if _, err := s.UpdateWebhook(s.ctx(), t, w.ID, 0, c); !errors.Is(err, host.ErrInvalid) {
 			s.Errorf("changed to %+v: %v", c, err)
 		}
 	}
@@ -205,7 +231,7 @@ func testOutboxChosen(s *suite) {
 	shop = s.hook(shop)
 	off := false
 	disabled, theirs := s.hook(newWebhook(t)), s.hook(newWebhook(other))
-	_, err := s.UpdateWebhook(s.ctx(), t, disabled.ID, host.WebhookChange{Enabled: &off})
+	_, err := s.UpdateWebhook(s.ctx(), t, disabled.ID, 0, host.WebhookChange{Enabled: &off})
 	s.check(err)
 	good, bad := newScan(t, "p"), newScan(t, "p")
 	good.Project = "shop"

@@ -235,6 +235,10 @@ func TestCI(t *testing.T) {
 					t.Errorf("%s: the log shows the finding: %v\n%s", tt.name, shown, log)
 				}
 			}
+			// A variable that nobody set is no reason to scan somewhere else.
+			if code, _, log := r.run(t, "", h.key, map[string]string{"app/aws.ini": ""}); code != 2 || !strings.Contains(log, "--server is empty") {
+				t.Errorf("without a server: exit code %d, want 2:\n%s", code, log)
+			}
 		})
 	}
 }

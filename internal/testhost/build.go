@@ -31,12 +31,12 @@ var Untraced = []string{
 // packages build alike is linked once: go build leaves a file alone that is
 // what it would write, and out becomes a copy of that.
 func Build(dir, out string, args ...string) error {
-	flags := []string{"-ldflags=-s -w"}
+	flags := []string{"-ldflags=-s -w", "-trimpath"}
 	env := os.Environ()
 	if slices.Contains(args, "-race") {
 		flags = append(flags, Untraced...)
 	} else {
-		flags, env = append(flags, "-trimpath"), append(env, "CGO_ENABLED=0")
+		env = append(env, "CGO_ENABLED=0")
 	}
 	flags = append(flags, args...)
 	if slices.Contains(args, "-overlay") { // of one test alone

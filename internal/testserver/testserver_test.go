@@ -184,7 +184,7 @@ func TestServersEndWithTheirOwner(t *testing.T) {
 func TestCommand(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir() + "/testserver"
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", bin, "./cmd/testserver").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-trimpath", "-o", bin, "./cmd/testserver").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
 	for name, tt := range map[string]struct {

@@ -1040,7 +1040,7 @@ export interface paths {
         head?: never;
         /**
          * Change, disable or enable a webhook
-         * @description What is left out stays. Needs a key with the scope webhook:write.
+         * @description What is left out stays. With If-Match: 412 when somebody changed the webhook since. Without, whoever is last counts. Needs a key with the scope webhook:write.
          */
         patch: operations["update-webhook"];
         trace?: never;
@@ -1054,7 +1054,7 @@ export interface paths {
         };
         /**
          * Messages to a webhook, newest first
-         * @description One that was delivered or given up stays for 30 days. Needs a key with the scope webhook:write.
+         * @description One that was delivered or given up stays for 30 days, or until its scan is deleted. Needs a key with the scope webhook:write.
          */
         get: operations["list-deliveries"];
         put?: never;
@@ -1776,6 +1776,11 @@ export interface components {
             /** @description With which you check signatures. It is shown only this once. */
             secret: string;
             url: string;
+            /**
+             * Format: int64
+             * @description Of what people set; the ETag.
+             */
+            version: number;
         };
         Note: {
             /**
@@ -2588,6 +2593,11 @@ export interface components {
             /** @description Only of its scans; left out: of all. */
             project?: string;
             url: string;
+            /**
+             * Format: int64
+             * @description Of what people set; the ETag.
+             */
+            version: number;
         };
         WebhookChange: {
             /** @description false: nothing is sent, and what waits has failed. true: takes that back, also when the host did it. */
@@ -3590,6 +3600,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3669,6 +3680,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4522,6 +4534,7 @@ export interface operations {
             201: {
                 headers: {
                     ETag?: string;
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5595,6 +5608,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    ETag?: string;
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -5634,7 +5648,6 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    /** @description Of this answer, to ask for it with If-None-Match. */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -5693,7 +5706,10 @@ export interface operations {
     "update-webhook": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of the webhook that the change is based on; * or left out: any. */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description Id of the webhook. */
                 id: string;
@@ -5709,6 +5725,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5721,6 +5738,7 @@ export interface operations {
             404: components["responses"]["Problem404"];
             408: components["responses"]["Problem408"];
             409: components["responses"]["Problem409"];
+            412: components["responses"]["Problem412"];
             413: components["responses"]["Problem413"];
             415: components["responses"]["Problem415"];
             422: components["responses"]["Problem422"];
@@ -5797,6 +5815,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5833,6 +5852,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    ETag?: string;
                     Location?: string;
                     [name: string]: unknown;
                 };
@@ -5869,6 +5889,7 @@ export interface operations {
             /** @description Accepted */
             202: {
                 headers: {
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {

@@ -10,7 +10,7 @@ import (
 )
 
 // WebhookColumns are those of webhooks w that WebhookDest takes.
-const WebhookColumns = `w.id, w.tenant_id, w.project, w.url, w.events, w.old_secret_until, w.created_at, w.disabled_at, w.disabled_reason, w.failing_since`
+const WebhookColumns = `w.id, w.tenant_id, w.version, w.project, w.url, w.events, w.old_secret_until, w.created_at, w.disabled_at, w.disabled_reason, w.failing_since`
 
 // Webhook is a row as it is read.
 type Webhook struct {
@@ -21,7 +21,7 @@ type Webhook struct {
 // Dest is where to scan WebhookColumns.
 func (r *Webhook) Dest(at AtFunc) []any {
 	w := &r.Webhook
-	return []any{&w.ID, &w.TenantID, &w.Project, &w.URL, &r.events, at(&w.OldSecretUntil), at(&w.CreatedAt), at(&w.DisabledAt), &w.DisabledReason, at(&w.FailingSince)}
+	return []any{&w.ID, &w.TenantID, &w.Version, &w.Project, &w.URL, &r.events, at(&w.OldSecretUntil), at(&w.CreatedAt), at(&w.DisabledAt), &w.DisabledReason, at(&w.FailingSince)}
 }
 
 // Value reads it.
