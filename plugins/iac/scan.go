@@ -42,6 +42,7 @@ func newPlugin() *plugin {
 type scan struct {
 	*plugin
 	config *Config
+	wanted map[*check]bool
 	out    *sdk.Out
 	charts map[string]bool // directories with a Chart.yaml
 
@@ -52,7 +53,10 @@ type scan struct {
 }
 
 func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) error {
-	s := &scan{plugin: p, config: c, out: out, charts: map[string]bool{}}
+	s := &scan{plugin: p, config: c, wanted: map[*check]bool{}, out: out, charts: map[string]bool{}}
+	for _, k := range allChecks() {
+		s.wanted[k] = c.wants(k)
+	}
 	skip := func(name string) bool {
 		if path.Base(name) == "Chart.yaml" {
 			s.charts[path.Dir(name)] = true
@@ -317,7 +321,7 @@ func (s *scan) engine(l language) (*engine, error) {
 // that fails costs no other, and is no pass.
 func (s *scan) look(ctx context.Context, e *engine, name, kind string, document ast.Value, give func(problem)) error {
 	for _, k := range e.checks {
-		if !k.fits(kind) || !s.config.wants(k) {
+		if !s.wanted[k] || !k.fits(kind) {
 			continue
 		}
 		problems, err := e.look(ctx, k, document)
