@@ -1,8 +1,10 @@
 package engines_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,13 +14,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/internal/testhost"
 )
 
 const repository = "../.."
 
 // modules are the engines in modules of their own.
-var modules = []string{"secrets", "dependencies", "gosec", "sarif"}
+var modules = []string{"secrets", "web", "dependencies", "gosec", "sarif"}
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -72,4 +75,11 @@ func output(name string, args ...string) (string, error) {
 		err = fmt.Errorf("%w: %s", err, exit.Stderr)
 	}
 	return strings.TrimSpace(string(out)), err
+}
+
+// noArtifacts reads artifacts and keeps none.
+type noArtifacts struct{}
+
+func (noArtifacts) Artifact(_ context.Context, _ host.Artifact, r io.Reader) (int64, error) {
+	return io.Copy(io.Discard, r)
 }
