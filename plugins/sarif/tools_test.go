@@ -136,8 +136,12 @@ func TestSemgrep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, ".semgrepignore"), []byte("*.py\n*.go\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// And a file that it cannot read whole, which must not pass for clean.
+	if err := os.WriteFile(filepath.Join(root, "broken.py"), []byte("import os\ndef f(:\n  os.system(x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r := scan(t, recipe, root)
-	if r.Status != sdktest.Succeeded || len(r.Artifacts) != 1 {
+	if r.Status != sdktest.Partial || !strings.Contains(r.Reason, "Syntax error at line broken.py") || len(r.Artifacts) != 1 {
 		t.Fatalf("%s: %s", r.Status, r.Reason)
 	}
 	want, good, bad := annotated(t, root)
