@@ -9,12 +9,14 @@ COPY plugins/dependencies/go.mod plugins/dependencies/go.sum plugins/dependencie
 COPY plugins/web/go.mod plugins/web/go.sum plugins/web/
 COPY plugins/sarif/go.mod plugins/sarif/go.sum plugins/sarif/
 COPY plugins/gosec/go.mod plugins/gosec/go.sum plugins/gosec/
+COPY plugins/iac/go.mod plugins/iac/go.sum plugins/iac/
 RUN go mod download \
  && (cd plugins/secrets && go mod download) \
  && (cd plugins/dependencies && go mod download) \
  && (cd plugins/web && go mod download) \
  && (cd plugins/sarif && go mod download) \
- && (cd plugins/gosec && go mod download)
+ && (cd plugins/gosec && go mod download) \
+ && (cd plugins/iac && go mod download)
 COPY . .
 ARG VERSION=dev
 RUN make build VERSION=$VERSION && mkdir -p /out/data && cp -r bin/. /out/

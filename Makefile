@@ -8,7 +8,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # Apart, so that it and the linters choose the versions of what both use.
 OASDIFF := $(GO) tool -modfile=tools/oasdiff/go.mod oasdiff
 # Plugins in modules of their own, so that their engines stay out of the host.
-PLUGIN_MODULES := plugins/secrets plugins/web plugins/dependencies plugins/sarif plugins/gosec
+PLUGIN_MODULES := plugins/secrets plugins/web plugins/dependencies plugins/sarif plugins/gosec plugins/iac
 # And those of the benchmark's peers. `make build` does not need them.
 OTHER_MODULES := bench/peers
 MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)

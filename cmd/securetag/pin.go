@@ -23,7 +23,7 @@ func parseSums(s string) map[string]string {
 // builtIns names the plugins that come with this program.
 func (p *program) builtIns() []string {
 	if len(p.sums) == 0 {
-		names := []string{"dependencies", "gosec"}
+		names := []string{"dependencies", "gosec", "iac"}
 		for _, c := range config.Default().Plugins {
 			names = append(names, c.Command)
 		}
