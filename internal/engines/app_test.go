@@ -115,7 +115,7 @@ func readExpected(t *testing.T) (found, beyond []planted) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := regexp.MustCompile("(?m)^\\| ([a-z]+-[0-9]+) \\| `([^`]+)` \\| ([0-9]+) \\| (\\S+) \\| ([a-z, ]+) \\| (.+) \\|$")
+	row := regexp.MustCompile("(?m)^\\| ([a-z0-9]+-[0-9]+) \\| `([^`]+)` \\| ([0-9]+) \\| (\\S+) \\| ([a-z, ]+) \\| (.+) \\|$")
 	ids := map[string]bool{}
 	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
 		n, err := strconv.Atoi(m[3])
@@ -136,6 +136,10 @@ func readExpected(t *testing.T) (found, beyond []planted) {
 	}
 	if rows := strings.Count(string(text), "\n| ") - 2; rows != len(ids) { // two tables with a heading
 		t.Errorf("EXPECTED.md: %d of %d lines of its tables can be read", len(ids), rows)
+	}
+	all := len(found) + len(beyond)
+	if says := fmt.Sprintf("\n%d of %d planted problems are found, which is %.1f %%;", len(found), all, 100*float64(len(found))/float64(all)); !strings.Contains(string(text), says) {
+		t.Errorf("EXPECTED.md does not say what its tables do: %q", says)
 	}
 	return found, beyond
 }
@@ -181,10 +185,14 @@ func serveEngines(t *testing.T) engineHost {
 	config := fmt.Sprintf(`data_dir = %q
 
 scan "codeaudit" {
-  plugins = ["secrets", "dependencies", "gosec", "semgrep"]
+  plugins = ["secrets", "dependencies", "iac", "gosec", "semgrep"]
 }
 
 plugin "secrets" {
+  dev = true
+}
+
+plugin "iac" {
   dev = true
 }
 

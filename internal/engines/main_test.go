@@ -21,7 +21,7 @@ import (
 const repository = "../.."
 
 // modules are the engines in modules of their own.
-var modules = []string{"secrets", "web", "dependencies", "gosec", "sarif"}
+var modules = []string{"secrets", "web", "dependencies", "iac", "gosec", "sarif"}
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {

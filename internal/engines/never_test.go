@@ -121,6 +121,10 @@ func engines(t *testing.T) map[string]engine {
 			tree:   many(10, "%02d/requirements.txt", pins.String()),
 			memory: 64 << 20,
 		},
+		"iac": {
+			tree:   many(2000, "%04d/Dockerfile", "FROM python:latest\n"+strings.Repeat("RUN apt-get install -y zint && sudo id\n", 60)),
+			memory: 48 << 20,
+		},
 		"gosec": {
 			env:      map[string]string{"PATH": "/usr/bin:/bin"},
 			settings: map[string]any{"go": sleeping},
