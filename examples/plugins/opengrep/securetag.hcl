@@ -15,7 +15,7 @@ plugin "opengrep" {
     command = "opengrep"
     args = [
       "scan", "--sarif", "--output={output}", "--config=/etc/securetag/semgrep/rules", "--no-rewrite-rule-ids",
-      "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--jobs=2", "{target}",
+      "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--jobs=2", "--timeout=60", "{target}",
     ]
     version = "^1\\."
     timeout = "8m"

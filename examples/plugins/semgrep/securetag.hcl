@@ -17,7 +17,7 @@ plugin "semgrep" {
     command = "semgrep"
     args = [
       "scan", "--sarif", "--output={output}", "--config=/etc/securetag/semgrep/rules", "--no-rewrite-rule-ids",
-      "--metrics=off", "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--jobs=2", "{target}",
+      "--metrics=off", "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--jobs=2", "--timeout=60", "{target}",
     ]
     version      = "^1\\."
     version_args = ["--version", "--disable-version-check"] # else it asks its maker
