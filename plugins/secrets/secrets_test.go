@@ -216,7 +216,7 @@ func oracle(t testing.TB, bin, root string) []found {
 
 // The same findings as gitleaks itself, none missing and none more, on the
 // sample and on real projects: gitleaks' own source, full of test secrets, what
-// gRPC for Go tests with, and the certificates of Go's standard library.
+// gRPC for Go tests with, go-plugin and yamux.
 func TestSameAsGitleaks(t *testing.T) {
 	t.Parallel()
 	bin := buildGitleaks(t)
@@ -238,8 +238,9 @@ func TestSameAsGitleaks(t *testing.T) {
 	}
 	for name, root := range map[string]string{
 		"sample": root, "gitleaks": project,
-		"grpc": filepath.Join(golang("list", "-m", "-f", module, "google.golang.org/grpc"), "testdata"),
-		"x509": filepath.Join(golang("env", "GOROOT"), "src", "crypto", "x509"),
+		"grpc":      filepath.Join(golang("list", "-m", "-f", module, "google.golang.org/grpc"), "testdata"),
+		"go-plugin": golang("list", "-m", "-f", module, "github.com/hashicorp/go-plugin"),
+		"yamux":     golang("list", "-m", "-f", module, "github.com/hashicorp/yamux"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
