@@ -493,6 +493,16 @@ plugin "import" {
 #   }
 # }
 
+# The plugin "iac" looks at Dockerfiles and Kubernetes manifests, with the checks
+# of Trivy: plugins/iac/README.md. Name it in a scan type to switch it on.
+# plugin "iac" {
+#   command = "iac"
+#   config {
+#     min_severity = "low"
+#     exclude      = []
+#   }
+# }
+
 # The plugin "gosec" looks at Go code, and needs Go: plugins/gosec/README.md.
 # plugin "gosec" {
 #   command = "gosec"

@@ -57,7 +57,7 @@ func parseCommands(bctx rego.BuiltinContext, text *ast.Term) (*ast.Term, error) 
 	if err != nil {
 		return nil, err
 	}
-	script, err := syntax.NewParser().Parse(strings.NewReader(string(s)), "")
+	script, err := parseScript(string(s))
 	if err != nil {
 		if e, ok := bctx.Context.Value(unreadKey{}).(*unread); ok {
 			e.add(string(s))
@@ -81,6 +81,20 @@ func parseCommands(bctx rego.BuiltinContext, text *ast.Term) (*ast.Term, error) 
 		return true
 	})
 	return ast.NewTerm(commands), nil
+}
+
+// parseScript parses what RUN runs. The lines of a here-document come joined with
+// " ; ", which breaks those that go on in the next: "then ; ls". As lines they are
+// what they were.
+func parseScript(s string) (*syntax.File, error) {
+	script, err := syntax.NewParser().Parse(strings.NewReader(s), "")
+	if err == nil || !strings.Contains(s, " ; ") {
+		return script, err
+	}
+	if script, again := syntax.NewParser().Parse(strings.NewReader(strings.ReplaceAll(s, " ; ", "\n")), ""); again == nil {
+		return script, nil
+	}
+	return nil, err
 }
 
 // unread has the shell scripts of one file that could not be parsed.

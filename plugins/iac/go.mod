@@ -4,10 +4,12 @@ go 1.26.3
 
 require (
 	github.com/aquasecurity/trivy-checks v1.12.2-0.20251219190323-79d27547baf5
+	github.com/google/cadvisor v0.53.0
 	github.com/google/go-cmp v0.7.0
 	github.com/moby/buildkit v0.32.2
 	github.com/open-policy-agent/opa v1.22.2
 	github.com/securetaghq/securetag v0.0.0
+	github.com/stefanprodan/podinfo v1.8.1-0.20250910200901-e86405a8674e
 	go.uber.org/goleak v1.3.0
 	go.yaml.in/yaml/v3 v3.0.5
 	mvdan.cc/sh/v3 v3.12.0

@@ -52,8 +52,8 @@ func mayBeManifest(text []byte) bool {
 }
 
 var (
-	keyVersion = regexp.MustCompile(`(?m)^[\s-]*["']?apiVersion["']?\s*:`)
-	keyKind    = regexp.MustCompile(`(?m)^[\s-]*["']?kind["']?\s*:`)
+	keyVersion = regexp.MustCompile(`(?m)(?:^|[{,])[\s-]*["']?apiVersion["']?\s*:`)
+	keyKind    = regexp.MustCompile(`(?m)(?:^|[{,])[\s-]*["']?kind["']?\s*:`)
 )
 
 // looksLikeManifest judges what could not be parsed.

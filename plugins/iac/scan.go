@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -90,17 +91,15 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 	case !whole:
 		return nil
 	}
-	limited, cancel := context.WithTimeout(ctx, s.config.FileTimeout)
-	defer cancel()
 	if docker {
-		err = s.dockerfile(limited, f.Path, text)
+		err = s.dockerfile(ctx, f.Path, text)
 	} else {
-		err = s.manifest(limited, f.Path, text)
+		err = s.manifest(ctx, f.Path, text)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case limited.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		s.unread(f.Path, errors.New("it took longer than file_timeout"))
 	case err != nil:
 		s.unread(f.Path, err)
@@ -172,8 +171,15 @@ func (s *scan) template(name string) {
 	}
 }
 
+// isFrom judges what could not be parsed.
+var isFrom = regexp.MustCompile(`(?im)^[ \t]*FROM[ \t]`)
+
 func (s *scan) dockerfile(ctx context.Context, name string, text []byte) error {
 	document, err := readDockerfile(text, name)
+	if err != nil && !isFrom.Match(text) {
+		s.out.Note(sdk.Note{Path: name, Summary: "is called like a Dockerfile, and is none: it has no FROM"})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -183,9 +189,15 @@ func (s *scan) dockerfile(ctx context.Context, name string, text []byte) error {
 	if err != nil {
 		return err
 	}
+	e, err := s.engine(dockerfile)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.FileTimeout)
+	defer cancel()
 	ctx, scripts := withUnread(ctx)
 	ignores := readIgnores(text)
-	err = s.look(ctx, name, dockerfile, "", value, func(p problem) {
+	err = s.look(ctx, e, name, "", value, func(p problem) {
 		f := newFinding(p, name)
 		if p.check.id != secretsInDockerfile {
 			f.Snippet = excerpt(text, p.from, p.to)
@@ -218,7 +230,7 @@ func (s *scan) manifest(ctx context.Context, name string, text []byte) error {
 		s.unread(name, fmt.Errorf("it has more than %d documents; those after were left out", maxDocuments))
 		parts = parts[:maxDocuments]
 	}
-	seen := false
+	var e *engine
 	for _, p := range parts {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -231,12 +243,17 @@ func (s *scan) manifest(ctx context.Context, name string, text []byte) error {
 			continue
 		}
 		for _, o := range all {
-			if !seen {
-				seen = true
+			if e == nil {
 				s.saw()
 				s.out.Scanned(1, uint64(len(text)))
+				if e, err = s.engine(kubernetes); err != nil {
+					return err
+				}
+				limited, cancel := context.WithTimeout(ctx, s.config.FileTimeout)
+				defer cancel() // once: e is nil once
+				ctx = limited
 			}
-			if err := s.object(ctx, name, o); err != nil {
+			if err := s.object(ctx, e, name, o); err != nil {
 				return err
 			}
 		}
@@ -269,12 +286,12 @@ func explain(p part, err error) error {
 	return fmt.Errorf("the document after line %d: %s", p.lines, text)
 }
 
-func (s *scan) object(ctx context.Context, name string, o object) error {
+func (s *scan) object(ctx context.Context, e *engine, name string, o object) error {
 	value, err := ast.InterfaceToValue(o.body)
 	if err != nil {
 		return err
 	}
-	return s.look(ctx, name, kubernetes, o.kind, value, func(p problem) {
+	return s.look(ctx, e, name, o.kind, value, func(p problem) {
 		if p.from == 0 {
 			p.from, p.to = o.from, o.to
 		}
@@ -284,16 +301,21 @@ func (s *scan) object(ctx context.Context, name string, o object) error {
 	})
 }
 
-// look makes the checks that the operator wants and that are for this kind. One
-// that fails costs no other, and is no pass.
-func (s *scan) look(ctx context.Context, name string, l language, kind string, document ast.Value, give func(problem)) error {
+// engine gives that of a language. It comes before the clock of file_timeout
+// starts: who is first has it compiled.
+func (s *scan) engine(l language) (*engine, error) {
 	e, err := s.engines[l]()
 	if err != nil {
 		s.mu.Lock()
 		s.broken = err
 		s.mu.Unlock()
-		return err
 	}
+	return e, err
+}
+
+// look makes the checks that the operator wants and that are for this kind. One
+// that fails costs no other, and is no pass.
+func (s *scan) look(ctx context.Context, e *engine, name, kind string, document ast.Value, give func(problem)) error {
 	for _, k := range e.checks {
 		if !k.fits(kind) || !s.config.wants(k) {
 			continue
