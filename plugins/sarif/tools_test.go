@@ -180,6 +180,38 @@ func TestSemgrepOnProjects(t *testing.T) {
 	same(t, r, theirs(t, report, root), trees)
 }
 
+// Rules that are not there, and one that is none: never a clean result.
+func TestSemgrepWithoutRules(t *testing.T) {
+	t.Parallel()
+	const broken = "rules:\n- {id: x, languages: [python], severity: ERROR, message: m, pattern: 'f((('}\n" +
+		"- {id: y, languages: [python], severity: ERROR, message: m, pattern: f()}\n"
+	for name, tt := range map[string]struct{ rule, status, why string }{
+		"none":   {"", sdktest.Failed, "exit status 7"},
+		"broken": {broken, sdktest.Partial, "Rule parse error in rule x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recipe, _ := semgrep(t)
+			rules := t.TempDir()
+			if tt.rule == "" {
+				rules = filepath.Join(rules, "nowhere")
+			} else if err := os.WriteFile(filepath.Join(rules, "rules.yaml"), []byte(tt.rule), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := recipe.settings["args"].([]any)
+			for i, a := range args {
+				if strings.HasPrefix(a.(string), "--config=") {
+					args[i] = "--config=" + rules
+				}
+			}
+			r := sdktest.Scan(t, newScanner(recipe.id), map[string]string{"a.py": "x = 1\n"}, recipe.config(t))
+			if r.Status != tt.status || !strings.Contains(r.Reason, tt.why) {
+				t.Errorf("%s: %q, want %s: %q", r.Status, r.Reason, tt.status, tt.why)
+			}
+		})
+	}
+}
+
 // semgrep is the recipe, with the places of this machine, and where it is installed.
 func semgrep(t *testing.T) (recipe, string) {
 	t.Helper()
