@@ -60,8 +60,7 @@ func TestBrokenTools(t *testing.T) {
 			if tt.memory > 0 {
 				p.Sandbox, p.Limits.Memory, p.MaxSilence = executor.BestEffort, tt.memory, time.Minute
 			}
-			got := run(t, e, p, t.Context(), nil)
-			t.Log(got)
+			got := run(t.Context(), t, e, p, nil)
 			if !got.bad(tt.says) {
 				t.Errorf("%s; want %q", got, tt.says)
 			}
