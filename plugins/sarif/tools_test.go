@@ -160,9 +160,9 @@ func python(t *testing.T) map[string]string {
 	t.Helper()
 	deps := installed(t, "python", "examples/plugins/semgrep/requirements.txt")
 	return map[string]string{
-		"glom":      filepath.Join(deps, "glom"),
-		"packaging": filepath.Join(deps, "packaging"),
-		"peewee":    filepath.Join(deps, "playhouse"),
+		"glom":     filepath.Join(deps, "glom"),
+		"pydantic": filepath.Join(deps, "pydantic", "deprecated"),
+		"peewee":   filepath.Join(deps, "playhouse"),
 	}
 }
 
