@@ -54,6 +54,10 @@ type SARIFTool struct {
 	// Other is the declared rule of results whose rule is not declared. It must
 	// be declared; ExecSARIF does it.
 	Other string
+	// PartialOnWarning makes the result partial by a warning among the tool's
+	// notifications, as by an error: for tools to which a file that took too long,
+	// or that they could not read whole, is one.
+	PartialOnWarning bool
 	// HideSnippets leaves out the text at the place: for tools that find
 	// secrets and do not redact them.
 	HideSnippets bool

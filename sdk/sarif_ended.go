@@ -17,7 +17,7 @@ func (r *sarifReport) looked(p *places) error {
 			return fmt.Errorf("the run of %q has no list of results: it did not look", oneLine(run.Tool.Driver.Name, maxTitle))
 		}
 		for _, inv := range run.Invocations {
-			if why := worst(inv.Configured); why != "" {
+			if why := first(inv.Configured, "error"); why != "" {
 				return fmt.Errorf("the tool is configured wrongly: %s", oneLine(p.hide(why), maxTitle))
 			}
 			if inv.failed() && len(run.Results) == 0 {
@@ -32,7 +32,7 @@ func (inv *sarifInvocation) failed() bool { return inv.Successful != nil && !*in
 
 // why begins with a colon, and is empty when the report does not say.
 func (inv *sarifInvocation) why() string {
-	for _, s := range []string{worst(inv.Executing), inv.NotStarted, inv.Signal, inv.Exit} {
+	for _, s := range []string{first(inv.Executing, "error"), inv.NotStarted, inv.Signal, inv.Exit} {
 		if s != "" {
 			return ": " + s
 		}
@@ -40,10 +40,10 @@ func (inv *sarifInvocation) why() string {
 	return ""
 }
 
-// worst is the first error; "" when there is none.
-func worst(all []sarifDiagnostic) string {
+// first is what the first of a level says; "" when there is none.
+func first(all []sarifDiagnostic, level string) string {
 	for _, n := range all {
-		if n.Level == "error" {
+		if n.Level == level {
 			if s := n.Message.fill(n.Message.Text); s != "" {
 				return s
 			}
@@ -54,8 +54,8 @@ func worst(all []sarifDiagnostic) string {
 }
 
 // tell makes notes of what the tool had to say beside its results. After an
-// error of it, results may be missing.
-func (inv *sarifInvocation) tell(p *places, out *Out) {
+// error of it, results may be missing; after a warning, if strict.
+func (inv *sarifInvocation) tell(p *places, strict bool, out *Out) {
 	for _, n := range inv.Executing {
 		if n.Level == "error" || n.Level == "warning" {
 			out.Note(Note{Level: Warning, Summary: p.hide(n.Message.fill(n.Message.Text))})
@@ -63,7 +63,9 @@ func (inv *sarifInvocation) tell(p *places, out *Out) {
 	}
 	if inv.failed() {
 		out.Partial("the tool says that it did not finish" + p.hide(inv.why()))
-	} else if why := worst(inv.Executing); why != "" {
+	} else if why := first(inv.Executing, "error"); why != "" {
 		out.Partial("an error of the tool: " + p.hide(why))
+	} else if why := first(inv.Executing, "warning"); why != "" && strict {
+		out.Partial("a warning of the tool: " + p.hide(why))
 	}
 }

@@ -44,6 +44,19 @@ func TestReportOfWhatDidNotLook(t *testing.T) {
 	}
 }
 
+// A warning says that something was not looked at, if the tool is known for it.
+func TestPartialOnWarning(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[string]string{"warning": "a warning of the tool: a.c took too long", "note": ""} {
+		root := lintTree(t, `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": [
+			{"level": "`+level+`", "message": {"text": "ROOT/a.c took too long"}}]}]}]}`)
+		r := sdktest.Run(t, lint(sdk.SARIFTool{Command: []string{"print", "{target}/report.sarif"}, PartialOnWarning: true}), sdktest.Request{Root: root})
+		if (r.Status == sdktest.Partial) != (want != "") || r.Reason != want {
+			t.Errorf("%s: %s: %q, want %q", level, r.Status, r.Reason, want)
+		}
+	}
+}
+
 // A rule's severity comes before that of its level, and a copy of the tree
 // stands for the tree.
 func TestSARIFSeverityAndTree(t *testing.T) {

@@ -200,7 +200,7 @@ func (s SARIFTool) Read(report []byte, t *Target, out *Out) error {
 			places.move(run)
 		}
 		for _, inv := range run.Invocations {
-			inv.tell(places, out)
+			inv.tell(places, s.PartialOnWarning, out)
 		}
 		for j := range run.Results {
 			s.result(run, &run.Results[j], places, out)

@@ -47,6 +47,7 @@ var printed = map[string]string{
 	"unsuccessful":   `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": false, "exitSignalName": "SIGABRT"}]}]}`,
 	"cut short":      strings.Replace(whole("."), `"results"`, `"invocations": [{"executionSuccessful": false}], "results"`, 1),
 	"error":          `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": [{"level": "error", "message": {"text": "cannot parse a.c"}}]}]}]}`,
+	"warning":        `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": [{"level": "warning", "message": {"text": "a.c took too long"}}]}]}]}`,
 	"bad rule":       `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "rule X is broken"}}]}]}]}`,
 	"deep":           strings.Repeat("[", 20_000),
 	"utf-16":         "\xff\xfe" + strings.Join(strings.Split(clean, ""), "\x00") + "\x00",

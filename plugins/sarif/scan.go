@@ -35,7 +35,7 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 	if err != nil {
 		return err
 	}
-	tool := sdk.SARIFTool{Severity: c.severity(), Other: p.id.name, HideSnippets: c.HideSnippets, Tree: seen.copied}
+	tool := sdk.SARIFTool{Severity: c.severity(), Other: p.id.name, HideSnippets: c.HideSnippets, PartialOnWarning: c.PartialOnWarning, Tree: seen.copied}
 	say := newCensor(c, t, seen.copied)
 	report, ran, err := p.run(ctx, c, t, out, seen)
 	if err == nil {

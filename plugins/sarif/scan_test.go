@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -138,6 +139,14 @@ func TestPartial(t *testing.T) {
 			t.Parallel()
 			if r := run(t, name, nil); r.Status != sdktest.Partial || !strings.Contains(r.Reason, want) {
 				t.Errorf("%s: %q", r.Status, r.Reason)
+			}
+		})
+	}
+	for more, want := range map[bool]string{true: sdktest.Partial, false: sdktest.Succeeded} {
+		t.Run(fmt.Sprintf("warning, %t", more), func(t *testing.T) {
+			t.Parallel()
+			if r := run(t, "warning", map[string]any{"partial_on_warning": more}); r.Status != want {
+				t.Errorf("%s: %q, want %s", r.Status, r.Reason, want)
 			}
 		})
 	}

@@ -71,10 +71,10 @@ func ours(r sdktest.Result) []string {
 }
 
 // byHand runs a tool as a person would, from the directory that it scans.
-func byHand(t *testing.T, root, command string, args ...string) []byte {
+func byHand(t *testing.T, root string, env []string, command string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command, args...)
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
@@ -83,20 +83,52 @@ func byHand(t *testing.T, root, command string, args ...string) []byte {
 	return out.Bytes()
 }
 
-// The findings of flawfinder's own command line, on C code of a real project:
-// the SQLite driver's amalgamation is too large, so that of Go's cgo runtime.
-func TestFlawfinder(t *testing.T) {
-	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+// realTrees is a directory with copies of real projects.
+func realTrees(t *testing.T, dirs map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, dir := range dirs {
+		if err := os.CopyFS(filepath.Join(root, name), os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// same compares the findings in each of the trees, of which all must have some.
+func same(t *testing.T, r sdktest.Result, want []string, trees map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(want, ours(r)); diff != "" || r.Status != sdktest.Succeeded {
+		t.Errorf("%s %s, %d of them (-tool +ours):\n%s", r.Status, r.Reason, len(want), diff)
+	}
+	for name := range trees {
+		if !slices.ContainsFunc(want, func(s string) bool { return strings.HasPrefix(s, name+"/") }) {
+			t.Errorf("the tool finds nothing in %s: it shows nothing there", name)
+		}
+	}
+}
+
+func says(t *testing.T, command string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), command, args...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(strings.TrimSpace(string(out)), "src", "runtime", "cgo")
-	r := scan(t, readRecipe(t, "flawfinder"), root)
-	want := theirs(t, byHand(t, root, "flawfinder", "--sarif", "--neverignore", "."), root)
-	if diff := cmp.Diff(want, ours(r)); diff != "" || r.Status != sdktest.Succeeded || len(want) == 0 {
-		t.Errorf("%s %s, %d of them (-flawfinder +ours):\n%s", r.Status, r.Reason, len(want), diff)
+	return strings.TrimSpace(string(out))
+}
+
+// The findings of flawfinder's own command line, on C code of real projects:
+// Go's cgo runtime, cffi, and the headers of the C compiler.
+func TestFlawfinder(t *testing.T) {
+	t.Parallel()
+	trees := map[string]string{
+		"go":   filepath.Join(says(t, "go", "env", "GOROOT"), "src", "runtime", "cgo"),
+		"cffi": filepath.Join(installed(t, "python", "examples/plugins/semgrep/requirements.txt"), "cffi"),
+		"cc":   says(t, "cc", "-print-file-name=include"),
 	}
+	root := realTrees(t, trees)
+	r := scan(t, readRecipe(t, "flawfinder"), root)
+	same(t, r, theirs(t, byHand(t, root, nil, "flawfinder", "--sarif", "--neverignore", "."), root), trees)
 }
 
 func TestASTGrep(t *testing.T) {
@@ -107,14 +139,89 @@ func TestASTGrep(t *testing.T) {
 		t.Fatal(found, err)
 	}
 	dir, root := abs(t, examples+"ast-grep"), abs(t, examples+"ast-grep/testdata")
-	r := scan(t, readRecipe(t, "ast-grep", "/opt/ast-grep/ast-grep", found[0], "/etc/securetag/ast-grep", dir), root)
-	want := theirs(t, byHand(t, root, found[0], "scan", "--config", filepath.Join(dir, "sgconfig.yml"), "--format", "sarif", "."), root)
+	recipe := readRecipe(t, "ast-grep", "/opt/ast-grep/ast-grep", found[0], "/etc/securetag/ast-grep", dir)
+	r := scan(t, recipe, root)
+	want := theirs(t, byHand(t, root, nil, found[0], "scan", "--config", filepath.Join(dir, "sgconfig.yml"), "--format", "sarif", "."), root)
 	if diff := cmp.Diff(want, ours(r)); diff != "" || r.Status != sdktest.Succeeded {
 		t.Errorf("%s %s (-ast-grep +ours):\n%s", r.Status, r.Reason, diff)
 	}
 	if diff := cmp.Diff([]string{"sample.js:2 no-eval", "sample.py:5 no-pickle"}, want); diff != "" {
 		t.Error(diff)
 	}
+	trees := python(t)
+	root = realTrees(t, trees)
+	r = scan(t, recipe, root)
+	same(t, r, theirs(t, byHand(t, root, nil, found[0], "scan", "--config", filepath.Join(dir, "sgconfig.yml"), "--format", "sarif", "."), root), trees)
+}
+
+// python are three real projects that read pickles, installed as Semgrep needs
+// them.
+func python(t *testing.T) map[string]string {
+	t.Helper()
+	deps := installed(t, "python", "examples/plugins/semgrep/requirements.txt")
+	return map[string]string{
+		"glom":     filepath.Join(deps, "glom"),
+		"pydantic": filepath.Join(deps, "pydantic", "deprecated"),
+		"peewee":   filepath.Join(deps, "playhouse"),
+	}
+}
+
+// Semgrep's own command line, with our rules, on the same projects: in one run,
+// because it is slow.
+func TestSemgrepOnProjects(t *testing.T) {
+	t.Parallel()
+	recipe, deps := semgrep(t)
+	delete(recipe.settings, "version") // TestSemgrep asks for it, and it takes a start
+	trees := python(t)
+	root := realTrees(t, trees)
+	r := scan(t, recipe, root)
+	report := byHand(t, root, []string{"PYTHONPATH=" + deps, "PATH=" + filepath.Join(deps, "bin") + ":/usr/bin:/bin", "HOME=" + t.TempDir()},
+		filepath.Join(deps, "bin", "semgrep"), "scan", "--sarif", "--config", abs(t, examples+"semgrep/rules"), "--no-rewrite-rule-ids",
+		"--metrics=off", "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--timeout=60", ".")
+	same(t, r, theirs(t, report, root), trees)
+}
+
+// Rules that are not there, and one that is none: never a clean result.
+func TestSemgrepWithoutRules(t *testing.T) {
+	t.Parallel()
+	const broken = "rules:\n- {id: x, languages: [python], severity: ERROR, message: m, pattern: 'f((('}\n" +
+		"- {id: y, languages: [python], severity: ERROR, message: m, pattern: f()}\n"
+	for name, tt := range map[string]struct{ rule, why string }{
+		"none":   {"", "exit status 7"},
+		"broken": {broken, "exit status 2"}, // where the others find something it is an error in the report
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			recipe, _ := semgrep(t)
+			delete(recipe.settings, "version")
+			rules := t.TempDir()
+			if tt.rule == "" {
+				rules = filepath.Join(rules, "nowhere")
+			} else if err := os.WriteFile(filepath.Join(rules, "rules.yaml"), []byte(tt.rule), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := recipe.settings["args"].([]any)
+			for i, a := range args {
+				if strings.HasPrefix(a.(string), "--config=") {
+					args[i] = "--config=" + rules
+				}
+			}
+			r := sdktest.Scan(t, newScanner(recipe.id), map[string]string{"a.py": "x = 1\n"}, recipe.config(t))
+			if r.Status != sdktest.Failed || !strings.Contains(r.Reason, tt.why) {
+				t.Errorf("%s: %q, want %q", r.Status, r.Reason, tt.why)
+			}
+		})
+	}
+}
+
+// semgrep is the recipe, with the places of this machine, and where it is installed.
+func semgrep(t *testing.T) (recipe, string) {
+	t.Helper()
+	deps := installed(t, "python", "examples/plugins/semgrep/requirements.txt")
+	recipe := readRecipe(t, "semgrep", "/etc/securetag/semgrep", abs(t, examples+"semgrep"))
+	recipe.settings["command"] = filepath.Join(deps, "bin", "semgrep")
+	recipe.settings["env"] = map[string]string{"PYTHONPATH": deps, "PATH": filepath.Join(deps, "bin") + ":/usr/bin:/bin"} // in the place of a virtual environment
+	return recipe, deps
 }
 
 // Semgrep with our rules: one run, because it is slow, over the samples of all
@@ -122,11 +229,8 @@ func TestASTGrep(t *testing.T) {
 // there, or leaves it alone.
 func TestSemgrep(t *testing.T) {
 	t.Parallel()
-	deps := installed(t, "python", "examples/plugins/semgrep/requirements.txt")
 	dir := abs(t, examples+"semgrep")
-	recipe := readRecipe(t, "semgrep", "/etc/securetag/semgrep", dir)
-	recipe.settings["command"] = filepath.Join(deps, "bin", "semgrep")
-	recipe.settings["env"] = map[string]string{"PYTHONPATH": deps, "PATH": filepath.Join(deps, "bin") + ":/usr/bin:/bin"} // in the place of a virtual environment
+	recipe, _ := semgrep(t)
 	recipe.settings["keep_report"] = true
 	root := t.TempDir()
 	if err := os.CopyFS(root, os.DirFS(filepath.Join(dir, "testdata"))); err != nil {
@@ -136,8 +240,12 @@ func TestSemgrep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, ".semgrepignore"), []byte("*.py\n*.go\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// And a file that it cannot read whole, which must not pass for clean.
+	if err := os.WriteFile(filepath.Join(root, "broken.py"), []byte("import os\ndef f(:\n  os.system(x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r := scan(t, recipe, root)
-	if r.Status != sdktest.Succeeded || len(r.Artifacts) != 1 {
+	if r.Status != sdktest.Partial || !strings.Contains(r.Reason, "Syntax error at line broken.py") || len(r.Artifacts) != 1 {
 		t.Fatalf("%s: %s", r.Status, r.Reason)
 	}
 	want, good, bad := annotated(t, root)

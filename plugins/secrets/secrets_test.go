@@ -215,22 +215,33 @@ func oracle(t testing.TB, bin, root string) []found {
 }
 
 // The same findings as gitleaks itself, none missing and none more, on the
-// sample and on a real project: gitleaks' own source, full of test secrets.
+// sample and on real projects: gitleaks' own source, full of test secrets, what
+// gRPC for Go tests with, go-plugin and yamux.
 func TestSameAsGitleaks(t *testing.T) {
 	t.Parallel()
 	bin := buildGitleaks(t)
 	root, _ := sample(t)
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/zricethezav/gitleaks/v8").Output()
-	if err != nil {
-		t.Fatal(err)
+	golang := func(args ...string) string {
+		out, err := exec.CommandContext(t.Context(), "go", args...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
 	}
+	const module = "{{.Dir}}"
+	engine := golang("list", "-m", "-f", module, "github.com/zricethezav/gitleaks/v8")
 	project := filepath.Join(t.TempDir(), "project")
 	for _, part := range []string{"cmd", "testdata"} { // its root has an ignore file, which no flag turns off
-		if err := os.CopyFS(filepath.Join(project, part), os.DirFS(filepath.Join(strings.TrimSpace(string(out)), part))); err != nil {
+		if err := os.CopyFS(filepath.Join(project, part), os.DirFS(filepath.Join(engine, part))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, root := range map[string]string{"sample": root, "project": project} {
+	for name, root := range map[string]string{
+		"sample": root, "gitleaks": project,
+		"grpc":      filepath.Join(golang("list", "-m", "-f", module, "google.golang.org/grpc"), "testdata"),
+		"go-plugin": golang("list", "-m", "-f", module, "github.com/hashicorp/go-plugin"),
+		"yamux":     golang("list", "-m", "-f", module, "github.com/hashicorp/yamux"),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := scanTree(t, root)
