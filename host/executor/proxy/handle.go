@@ -134,7 +134,7 @@ func (e *Exit) failed(w http.ResponseWriter, r *http.Request, err error) {
 		e.all.refused.Add(1)
 		e.answer(w, r, http.StatusForbidden, fmt.Sprintf("the job has used up the %d bytes that it may send and receive; an operator can raise egress_bytes in the limits of the block plugin %q", e.cfg.Bytes, e.cfg.Plugin))
 	case errors.As(err, &dns): // not the address of the host's name server
-		e.answer(w, r, http.StatusBadGateway, fmt.Sprintf("resolve %.255q: %s", dns.Name, dns.Err))
+		e.answer(w, r, http.StatusBadGateway, fmt.Sprintf("resolve %.255q: %s", strings.TrimSuffix(dns.Name, "."), dns.Err))
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.answer(w, r, http.StatusGatewayTimeout, fmt.Sprintf("%.255q did not answer in time", r.Host))
 	default:
