@@ -81,13 +81,10 @@ func wellFormed(name string) error {
 // checkPlace looks at a host, as it is written, and a port. It gives the name in
 // ASCII, or the address that it is.
 func (g *Guard) checkPlace(name string, port uint16) (ascii string, literal netip.Addr, err error) {
-	if ascii, literal, err = g.checkHost(name); err != nil {
-		return "", literal, err
+	if len(g.cfg.Hosts) == 0 && !g.inPorts(port) {
+		return "", literal, refusePort(port)
 	}
-	if len(g.cfg.Hosts) == 0 {
-		if !g.inPorts(port) {
-			err = refusePort(port)
-		}
+	if ascii, literal, err = g.checkHost(name); err != nil || len(g.cfg.Hosts) == 0 {
 		return ascii, literal, err
 	}
 	plain := ascii

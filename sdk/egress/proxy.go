@@ -33,6 +33,9 @@ const maxProxyAnswer = 32 << 10
 
 // dialProxy connects to host:port by CONNECT, which serves http as well as https.
 func (g *Guard) dialProxy(ctx context.Context, address string) (net.Conn, error) {
+	// A transport dials on for a request that has ended.
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
+	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", g.cfg.Proxy)
 	if err != nil {
