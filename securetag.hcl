@@ -346,8 +346,21 @@ plugin "secrets" {
   # machine cannot do that; "best_effort", the default of those that come
   # with SecureTag and run by default, does with what there is; "off" does without.
   sandbox = "best_effort"
-  network = "none" # or "host": everything that the host can reach
-  read    = []     # more files and directories for it to read
+  read    = [] # more files and directories for it to read
+
+  # "egress" lets it call what the egress settings say, through a proxy of the
+  # host's and no other way; "host" is everything that the host can reach.
+  network = "none"
+
+  # With egress. Hosts: only these, with a port of their own or without; none: any
+  # public one. Networks: what is not public and may be called. Literals: public
+  # addresses, and not only names.
+  # egress_hosts    = ["api.example.com", "*.example.org:8443"]
+  # egress_networks = ["10.20.0.0/16"]
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
 
   # What each process may use, with all that it starts.
   limits {
@@ -357,6 +370,8 @@ plugin "secrets" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "256MiB" # everything in its work directory
+
+    egress_bytes = "0B" # what a job sends and receives with egress; 0: any number
   }
 
   # The plugin's own settings: securetag plugin schema NAME says what it takes.
@@ -540,11 +555,17 @@ plugin "web" {
   cancel_grace     = "5s"
   concurrency      = 0
 
-  # It has the whole network of the host, and looks itself at where it goes: public
-  # addresses alone, at the ports 80 and 443, unless its config says otherwise.
+  # It goes out by the host's proxy where the machine has the means, and looks itself
+  # at where it goes as well: public addresses alone, at the ports 80 and 443, unless
+  # both these settings and its config say otherwise.
   sandbox = "best_effort"
-  network = "host"
+  network = "egress"
   read    = []
+
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
 
   limits {
     memory     = "512MiB"
@@ -553,6 +574,8 @@ plugin "web" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "256MiB"
+
+    egress_bytes = "0B"
   }
 
   # allow_networks = ["10.20.0.0/16"]       that are not public, for every tenant
@@ -593,6 +616,11 @@ plugin "import" {
   network = "none"
   read    = []
 
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
+
   limits {
     memory     = "512MiB"
     pids       = 128
@@ -600,6 +628,8 @@ plugin "import" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "256MiB"
+
+    egress_bytes = "0B"
   }
 
   config {

@@ -33,6 +33,7 @@ func (c *checker) program(name string, p Plugin) {
 		}
 	}
 	c.read(path+"read", p)
+	c.pluginEgress(name, p)
 	if c.ok(path+"version") && p.Version != "" {
 		if _, err := version.NewConstraint(p.Version); err != nil {
 			c.bad(path+"version", "Invalid version constraint", "%sversion must be one such as %q or %q.", path, "~> 1.2", ">= 1.2, < 2.0")

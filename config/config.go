@@ -149,7 +149,11 @@ type Plugin struct {
 	CancelGrace     time.Duration     `koanf:"cancel_grace" doc:"Time for a plugin to stop by itself when its scan is canceled or the host stops." min:"100ms" max:"15s"`
 	Concurrency     int               `koanf:"concurrency" doc:"Jobs of this plugin that run or are handed out at once, over all hosts: for one that shares a licence or a target. 0: any number. The same on every host." min:"0" max:"1000000"`
 	Sandbox         string            `koanf:"sandbox" doc:"What becomes of the plugin where the machine cannot confine it: required does not start it, best_effort starts it with what there is; off confines it nowhere. The plugins that come with SecureTag and run by default have best_effort." oneof:"required,best_effort,off"`
-	Network         string            `koanf:"network" doc:"none, or host for the host's own network, with everything that the host can reach on it." oneof:"none,host"`
+	Network         string            `koanf:"network" doc:"none; egress for what the egress settings allow, through a proxy of the host's and no other way; host for the host's own network, with everything that the host can reach on it. Where the machine cannot confine a plugin to the proxy, egress is host with sandbox best_effort or off, and with required the plugin is not started. The plugin web has egress." oneof:"none,egress,host"`
+	EgressHosts     []string          `koanf:"egress_hosts" doc:"With egress: the only hosts that the plugin may call. A name, *. before one for all names below it, or an address, each with a port behind it or without. Empty: any public one." example:"[\"api.example.com\", \"*.example.org:8443\"]"`
+	EgressNetworks  []string          `koanf:"egress_networks" doc:"With egress: addresses and networks that are not public and may be called all the same. With any, names that are not public may be called, too, when they lead there. The metadata services of clouds are refused whatever stands here." example:"[\"10.20.0.0/16\"]"`
+	EgressPorts     []string          `koanf:"egress_ports" doc:"With egress: ports that may be called, and ranges of them, of hosts that are not named with one of their own." example:"[\"443\", \"8000-8999\"]"`
+	EgressLiterals  bool              `koanf:"egress_literals" doc:"With egress: public addresses may be called by themselves, and not only names."`
 	Read            []string          `koanf:"read" doc:"Files and directories that the plugin may read in its sandbox, beside the system's, its own and its target." example:"[\"/var/lib/rules\"]"`
 	Config          json.RawMessage   `koanf:"config" doc:"The plugin's own settings: securetag plugin schema says what it takes. They are checked before its first job, and a mistake is reported with its line."`
 
@@ -178,6 +182,8 @@ type PluginLimits struct {
 	OpenFiles int      `koanf:"open_files" doc:"Open files, of each of its processes." min:"32" max:"1000000"`
 	FileSize  ByteSize `koanf:"file_size" doc:"Size of one file that it writes." min:"1MiB" max:"1TiB"`
 	Disk      ByteSize `koanf:"disk" doc:"Size of everything that it has in its work directory." min:"1MiB" max:"1TiB"`
+
+	EgressBytes ByteSize `koanf:"egress_bytes" doc:"With egress: what one job sends and receives, together. 0: any number." min:"0B" max:"1024TiB"`
 }
 
 // Default is the configuration without any file: source archives are scanned by
@@ -190,9 +196,8 @@ func Default() Config {
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")
 	secrets.Sandbox, site.Sandbox = "best_effort", "best_effort"
-	// It looks itself at where it goes, and a scan takes so long that no process has
-	// to wait for it.
-	site.Network, site.Standby = "host", 0
+	// A scan takes so long that no process has to wait for it.
+	site.Network, site.Standby = "egress", 0
 	web.Input, web.Plugins = "url", []string{"web"}
 	reports.Plugins = []string{"import"}
 	reader := defaultPlugin("sarif")
@@ -240,6 +245,7 @@ func defaultPlugin(name string) Plugin {
 		Command: name, Args: []string{}, Files: []string{}, Env: map[string]string{}, EnvPass: []string{},
 		Isolation: "per_scan", Standby: 1, TenantIdle: 5 * time.Minute, TenantProcesses: 16,
 		Sandbox: "required", Network: "none", Read: []string{},
+		EgressHosts: []string{}, EgressNetworks: []string{}, EgressPorts: []string{"80", "443"},
 		Limits:       PluginLimits{Memory: 512 * MiB, PIDs: 128, OpenFiles: 1024, FileSize: 64 * MiB, Disk: 256 * MiB},
 		StartTimeout: 10 * time.Second, MaxSilence: time.Minute, CancelGrace: 5 * time.Second,
 		Config:  json.RawMessage(`{}`),

@@ -25,6 +25,15 @@ type PluginStatus struct {
 	Since       time.Time
 	Retry       time.Time // quarantined: when it is tried once more; zero: when it changes
 	DataUpdated time.Time // how old its rules or databases are; zero: it does not say
+	Egress      Egress
+}
+
+// Egress is what all processes of a plugin so far did on the network through the
+// proxy of their host.
+type Egress struct {
+	Connections    int   // that were made
+	Refused        int   // requests
+	Sent, Received int64 // bytes
 }
 
 // Reloaded is what became of asking for the plugins' configuration anew.

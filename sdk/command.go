@@ -21,12 +21,16 @@ const (
 	// passedOn is what a command sees of the plugin's environment: where to find
 	// programs, and the mark by which a host finds every process of a plugin.
 	passedOn = "PATH SECURETAG_PROCESS"
+	// throughHost is passed on where the host confines the plugin to its proxy, and
+	// has set the first: there is no other way out.
+	throughHost = "SECURETAG_EGRESS_SOCKET HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy"
 )
 
 // Command is a program that a scanner runs. It sees nothing of the target but
 // what Args name, and nothing of the plugin: HOME and TMPDIR are empty
 // directories, the working directory is Target.WorkDir, and the environment is
-// PATH and what Env adds. Declare Needs.SpawnsProcesses.
+// PATH and what Env adds; where the host has the plugin go out by its proxy, the
+// variables that name that as well. Declare Needs.SpawnsProcesses.
 type Command struct {
 	Args []string // the program and its arguments; the program by path or in PATH
 	Env  []string // "NAME=value"
@@ -141,7 +145,11 @@ func environment(home string, more []string) ([]string, error) {
 		return nil, err
 	}
 	env := []string{"HOME=" + home, "TMPDIR=" + tmp, "LANG=C.UTF-8"}
-	for name := range strings.FieldsSeq(passedOn) {
+	names := strings.Fields(passedOn)
+	if way := strings.Fields(throughHost); os.Getenv(way[0]) != "" {
+		names = append(names, way...)
+	}
+	for _, name := range names {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

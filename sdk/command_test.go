@@ -121,14 +121,25 @@ func TestCommandEnvironment(t *testing.T) {
 	// Not parallel: it sets a variable.
 	t.Setenv("SDK_TEST_SECRET", "hunter2")
 	t.Setenv("SECURETAG_PROCESS", "mark")
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // the operator's own, which is the plugin's alone
 	running(t, sdk.Command{Args: []string{"environment"}, Env: []string{"MORE=1"}}, func(ran sdk.Ran, err error) {
 		out := string(ran.Stdout)
-		if err != nil || strings.Contains(out, "hunter2") || !strings.HasPrefix(out, "0 ") {
+		if err != nil || strings.Contains(out, "hunter2") || strings.Contains(out, "HTTP_PROXY") || !strings.HasPrefix(out, "0 ") {
 			t.Errorf("%q, %v", out, err)
 		}
 		for _, want := range []string{"MORE=1", "PATH=", "HOME=", "TMPDIR=", "SECURETAG_PROCESS=mark"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %s in %q", want, out)
+			}
+		}
+	})
+	// But where the host has the plugin go out by its proxy, so must the command.
+	t.Setenv("SECURETAG_EGRESS_SOCKET", "/run/p/egress")
+	t.Setenv("no_proxy", "")
+	running(t, sdk.Command{Args: []string{"environment"}}, func(ran sdk.Ran, err error) {
+		for _, want := range []string{"SECURETAG_EGRESS_SOCKET=/run/p/egress", "HTTP_PROXY=http://127.0.0.1:1", "no_proxy="} {
+			if out := string(ran.Stdout); err != nil || !strings.Contains(out, want) {
+				t.Errorf("no %s in %q, %v", want, out, err)
 			}
 		}
 	})

@@ -7,28 +7,57 @@ import (
 
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/sdk/egress"
 )
 
 // openGuard makes what decides which addresses are called for tenants.
 func openGuard(cfg config.Config) (*egress.Guard, error) {
-	var ec egress.Config
-	for _, s := range cfg.Egress.AllowNetworks {
-		p, err := config.ParseNetwork(s)
-		if err != nil { // the configuration was checked
-			return nil, fmt.Errorf("read egress.allow_networks: %w", err)
+	ec, err := reachable(cfg.Egress.AllowNetworks, cfg.Egress.Ports)
+	if err != nil {
+		return nil, fmt.Errorf("read the block egress: %w", err)
+	}
+	return egress.New(ec)
+}
+
+// reachable reads networks and ports, which the configuration has checked.
+func reachable(networks, ports []string) (ec egress.Config, err error) {
+	for _, s := range networks {
+		p, err := egress.ParseNetwork(s)
+		if err != nil {
+			return ec, err
 		}
 		ec.Allow = append(ec.Allow, p)
 	}
-	for _, s := range cfg.Egress.Ports {
-		first, last, err := config.ParsePorts(s)
+	for _, s := range ports {
+		p, err := egress.ParsePorts(s)
 		if err != nil {
-			return nil, fmt.Errorf("read egress.ports: %w", err)
+			return ec, err
 		}
-		ec.Ports = append(ec.Ports, egress.Ports{First: first, Last: last})
+		ec.Ports = append(ec.Ports, p)
 	}
-	return egress.New(ec)
+	return ec, nil
+}
+
+// egressOf is what a plugin may call through the host's proxy; nil: there is none.
+func egressOf(p config.Plugin) (*proxy.Config, error) {
+	if p.Network != "egress" {
+		return nil, nil
+	}
+	rules, err := reachable(p.EgressNetworks, p.EgressPorts)
+	if err != nil {
+		return nil, fmt.Errorf("read what it may call: %w", err)
+	}
+	for _, s := range p.EgressHosts {
+		h, err := egress.ParseHost(s)
+		if err != nil {
+			return nil, fmt.Errorf("read egress_hosts: %w", err)
+		}
+		rules.Hosts = append(rules.Hosts, h)
+	}
+	rules.Literals = p.EgressLiterals
+	return &proxy.Config{Rules: rules, Bytes: int64(p.Limits.EgressBytes)}, nil
 }
 
 // checkTarget is what the API asks before it takes the URL of a webhook.

@@ -346,7 +346,9 @@ func openExecutor(ec executor.Config, cfg config.Config, log hclog.Logger, in co
 	if err := attach(&ec, cfg); err != nil {
 		return nil, err
 	}
-	in.apply(&ec, cfg)
+	if err := in.apply(&ec, cfg); err != nil {
+		return nil, err
+	}
 	return executor.New(ec, log)
 }
 

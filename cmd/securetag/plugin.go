@@ -115,7 +115,9 @@ func (p *program) onExecutor(cfg config.Config, f func(*executor.Executor) error
 	in := confinement{sandbox: openSandbox(log)}
 	defer in.sandbox.Close()
 	ec := executorConfig(cfg, dir, p.version)
-	in.apply(&ec, cfg)
+	if err := in.apply(&ec, cfg); err != nil {
+		return err
+	}
 	if _, err := os.Stat(cfg.DataDir); err != nil {
 		ec.DescribeDir = "" // a look at the plugins makes no data directory
 	}

@@ -31,7 +31,7 @@ func (h hostPlugins) Status() []host.PluginStatus {
 		p := host.PluginStatus{
 			Name: s.Name, State: string(s.State), Reason: s.Reason, Isolation: string(s.Isolation), Containment: s.Containment,
 			SHA256: s.SHA256, Standby: s.Standby, Running: s.Running, Starts: s.Starts, Failed: s.Failed, Restarts: s.Restarts,
-			Since: s.Since, Retry: s.Retry, DataUpdated: s.DataUpdatedAt,
+			Since: s.Since, Retry: s.Retry, DataUpdated: s.DataUpdatedAt, Egress: host.Egress(s.Egress),
 		}
 		if i := s.Info; i != nil {
 			p.Version, p.Description, p.Inputs, p.Rules = i.Version, i.Description, i.Inputs, len(i.Rules)
@@ -70,7 +70,9 @@ func (n *node) reloadExecutor(cfg config.Config, only string) ([]string, error) 
 	if err := attach(&ec, cfg); err != nil {
 		return nil, err
 	}
-	n.confinement.apply(&ec, cfg)
+	if err := n.confinement.apply(&ec, cfg); err != nil {
+		return nil, err
+	}
 	ec.Plugins = slices.DeleteFunc(ec.Plugins, func(p executor.Plugin) bool { return only != "" && p.Name != only })
 	begun, err := n.executor.Reload(ec.Plugins)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func (n *node) confined() confinement {
 }
 
 // apply puts it into an executor's configuration.
-func (c confinement) apply(ec *executor.Config, cfg config.Config) {
+func (c confinement) apply(ec *executor.Config, cfg config.Config) error {
 	ec.Sandbox, ec.TreeDirs = c.sandbox, c.treeDirs
 	if dir, err := filepath.Abs(cfg.DataDir); err == nil {
 		ec.Hide = append(slices.Clone(c.treeDirs), dir)
@@ -58,7 +59,12 @@ func (c confinement) apply(ec *executor.Config, cfg config.Config) {
 			Memory: int64(p.Limits.Memory), PIDs: p.Limits.PIDs, CPUs: p.Limits.CPUs,
 			OpenFiles: p.Limits.OpenFiles, FileSize: int64(p.Limits.FileSize),
 		}
+		var err error
+		if to.Egress, err = egressOf(p); err != nil {
+			return fmt.Errorf("plugin %q: %w", to.Name, err)
+		}
 	}
+	return nil
 }
 
 func onDataDisk(dataDir, dir string) bool {

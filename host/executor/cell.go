@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/host/internal/treecopy"
 )
@@ -43,6 +44,7 @@ const (
 //	SlotDirs[i]/p…     more slots, on other file systems
 type cell struct {
 	jail   *sandbox.Jail
+	exit   *proxy.Exit // nil: it has none
 	dir    string
 	limits sandbox.Limits
 	slots  []slot
@@ -68,6 +70,9 @@ func (e *Executor) confine(proc *process) error {
 	if err := e.cfg.Sandbox.Support().Complete(); err != nil && p.Sandbox == Required {
 		return err
 	}
+	if err := e.holdsEgress(p); err != nil && p.Sandbox == Required {
+		return err
+	}
 	c := &cell{dir: proc.dir, limits: p.Limits, sees: slices.Clone(p.Read), hides: e.cfg.Hide}
 	if p.Isolation == Shared {
 		c.sees = append(c.sees, e.cfg.TreeDirs...)
@@ -78,15 +83,18 @@ func (e *Executor) confine(proc *process) error {
 		err = c.addSlots(append([]string{e.ownSlot(proc.dir)}, e.slotPaths(proc.dir)...))
 	}
 	if err == nil {
-		c.jail, err = e.cfg.Sandbox.New(c.spec(proc))
+		c.jail, err = e.cfg.Sandbox.New(e.spec(c, proc))
 	}
 	if err == nil {
 		err = c.jail.Own(proc.dir, proc.runner.workDir, work, proc.ownFiles())
 	}
+	if err == nil && p.Egress != nil && e.holdsEgress(p) == nil {
+		err = e.openExit(c, proc)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("make its sandbox: %w", err), c.close())
 	}
-	proc.cell, proc.runner.jail, proc.runner.limits = c, c.jail, p.Limits
+	proc.cell, proc.runner.jail, proc.runner.way, proc.runner.limits = c, c.jail, c.exit, p.Limits
 	return nil
 }
 
@@ -136,13 +144,15 @@ func (c *cell) addSlots(paths []string) error {
 }
 
 // spec is what the process gets to see.
-func (c *cell) spec(proc *process) sandbox.Spec {
+func (e *Executor) spec(c *cell, proc *process) sandbox.Spec {
 	r := proc.runner
 	s := sandbox.Spec{
 		Argv: append([]string{r.path}, r.args...), Dir: r.cwd,
 		Read: slices.Clone(c.sees), Write: []string{proc.dir}, Tmp: r.workDir,
 		Limits: proc.plugin.Limits, Network: proc.plugin.Network, Hide: c.hides,
+		Egress: proc.plugin.Egress != nil && e.holdsEgress(proc.plugin) == nil,
 	}
+	s.Network = s.Network || proc.plugin.Egress != nil && !s.Egress
 	if s.Limits.Memory > 0 {
 		s.Limits.TmpSize = s.Limits.Memory / 2
 	}
@@ -211,6 +221,9 @@ func (c *cell) close() error {
 	if c == nil {
 		return nil
 	}
+	if c.exit != nil {
+		c.exit.Close()
+	}
 	if c.jail != nil {
 		c.jail.Close()
 	}
@@ -255,7 +268,7 @@ func (p *process) occupy(t host.Task, run string) (_ host.Task, leave func(), er
 		f.Err = err
 		return t, nil, f
 	}
-	undo = append(undo, p.watchDisk())
+	undo = append(undo, p.watchDisk(), p.watchEgress(t))
 	return t, leave, nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/catalog"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 	"github.com/securetaghq/securetag/host/executor/sandbox"
 	"github.com/securetaghq/securetag/sdk/wire"
 )
@@ -119,7 +120,11 @@ type Plugin struct {
 	Limits  sandbox.Limits // of a confined process; 0 is no limit
 	Disk    int64          // bytes a confined process may have on disk; 0: no limit
 	Network bool           // a confined process shares the host's network
-	Read    []string       // what a confined process may read beside the system and its own directory
+	// Egress lets a confined process call what this says, through a proxy of the
+	// host's and no other way; nil: it does not. Not with Network. Where the machine
+	// cannot hold that, Required refuses it, and otherwise it has the host's network.
+	Egress *proxy.Config
+	Read   []string // what a confined process may read beside the system and its own directory
 
 	MaxFindings      int   // default 25,000: a scan ends partial there
 	MaxFindingsBytes int64 // default 64 MiB, as received
@@ -241,6 +246,16 @@ func (p Plugin) withDefaults() (Plugin, error) {
 	case Required, BestEffort, Unconfined:
 	default:
 		bad("sandbox %q is none of %q, %q and %q", p.Sandbox, Required, BestEffort, Unconfined)
+	}
+	if p.Egress != nil {
+		if p.Network {
+			bad("it has the host's network, and a way out beside it would hold nothing")
+		}
+		own := *p.Egress
+		if own.Plugin = p.Name; own.Check() != nil {
+			bad("egress: %w", own.Check())
+		}
+		p.Egress = &own
 	}
 	for _, path := range p.Read {
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {

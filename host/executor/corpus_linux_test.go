@@ -423,7 +423,7 @@ func TestCorpusAsUser(t *testing.T) {
 	}
 	program := filepath.Join(dir, "tests")
 	copyProgram(t, os.Args[0], program)
-	cmd := exec.Command(program, "-test.run=^(TestCorpus|TestEscape|TestTreeComesToTheProcess|TestRequired)$", "-test.v", "-test.timeout=3m")
+	cmd := exec.Command(program, "-test.run=^(TestCorpus|TestEscape|TestTreeComesToTheProcess|TestRequired|TestEgress)$", "-test.v", "-test.timeout=3m")
 	cmd.Dir, cmd.Env = dir, []string{asUser + "=" + hostile(), "TMPDIR=" + dir, "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()

@@ -95,6 +95,11 @@
 // start a plugin where a wall of the sandbox does not hold; PluginStatus says
 // which layers there are. What a process ran out of is the reason of its fault.
 //
+// With Egress a confined process has a network of its own in which there is only
+// its way out (package proxy), which is served from when it is made until the
+// process is dead: egress.go. A job is bracketed by Begin and its end, so that what
+// it used is known and nothing of it stays open.
+//
 // # What a crash leaves behind
 //
 // When the host dies, also by SIGKILL, the kernel kills its plugins (parent

@@ -16,6 +16,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/catalog"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 )
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.
@@ -24,8 +25,9 @@ type Executor struct {
 	cfg      Config
 	log      hclog.Logger
 	launcher *launcher
-	names    []string      // of the plugins, sorted; never others
-	runs     atomic.Uint64 // names runs to plugins
+	names    []string                // of the plugins, sorted; never others
+	runs     atomic.Uint64           // names runs to plugins
+	tallies  map[string]*proxy.Tally // of each plugin, whatever keeper it has; not written after New
 
 	serving chan struct{} // closed when Serve has begun
 	stopped chan struct{} // closed when Serve is ending: no new runs, and running ones are asked to stop
@@ -60,11 +62,11 @@ func New(cfg Config, log hclog.Logger) (*Executor, error) {
 	e := &Executor{
 		cfg: cfg, log: log, token: strings.ToLower(rand.Text()[:8]), launcher: &launcher{log: log, choices: choices},
 		keepers: map[string]*keeper{}, serving: make(chan struct{}), stopped: make(chan struct{}),
-		changes: make(chan change),
+		changes: make(chan change), tallies: map[string]*proxy.Tally{},
 	}
 	for _, p := range cfg.Plugins {
 		e.keepers[p.Name] = newKeeper(p, log, e.tools())
-		e.names = append(e.names, p.Name)
+		e.names, e.tallies[p.Name] = append(e.names, p.Name), &proxy.Tally{}
 	}
 	slices.Sort(e.names)
 	return e, nil

@@ -24,6 +24,9 @@ func (r *procRunner) enter() error {
 		r.launcher.release()
 		return err
 	}
+	if r.way != nil {
+		r.way.Serve(r.jail.Listener())
+	}
 	r.cmd, r.contain = cmd, held(r.jail.HasPIDNamespace())
 	return nil
 }
@@ -108,14 +111,14 @@ func (r *procRunner) containment() string {
 // and does not.
 func (e *Executor) containment(p Plugin) string {
 	if p.Sandbox == Unconfined {
-		return string(e.launcher.containment())
+		return string(e.launcher.containment()) + e.networkOf(p)
 	}
 	s := e.cfg.Sandbox.Support()
 	text := "sandbox: " + s.String()
 	if open := s.Open(); len(open) > 0 {
 		text += "; does not hold: " + strings.Join(open, ", ")
 	}
-	return text
+	return text + e.networkOf(p)
 }
 
 // missing says which layers of the sandbox a plugin does without on this machine,
@@ -137,14 +140,17 @@ func (e *Executor) missing(p Plugin) []string {
 // tellSandbox logs what this machine gives, once.
 func (e *Executor) tellSandbox() {
 	if e.cfg.Sandbox == nil {
+		e.tellEgress()
 		return
 	}
 	s := e.cfg.Sandbox.Support()
 	if err := s.Complete(); err != nil {
 		e.log.Warn("plugins cannot be confined as they should be", "layers", s.String(), "error", err)
+		e.tellEgress()
 		return
 	}
 	e.log.Info("plugins are confined", "layers", s.String())
+	e.tellEgress()
 	for layer, why := range s.Missing {
 		e.log.Debug("a layer of the sandbox is missing", "layer", string(layer), "why", why)
 	}

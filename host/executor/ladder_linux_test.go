@@ -28,10 +28,10 @@ type poor struct {
 var poorMachines = map[string]poor{
 	"container": {
 		refused: []sandboxtest.Refusal{sandboxtest.Namespaces}, layers: "sandbox: landlock,scopes,seccomp,rlimits",
-		missing: []string{"root: namespaces are refused", "pids: ", "network: ", "proc: ", "uid: "},
+		missing: []string{"root: namespaces are refused", "pids: ", "network: ", "egress: ", "proc: ", "uid: "},
 	},
 	"no-memfd": {
-		refused: []sandboxtest.Refusal{sandboxtest.Memfd}, layers: "sandbox: root,pids,network,proc",
+		refused: []sandboxtest.Refusal{sandboxtest.Memfd}, layers: "sandbox: root,pids,network,egress,proc",
 	},
 	"no-proc": {
 		refused: []sandboxtest.Refusal{sandboxtest.Proc}, layers: "sandbox: root,pids,network",
@@ -103,6 +103,32 @@ func TestOnPoorMachine(t *testing.T) {
 		}
 		m.told(t, b)
 	})
+	if !strings.Contains(m.layers, "network") {
+		t.Run("egress", func(t *testing.T) {
+			t.Parallel()
+			wantHostsNetwork(t)
+		})
+	}
+}
+
+// wantHostsNetwork: where there is no namespace to hold it, required refuses a
+// plugin that is to go out by the proxy, and best_effort gives it the host's
+// network and says so.
+func wantHostsNetwork(t *testing.T) {
+	t.Helper()
+	may := newCallable(t)
+	on := func(c executor.Confinement) *bench {
+		return newBench(t, "caller", confined, plugin(func(p *executor.Plugin) { p.Sandbox, p.Egress = c, may.to() }))
+	}
+	_, _, err := on(executor.Required).run(t)
+	wantFault(t, err, unavailable, true, `sandbox = "best_effort"`, "namespaces are refused")
+	b := on(executor.BestEffort)
+	if got := b.call(t, may, may); got["direct"] != "reached" || got["client"] != "hello <nil>" || strings.TrimSpace(got["env"]) != "no:" {
+		t.Errorf("best_effort: %v", got)
+	}
+	if s := b.status(); !strings.Contains(s.Containment, "does not hold: egress, it has the host's network") || !strings.Contains(b.logs.String(), "a plugin has the host's whole network") {
+		t.Errorf("it is not said: %s", s.Containment)
+	}
 }
 
 // told checks that all who ask hear what is missing.

@@ -175,7 +175,7 @@ func (p *process) environment(handshake []string) []string {
 		env = append(env, k+"="+v)
 	}
 	slices.Sort(env[2:])
-	env = p.cell.hint(env)
+	env = p.cell.wayOut(p.cell.hint(env))
 	env = append(env, handshake...)
 	return append(env, plugin.EnvUnixSocketDir+"="+p.dir, markerKey+"="+p.runner.marker)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/securetaghq/securetag/host/executor/internal/clean"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 	"github.com/securetaghq/securetag/host/executor/sandbox"
 )
 
@@ -43,6 +44,7 @@ type procRunner struct {
 	log      hclog.Logger
 	taps     Taps          // what else hears the output
 	jail     *sandbox.Jail // nil: not confined
+	way      *proxy.Exit   // nil: it has no way out by a proxy
 	limits   sandbox.Limits
 
 	cmd     *exec.Cmd // these two are set by Start

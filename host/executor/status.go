@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 )
 
 // PluginState is how a plugin does on this host.
@@ -40,6 +41,7 @@ type PluginStatus struct {
 	Restarts    int       // processes replaced because they died unasked or broke
 	Retry       time.Time // quarantined: when it is tried once more; zero: when it changes
 	Since       time.Time
+	Egress      proxy.Usage // through the host's proxy, by all its processes so far
 	// DataUpdatedAt is how old its rules or databases are, as it says; zero: it
 	// does not.
 	DataUpdatedAt time.Time
@@ -52,6 +54,7 @@ func (e *Executor) Status() []PluginStatus {
 	for _, name := range e.names {
 		k := e.keeper(name)
 		s := k.status()
+		s.Egress = e.tallies[name].Usage()
 		s.Containment, s.Missing = e.containment(k.plugin), e.missing(k.plugin)
 		out = append(out, s)
 	}

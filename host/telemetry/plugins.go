@@ -16,6 +16,8 @@ type plugins struct {
 	status func() []host.PluginStatus
 
 	state, processes, starts, failed, restarts, data *prometheus.Desc
+
+	connections, refused, bytes *prometheus.Desc
 }
 
 func newPlugins(status func() []host.PluginStatus) *plugins {
@@ -30,12 +32,16 @@ func newPlugins(status func() []host.PluginStatus) *plugins {
 		failed:    desc("securetag_plugin_start_failures_total", "Starts of a process that failed."),
 		restarts:  desc("securetag_plugin_restarts_total", "Processes that were replaced because they died or broke."),
 		data:      desc("securetag_plugin_data_updated_timestamp_seconds", "When the plugin's rules or databases were made, as it says."),
+
+		connections: desc("securetag_plugin_egress_connections_total", "Connections that the plugin made through the host's proxy."),
+		refused:     desc("securetag_plugin_egress_refused_total", "Requests of the plugin that the host's proxy refused."),
+		bytes:       desc("securetag_plugin_egress_bytes_total", "Bytes of the plugin through the host's proxy.", "direction"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (p *plugins) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{p.state, p.processes, p.starts, p.failed, p.restarts, p.data} {
+	for _, d := range []*prometheus.Desc{p.state, p.processes, p.starts, p.failed, p.restarts, p.data, p.connections, p.refused, p.bytes} {
 		out <- d
 	}
 }
@@ -54,6 +60,10 @@ func (p *plugins) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(p.starts, prometheus.CounterValue, float64(s.Starts), s.Name)
 		out <- prometheus.MustNewConstMetric(p.failed, prometheus.CounterValue, float64(s.Failed), s.Name)
 		out <- prometheus.MustNewConstMetric(p.restarts, prometheus.CounterValue, float64(s.Restarts), s.Name)
+		out <- prometheus.MustNewConstMetric(p.connections, prometheus.CounterValue, float64(s.Egress.Connections), s.Name)
+		out <- prometheus.MustNewConstMetric(p.refused, prometheus.CounterValue, float64(s.Egress.Refused), s.Name)
+		out <- prometheus.MustNewConstMetric(p.bytes, prometheus.CounterValue, float64(s.Egress.Sent), s.Name, "sent")
+		out <- prometheus.MustNewConstMetric(p.bytes, prometheus.CounterValue, float64(s.Egress.Received), s.Name, "received")
 		if !s.DataUpdated.IsZero() {
 			out <- prometheus.MustNewConstMetric(p.data, prometheus.GaugeValue, float64(s.DataUpdated.Unix()), s.Name)
 		}

@@ -141,7 +141,7 @@ func TestPluginStatus(t *testing.T) {
 	t.Parallel()
 	m := newMeter(t, telemetry.Config{PluginStatus: func() []host.PluginStatus {
 		return []host.PluginStatus{
-			{Name: "secrets", State: "ready", Standby: 2, Starts: 9, Failed: 1, Restarts: 3, DataUpdated: time.Unix(1_700_000_000, 0)},
+			{Name: "secrets", State: "ready", Standby: 2, Starts: 9, Failed: 1, Restarts: 3, DataUpdated: time.Unix(1_700_000_000, 0), Egress: host.Egress{Connections: 4, Refused: 2, Sent: 100, Received: 200}},
 			{Name: "broken", State: "quarantined", Failed: 3},
 		}
 	}})
@@ -154,6 +154,11 @@ func TestPluginStatus(t *testing.T) {
 		`securetag_plugin_start_failures_total{plugin="broken"}`:            "3",
 		`securetag_plugin_restarts_total{plugin="secrets"}`:                 "3",
 		`securetag_plugin_data_updated_timestamp_seconds{plugin="secrets"}`: "1.7e+09",
+
+		`securetag_plugin_egress_connections_total{plugin="secrets"}`:                "4",
+		`securetag_plugin_egress_refused_total{plugin="secrets"}`:                    "2",
+		`securetag_plugin_egress_bytes_total{direction="sent",plugin="secrets"}`:     "100",
+		`securetag_plugin_egress_bytes_total{direction="received",plugin="secrets"}`: "200",
 	})
 	if _, there := scrape(t, m)[`securetag_plugin_data_updated_timestamp_seconds{plugin="broken"}`]; there {
 		t.Error("a plugin that does not say how old its data is has an age")

@@ -48,6 +48,7 @@ var rules = []rule{
 	{"host/sqlite", []string{"host", "host/identity", "host/internal", "migrations"}, "an adapter knows its port and never another adapter"},
 	{"host/internal", []string{"host", "host/identity"}, "what adapters share knows the domain and no adapter"},
 	{"host/executor/conformance", []string{"host", "host/executor", "host/internal", "sdk"}, "the kit tests plugins through the host's own launcher, and nothing of the host depends on it"},
+	{"host/executor/proxy", []string{"sdk/egress"}, "the way out of a plugin keeps to the rules that plugins keep to themselves, written once, and knows nothing of scans"},
 	{"host/executor/sandbox", nil, "what confines a process knows nothing of scans, so that it can be read by itself"},
 	{"host/executor", []string{"host", "host/internal", "sdk"}, "an adapter knows its port and the contract, never another adapter"},
 	{"host", []string{"host"}, "adapters know the domain; the domain knows nobody"},

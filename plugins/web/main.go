@@ -88,7 +88,7 @@ func (c *Config) Validate() error {
 func (c *Config) egress(r egress.Resolver) (egress.Config, error) {
 	out := egress.Config{
 		Literals: c.Literals, Timeout: c.RequestTimeout, MaxBody: int64(c.MaxBody),
-		Decompress: true, KeepAlive: true, TLS: lenient(), Resolver: r,
+		Decompress: true, KeepAlive: true, TLS: lenient(), Resolver: r, Proxy: egress.HostProxy(),
 	}
 	var errs []error
 	for _, s := range c.AllowNetworks {

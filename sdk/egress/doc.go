@@ -22,8 +22,12 @@
 // Addresses of cloud metadata services are refused whatever the operator allowed:
 // they hand out the machine's own credentials.
 //
+// Where the host confines a plugin to a proxy of its own, Config.Proxy goes out by
+// that: then the first look is taken here, and the other two by the proxy, which
+// keeps to the same rules because it is made of this package.
+//
 // It is part of the kit because a scanner that calls a target needs it, and one
 // list of what must not be called is enough: the host uses this one as well. It
 // knows nothing of scans. What it cannot do is confine a process: a scanner that
-// dials past it is not stopped by it.
+// dials past it is stopped by its host's sandbox, or not at all.
 package egress

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,6 +39,13 @@ type Config struct {
 	Allow []netip.Prefix
 	// Ports that may be dialled; default 80 and 443.
 	Ports []Ports
+	// Hosts are the only ones that may be called; nil: any that the rest allows.
+	Hosts []Host
+	// Proxy is the socket of a proxy that resolves names, looks at their addresses
+	// and dials, as that of a host that confines this process: see [HostProxy]. ""
+	// dials from here. What can be seen of a target without its addresses is
+	// looked at here in any case.
+	Proxy string
 	// Literals lets URLs name public addresses instead of hosts. Those in Allow
 	// may always be written so.
 	Literals bool
@@ -106,9 +114,24 @@ func New(cfg Config) (*Guard, error) {
 	return &Guard{cfg: cfg, check: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}, nil
 }
 
+// Rule is the kind of reason for which a target is refused: what would have to
+// be allowed to reach it.
+type Rule string
+
+const (
+	RuleForm     Rule = "form"     // it is written as nothing that may be called: no setting changes that
+	RuleMetadata Rule = "metadata" // nor this
+	RuleHost     Rule = "host"     // it is none of Config.Hosts
+	RulePort     Rule = "port"     // it is none of Config.Ports
+	RuleName     Rule = "name"     // the name is not public, and nothing is in Config.Allow
+	RuleAddress  Rule = "address"  // the address is not public, or this host's, and not in Config.Allow
+	RuleLiteral  Rule = "literal"  // an address is written, and Config.Literals is not set
+)
+
 // Refused is why a target is not reached. It wraps ErrRefused.
 type Refused struct {
 	Target string // a host, an address or a port, as it was written
+	Rule   Rule
 	Reason string
 }
 
@@ -117,8 +140,8 @@ func (r *Refused) Error() string { return fmt.Sprintf("%.255q is refused: %s", r
 // Unwrap gives ErrRefused.
 func (r *Refused) Unwrap() error { return ErrRefused }
 
-func refuse(target, reason string, args ...any) error {
-	return &Refused{target, fmt.Sprintf(reason, args...)}
+func refuse(rule Rule, target, reason string, args ...any) error {
+	return &Refused{target, rule, fmt.Sprintf(reason, args...)}
 }
 
 // metadata are addresses at which clouds tell a machine its credentials, or
@@ -143,21 +166,21 @@ func (g *Guard) CheckAddr(a netip.Addr) error {
 	plain := a.Unmap()
 	switch {
 	case !a.IsValid() || a.Zone() != "":
-		return refuse(a.String(), "it is no address of a network")
+		return refuse(RuleForm, a.String(), "it is no address of a network")
 	case slices.Contains(metadata(), plain):
-		return refuse(a.String(), "it is of a cloud's metadata service")
+		return refuse(RuleMetadata, a.String(), "it is of a cloud's metadata service")
 	case g.allowed(plain):
 		return nil
 	}
 	if err := g.check.SafeAddr(plain); err != nil {
-		return refuse(a.String(), "it is not a public address")
+		return refuse(RuleAddress, a.String(), "it is not a public address")
 	}
 	own, err := g.cfg.Own()
 	if err != nil {
-		return refuse(a.String(), "the addresses of this host cannot be read")
+		return refuse(RuleAddress, a.String(), "the addresses of this host cannot be read")
 	}
 	if slices.Contains(own, plain) {
-		return refuse(a.String(), "it is this host")
+		return refuse(RuleAddress, a.String(), "it is this host")
 	}
 	return nil
 }
@@ -166,30 +189,29 @@ func (g *Guard) allowed(a netip.Addr) bool {
 	return slices.ContainsFunc(g.cfg.Allow, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func (g *Guard) checkPort(port uint16) error {
-	if port != 0 && slices.ContainsFunc(g.cfg.Ports, func(p Ports) bool { return p.First <= port && port <= p.Last }) {
-		return nil
-	}
-	return refuse(strconv.Itoa(int(port)), "it is not one of the ports that may be called")
-}
-
 // DialContext connects to host:port as net.Dialer does, when it may. Its errors
 // are *[Refused] or the network's.
 func (g *Guard) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	name, digits, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, refuse(address, "it is not host:port")
+		return nil, refuse(RuleForm, address, "it is not host:port")
 	}
 	port, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || network != "tcp" && network != "tcp4" && network != "tcp6" {
-		return nil, refuse(address, "it is not a port of TCP")
+		return nil, refuse(RuleForm, address, "it is not a port of TCP")
 	}
-	if err := g.checkPort(uint16(port)); err != nil {
-		return nil, err
-	}
-	addrs, err := g.resolve(ctx, name)
+	ascii, literal, err := g.checkPlace(name, uint16(port))
 	if err != nil {
 		return nil, err
+	}
+	if g.cfg.Proxy != "" {
+		return g.dialProxy(ctx, net.JoinHostPort(cmp.Or(ascii, literal.String()), digits))
+	}
+	addrs := []netip.Addr{literal}
+	if !literal.IsValid() {
+		if addrs, err = g.resolve(ctx, ascii); err != nil {
+			return nil, err
+		}
 	}
 	dialer := net.Dialer{Control: g.control}
 	var failed error
@@ -206,15 +228,8 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 // maxAddrs bounds how many addresses of a name are tried.
 const maxAddrs = 8
 
-// resolve gives the addresses of a host, all of which may be dialled.
+// resolve gives the addresses of a name, all of which may be dialled.
 func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
-	name, literal, err := g.checkHost(name)
-	if err != nil {
-		return nil, err
-	}
-	if literal.IsValid() {
-		return []netip.Addr{literal}, nil
-	}
 	// The dot at the end keeps the system's search domains out of it: they would
 	// make a public name one of the inside.
 	found, err := g.cfg.Resolver.LookupNetIP(ctx, "ip", name+".")
@@ -228,7 +243,7 @@ func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 		if err := g.CheckAddr(a); err != nil {
 			var r *Refused
 			errors.As(err, &r)
-			return nil, refuse(name, "it has the address %s, and %s", r.Target, r.Reason)
+			return nil, refuse(r.Rule, name, "it has the address %s, and %s", r.Target, r.Reason)
 		}
 		found[i] = a.Unmap()
 	}
@@ -240,10 +255,10 @@ func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return refuse(address, "it is no address")
+		return refuse(RuleForm, address, "it is no address")
 	}
-	if err := g.checkPort(to.Port()); err != nil {
-		return err
+	if !g.inPorts(to.Port()) && !slices.ContainsFunc(g.cfg.Hosts, func(h Host) bool { return h.Port == to.Port() }) {
+		return refusePort(to.Port())
 	}
 	return g.CheckAddr(to.Addr())
 }

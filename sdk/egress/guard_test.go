@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/securetaghq/securetag/sdk/egress"
+	"github.com/securetaghq/securetag/sdk/egress/egresstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func guard(t testing.TB, cfg egress.Config) *egress.Guard {
 	t.Helper()
 	if cfg.Own == nil {
-		cfg.Own = func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("93.184.216.99")}, nil }
+		cfg.Own = func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr(egresstest.Own)}, nil }
 	}
 	g, err := egress.New(cfg)
 	if err != nil {
@@ -32,27 +33,14 @@ func guard(t testing.TB, cfg egress.Config) *egress.Guard {
 // neighbours of each.
 func TestAddresses(t *testing.T) {
 	t.Parallel()
-	const refused = `
-0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 100.100.100.200 127.0.0.0 127.0.0.1 127.255.255.255
-169.254.0.0 169.254.169.254 169.254.170.2 169.254.255.255 172.16.0.0 172.31.255.255 192.0.0.0 192.0.0.192 192.0.0.255 192.0.2.0 192.0.2.255
-192.88.99.0 192.88.99.255 192.168.0.0 192.168.255.255 198.18.0.0 198.19.255.255 198.51.100.1 203.0.113.255 224.0.0.0 239.255.255.255
-240.0.0.0 255.255.255.254 255.255.255.255 168.63.129.16 93.184.216.99
-:: ::1 ::7f00:1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::ffff:168.63.129.16 ::ffff:0:7f00:1 64:ff9b::7f00:1 64:ff9b::808:808 64:ff9b:1::1
-100::1 2001::1 2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:1ff:ffff::1 2001:db8::1 2001:db8:ffff::1 2002:7f00:1:: 2002:808:808::1 2620:4f:8000::1
-3fff::1 3fff:fff:ffff::1 1fff:ffff::1 4000::1 fc00::1 fdff::1 fd00:ec2::254 fd20:ce::254 fe80::1 febf::1 fec0::1 fe80::1%eth0 2606:4700::1%eth0
-ff00::1 ff02::1 ff0e::1 5f00::1`
-	const public = `
-1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0
-192.0.1.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 223.255.255.255 8.8.8.8 168.63.129.15 168.63.129.17 93.184.216.98
-2000::1 2001:200::1 2001:4860:4860::8888 2003::1 2606:4700::1111 3ffe:ffff::1 3fff:1000::1 ::ffff:8.8.8.8`
 	g := guard(t, egress.Config{})
-	for _, a := range strings.Fields(refused) {
+	for _, a := range egresstest.RefusedAddresses() {
 		err := g.CheckAddr(netip.MustParseAddr(a))
 		if r := (*egress.Refused)(nil); !errors.As(err, &r) || !errors.Is(err, egress.ErrRefused) || r.Reason == "" {
 			t.Errorf("%s: %v, want it refused", a, err)
 		}
 	}
-	for _, a := range strings.Fields(public) {
+	for _, a := range egresstest.PublicAddresses() {
 		if err := g.CheckAddr(netip.MustParseAddr(a)); err != nil {
 			t.Errorf("%s is public: %v", a, err)
 		}

@@ -15,13 +15,14 @@ import (
 	"testing"
 
 	"github.com/securetaghq/securetag/sdk/egress"
+	"github.com/securetaghq/securetag/sdk/egress/egresstest"
 )
 
 // TestRedirectsInside: whatever refuses a URL that is written down refuses one to
 // which an answer redirects.
 func TestRedirectsInside(t *testing.T) {
 	t.Parallel()
-	refused := strings.Fields(refusedURLs)
+	refused := egresstest.RefusedURLs()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var i int
 		if _, err := fmt.Sscanf(r.URL.Path, "/%d", &i); err == nil && i < len(refused) {

@@ -16,11 +16,11 @@ const maxURL = 2048
 // ParseURL reads a URL that somebody wrote and checks it as CheckURL does.
 func (g *Guard) ParseURL(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
-		return nil, refuse(raw[:64], "it is longer than %d bytes", maxURL)
+		return nil, refuse(RuleForm, raw[:64], "it is longer than %d bytes", maxURL)
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, refuse(raw, "it is not a URL")
+		return nil, refuse(RuleForm, raw, "it is not a URL")
 	}
 	if err := g.CheckURL(u); err != nil {
 		return nil, err
@@ -34,13 +34,13 @@ func (g *Guard) ParseURL(raw string) (*url.URL, error) {
 func (g *Guard) CheckURL(u *url.URL) error {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
-		return refuse(u.Redacted(), "it must begin with https:// or http://")
+		return refuse(RuleForm, u.Redacted(), "it must begin with https:// or http://")
 	case u.Opaque != "" || u.Hostname() == "":
-		return refuse(u.Redacted(), "it names no host")
+		return refuse(RuleForm, u.Redacted(), "it names no host")
 	case u.User != nil:
-		return refuse(u.Redacted(), "it has a user name or a password in it")
+		return refuse(RuleForm, u.Redacted(), "it has a user name or a password in it")
 	case u.Fragment != "" || u.RawFragment != "":
-		return refuse(u.Redacted(), "it has a fragment in it, which is never sent")
+		return refuse(RuleForm, u.Redacted(), "it has a fragment in it, which is never sent")
 	}
 	port := uint64(80)
 	if u.Scheme == "https" {
@@ -49,13 +49,10 @@ func (g *Guard) CheckURL(u *url.URL) error {
 	if p := u.Port(); p != "" {
 		var err error
 		if port, err = strconv.ParseUint(p, 10, 16); err != nil {
-			return refuse(p, "it is no port")
+			return refuse(RuleForm, p, "it is no port")
 		}
 	}
-	if err := g.checkPort(uint16(port)); err != nil {
-		return err
-	}
-	_, _, err := g.checkHost(u.Hostname())
+	_, _, err := g.checkPlace(u.Hostname(), uint16(port))
 	return err
 }
 
@@ -63,12 +60,12 @@ func (g *Guard) CheckURL(u *url.URL) error {
 // address that it is.
 func (g *Guard) checkHost(name string) (ascii string, literal netip.Addr, err error) {
 	if strings.ContainsAny(name, "%[]") {
-		return "", literal, refuse(name, "an address has no zone here")
+		return "", literal, refuse(RuleForm, name, "an address has no zone here")
 	}
 	if strings.Contains(name, ":") {
 		literal, err := netip.ParseAddr(name)
 		if err != nil || literal.Is4In6() {
-			return "", literal, refuse(name, "it is no address of IPv6")
+			return "", literal, refuse(RuleForm, name, "it is no address of IPv6")
 		}
 		return "", literal, g.checkLiteral(name, literal)
 	}
@@ -76,13 +73,13 @@ func (g *Guard) checkHost(name string) (ascii string, literal netip.Addr, err er
 	// so they must be here.
 	ascii, err = idna.Lookup.ToASCII(name)
 	if err != nil {
-		return "", literal, refuse(name, "it is no name of a host")
+		return "", literal, refuse(RuleForm, name, "it is no name of a host")
 	}
 	ascii = strings.TrimSuffix(strings.ToLower(ascii), ".")
 	if numeric(ascii) {
 		literal, err := netip.ParseAddr(ascii)
 		if err != nil {
-			return "", literal, refuse(name, "it is an address in an unusual form")
+			return "", literal, refuse(RuleForm, name, "it is an address in an unusual form")
 		}
 		return "", literal, g.checkLiteral(name, literal)
 	}
@@ -93,8 +90,8 @@ func (g *Guard) checkLiteral(name string, a netip.Addr) error {
 	if err := g.CheckAddr(a); err != nil {
 		return err
 	}
-	if !g.cfg.Literals && !g.allowed(a) {
-		return refuse(name, "it is an address: write the name of the host")
+	if !g.cfg.Literals && !g.allowed(a) && !slices.ContainsFunc(g.cfg.Hosts, func(h Host) bool { return h.Name == a.String() }) {
+		return refuse(RuleLiteral, name, "it is an address: write the name of the host")
 	}
 	return nil
 }
@@ -130,20 +127,18 @@ func insideNames() []string {
 // the operator allowed networks of the inside, names of the inside may be in
 // them: what they resolve to decides.
 func (g *Guard) checkName(written, name string) error {
-	parts := strings.Split(name, ".")
-	valid := !slices.ContainsFunc(parts, func(p string) bool { return p == "" || len(p) > 63 })
-	if !valid || len(name) > 253 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
-		return refuse(written, "it is no name of a host")
+	if err := wellFormed(name); err != nil {
+		return refuse(RuleForm, written, "%v", err)
 	}
 	if slices.Contains(metadataNames(), name) {
-		return refuse(written, "it is of a cloud's metadata service")
+		return refuse(RuleMetadata, written, "it is of a cloud's metadata service")
 	}
 	if len(g.cfg.Allow) > 0 {
 		return nil
 	}
 	inside := func(end string) bool { return name == end || strings.HasSuffix(name, "."+end) }
-	if len(parts) == 1 || slices.ContainsFunc(insideNames(), inside) {
-		return refuse(written, "it is no public name")
+	if !strings.Contains(name, ".") || slices.ContainsFunc(insideNames(), inside) {
+		return refuse(RuleName, written, "it is no public name")
 	}
 	return nil
 }

@@ -26,6 +26,10 @@
 //     hidden but absent: the host's data, other tenants' trees, homes, secrets,
 //     the sockets of Docker, PostgreSQL and Redis. All of it is read-only but the
 //     process's own directory, /tmp and /dev/shm, without set-uid and devices.
+//   - With Spec.Egress a listener on that loopback, which the shim opens, hands to
+//     the host over the channel and lets go of: the host serves it from outside the
+//     namespace, so that what is behind it is the host's to say, and no process of
+//     ours is inside.
 //   - Namespaces of pids (nothing else can be seen, signalled or traced, and all
 //     of it ends with the first process), network (no address but a loopback that
 //     is down), IPC and host name. A host that is not root needs a user namespace

@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -18,11 +20,15 @@ type Jail struct {
 	group   *group
 	cmd     *exec.Cmd
 	link    *os.File
+	way     net.Listener // with Spec.Egress, from Enter on
 	closing sync.Once
 }
 
 // New makes a jail for spec and starts nothing.
 func (s *Sandbox) New(spec Spec) (*Jail, error) {
+	if spec.Egress && (spec.Network || !s.support.Has(LayerEgress)) {
+		return nil, fmt.Errorf("a network of its own with a way out: %s", cmp.Or(s.support.Missing[LayerEgress], "it has the host's"))
+	}
 	o := s.plan
 	o.Spec = spec
 	if s.ns == nsRoot && s.support.Has(LayerUID) && o.Root {
@@ -103,7 +109,13 @@ func (j *Jail) Enter(pid int) error {
 	}
 	// An error here is a shim that has given up: what it says is better.
 	werr := to.Encode("go")
+	var begun []byte
+	var lerr error
+	if j.order.Spec.Egress && werr == nil {
+		j.way, begun, lerr = receiveListener(j.link)
+	}
 	said, err := io.ReadAll(io.LimitReader(j.link, 4<<10))
+	said, err = append(begun, said...), errors.Join(lerr, err)
 	switch {
 	case len(said) > 0:
 		return fmt.Errorf("set up its sandbox: %s", said)
@@ -111,6 +123,14 @@ func (j *Jail) Enter(pid int) error {
 		return fmt.Errorf("set up its sandbox: %w", errors.Join(werr, err))
 	}
 	return nil
+}
+
+// Listener is what the process finds at EgressAddr, for the host to serve; nil
+// without Spec.Egress. It belongs to the caller, who asks once, after Enter.
+func (j *Jail) Listener() net.Listener {
+	l := j.way
+	j.way = nil
+	return l
 }
 
 // HasPIDNamespace reports whether all that the process starts ends with it.
@@ -131,6 +151,9 @@ func (j *Jail) Close() {
 		if j.link != nil {
 			j.link.Close()
 			closeAll(j.cmd.ExtraFiles)
+		}
+		if j.way != nil {
+			_ = j.way.Close() // nobody serves it
 		}
 		if j.group != nil {
 			j.group.remove()

@@ -44,7 +44,7 @@ var ladder = map[string]rung{
 	"no namespaces, as in a container": {
 		Refused: []Refusal{Namespaces},
 		Missing: map[sandbox.Layer]string{
-			sandbox.LayerRoot: "namespaces are refused", sandbox.LayerPIDs: refused, sandbox.LayerNetwork: refused, sandbox.LayerProc: refused, sandbox.LayerUID: "",
+			sandbox.LayerRoot: "namespaces are refused", sandbox.LayerPIDs: refused, sandbox.LayerNetwork: refused, sandbox.LayerEgress: refused, sandbox.LayerProc: refused, sandbox.LayerUID: "",
 		},
 		Has: []sandbox.Layer{sandbox.LayerLandlock, sandbox.LayerScopes, sandbox.LayerSeccomp, sandbox.LayerRlimits},
 		Facts: map[string]string{
@@ -61,7 +61,7 @@ var ladder = map[string]rung{
 	},
 	"namespaces, and no mounts in them": {
 		Refused: []Refusal{Mounts},
-		Missing: map[sandbox.Layer]string{sandbox.LayerRoot: refused, sandbox.LayerProc: refused, sandbox.LayerUID: ""},
+		Missing: map[sandbox.Layer]string{sandbox.LayerRoot: refused, sandbox.LayerProc: refused, sandbox.LayerEgress: "without a root", sandbox.LayerUID: ""},
 		Has:     []sandbox.Layer{sandbox.LayerPIDs, sandbox.LayerNetwork, sandbox.LayerLandlock, sandbox.LayerSeccomp},
 		Facts: map[string]string{
 			// Landlock is not about sockets with a path, and neither is the network namespace.
@@ -71,7 +71,7 @@ var ladder = map[string]rung{
 	"no /proc": {
 		Refused: []Refusal{Proc},
 		Missing: map[sandbox.Layer]string{sandbox.LayerProc: "mount /proc"},
-		Has:     []sandbox.Layer{sandbox.LayerRoot, sandbox.LayerPIDs, sandbox.LayerNetwork, sandbox.LayerLandlock, sandbox.LayerSeccomp},
+		Has:     []sandbox.Layer{sandbox.LayerRoot, sandbox.LayerPIDs, sandbox.LayerNetwork, sandbox.LayerEgress, sandbox.LayerLandlock, sandbox.LayerSeccomp},
 		Facts:   map[string]string{"read outside": "no such file", "read proc": "no such file", "dial host": "no such file", "tcp": refused, "pid": "1", "write work": none},
 	},
 	"no Landlock": {

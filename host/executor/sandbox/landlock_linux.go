@@ -18,7 +18,7 @@ func landlockABI() int {
 }
 
 // landlock allows what the root shows, or would show if there were one, no TCP,
-// and no signal or abstract socket to outside. It does not cover MPTCP, UDP and
+// but to the way out, and no signal or abstract socket to outside. It does not cover MPTCP, UDP and
 // sockets with a path: see loadFilter.
 func (o *order) landlock() error {
 	write := slices.Clone(o.Spec.Write)
@@ -52,6 +52,9 @@ func (o *order) landlock() error {
 	cfg := landlock.V7.BestEffort()
 	if o.Spec.Network {
 		cfg.HandledAccessNet = 0
+	}
+	if o.Spec.Egress {
+		rules = append(rules, landlock.ConnectTCP(egressPort))
 	}
 	set, flags, err := cfg.NewRulesetFD(rules...)
 	if err != nil || set < 0 {

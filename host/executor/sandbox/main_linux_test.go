@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,7 +90,8 @@ func open(t *testing.T) *sandbox.Sandbox {
 type cell struct {
 	spec    sandbox.Spec
 	work    string
-	program *os.File // executed in the place of Argv[0]; nil: not
+	program *os.File           // executed in the place of Argv[0]; nil: not
+	serve   func(net.Listener) // gets Jail.Listener; nil: it is not asked for
 }
 
 func newCell(t *testing.T, what string) cell {
@@ -146,6 +148,9 @@ func (c cell) lock(t *testing.T, s *sandbox.Sandbox) outcome {
 	if err := j.Enter(cmd.Process.Pid); err != nil {
 		_ = cmd.Wait()
 		t.Fatalf("Enter: %v", err)
+	}
+	if c.serve != nil {
+		c.serve(j.Listener())
 	}
 	_ = cmd.Wait()
 	read := func(f *os.File) string {

@@ -129,7 +129,7 @@ func forbidden(err error) bool {
 func (s *Sandbox) settle(ns namespaces, missing report, why string) {
 	s.ns = ns
 	if ns == nsNone {
-		for _, l := range []Layer{LayerRoot, LayerPIDs, LayerNetwork, LayerProc} {
+		for _, l := range []Layer{LayerRoot, LayerPIDs, LayerNetwork, LayerEgress, LayerProc} {
 			missing[l] = why
 		}
 	}
@@ -231,6 +231,9 @@ func (s *Sandbox) command(ns namespaces, network bool) (*exec.Cmd, *os.File, err
 		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 		// They hold in the new namespace only, and until the plugin is executed.
 		a.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP}
+		if !network {
+			a.AmbientCaps = append(a.AmbientCaps, unix.CAP_NET_ADMIN) // of the loopback
+		}
 	}
 	cmd.SysProcAttr = a
 	return cmd, link, nil

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 
@@ -43,6 +44,7 @@ func (*Jail) Command(_, _, _ *os.File) (*exec.Cmd, error) { return nil, errLinux
 func (*Jail) Enter(int) error                             { return errLinux }
 func (*Jail) HasPIDNamespace() bool                       { return false }
 func (*Jail) Exhausted() string                           { return "" }
+func (*Jail) Listener() net.Listener                      { return nil }
 func (*Jail) SetEnv([]string)                             {}
 func (*Jail) Close()                                      {}
 

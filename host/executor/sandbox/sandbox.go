@@ -13,6 +13,7 @@ const (
 	LayerRoot         Layer = "root"       // a root of its own, in a mount namespace
 	LayerPIDs         Layer = "pids"       // a pid namespace
 	LayerNetwork      Layer = "network"    // a network namespace
+	LayerEgress       Layer = "egress"     // a listener on the loopback of that namespace, see Spec.Egress
 	LayerProc         Layer = "proc"       // its own /proc; without it there is none
 	LayerUID          Layer = "uid"        // a uid that is not the host's
 	LayerLandlock     Layer = "landlock"   // files and TCP, from ABI 3
@@ -27,7 +28,7 @@ const (
 // Layers lists all of them, in the order in which people read them.
 func Layers() []Layer {
 	return []Layer{
-		LayerRoot, LayerPIDs, LayerNetwork, LayerProc, LayerUID, LayerLandlock, LayerScopes,
+		LayerRoot, LayerPIDs, LayerNetwork, LayerEgress, LayerProc, LayerUID, LayerLandlock, LayerScopes,
 		LayerSeccomp, LayerRlimits, LayerCgroupMemory, LayerCgroupPIDs, LayerCgroupCPU,
 	}
 }
@@ -141,7 +142,14 @@ type Spec struct {
 	Limits Limits
 	// Network shares the host's network.
 	Network bool
+	// Egress gives the process a loopback of its own, with a listener at
+	// EgressAddr that is the host's to serve: see Jail.Listener. It takes
+	// LayerEgress, and not Network.
+	Egress bool
 }
+
+// EgressAddr is where the host's listener is inside; nobody else can be there.
+const EgressAddr = "127.0.0.1:3128"
 
 // outOfMemory says so for people.
 func outOfMemory(l Limits) string {

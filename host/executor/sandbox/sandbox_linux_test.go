@@ -42,6 +42,8 @@ func prisoner(what string) {
 				}
 			}
 		}
+	case "egress":
+		say(tryTheWayOut())
 	case "hello":
 		say(map[string]any{"hello": "world"})
 	}

@@ -39,7 +39,7 @@ func enosys() seccomp.Action { return seccomp.Action(unix.SECCOMP_RET_ERRNO | ui
 // policy is the list as conditions. A comparison is of 64 bits where the kernel
 // looks at 32 of them, so what must be is asked for by "not equal" and what must
 // not be by bits: a value with other upper bits is refused then.
-func policy(network, noRoot, noPIDs bool) seccomp.Policy {
+func policy(network, egress, noRoot, noPIDs bool) seccomp.Policy {
 	deny := seccomp.SyscallGroup{Action: seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)), Names: slices.Clone(denied)}
 	when := func(name string, conditions ...seccomp.Condition) {
 		deny.NamesWithCondtions = append(deny.NamesWithCondtions, seccomp.NameWithConditions{Name: name, Conditions: conditions})
@@ -48,7 +48,7 @@ func policy(network, noRoot, noPIDs bool) seccomp.Policy {
 		return seccomp.Condition{Argument: arg, Operation: seccomp.NotEqual, Value: value}
 	}
 	when("clone", seccomp.Condition{Argument: 0, Operation: seccomp.BitsSet, Value: newNamespaces})
-	if network {
+	if network || egress { // in a namespace of its own, the second
 		when("socket", not(0, unix.AF_UNIX), not(0, unix.AF_INET), not(0, unix.AF_INET6), not(0, unix.AF_NETLINK))
 		when("socket", seccomp.Condition{Argument: 2, Operation: seccomp.BitsSet, Value: ipprotoMPTCP &^ 0xff})
 	} else {
@@ -72,12 +72,12 @@ func policy(network, noRoot, noPIDs bool) seccomp.Policy {
 }
 
 // loadFilter puts the filter on this thread, which is the one that executes.
-func loadFilter(network, noRoot, noPIDs bool) error {
+func loadFilter(network, egress, noRoot, noPIDs bool) error {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	p := policy(network, noRoot, noPIDs)
+	p := policy(network, egress, noRoot, noPIDs)
 	for i := range p.Syscalls {
 		p.Syscalls[i].Names = slices.DeleteFunc(p.Syscalls[i].Names, func(name string) bool {
 			_, ok := info.SyscallNames[name]

@@ -62,7 +62,7 @@ func Main() {
 	case o.Trial:
 		err = json.NewEncoder(link).Encode(o.try())
 	default:
-		err = o.confine(func() error {
+		err = o.confine(link, func() error {
 			var word string
 			if err := in.Decode(&word); err != nil {
 				return fmt.Errorf("wait for the cgroups: %w", err)
@@ -78,10 +78,15 @@ func Main() {
 }
 
 // confine sets everything up and executes Argv; it returns only an error.
-func (o *order) confine(joined func() error) error {
+func (o *order) confine(link *os.File, joined func() error) error {
 	if o.Root {
 		if err := o.makeRoot(); err != nil {
 			return err
+		}
+	}
+	if o.Spec.Egress {
+		if err := giveListener(link); err != nil {
+			return fmt.Errorf("make its way out: %w", err)
 		}
 	}
 	if err := o.limit(); err != nil {
@@ -102,7 +107,7 @@ func (o *order) confine(joined func() error) error {
 		}
 	}
 	if o.Seccomp {
-		if err := loadFilter(o.Spec.Network, !o.Root, o.NoPIDs); err != nil {
+		if err := loadFilter(o.Spec.Network, o.Spec.Egress, !o.Root, o.NoPIDs); err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}
 	}
@@ -181,6 +186,7 @@ func (o *order) try() report {
 			note(LayerRoot, err)
 			o.Root = err == nil
 		}
+		note(LayerEgress, o.tryEgress())
 	}
 	note(LayerRlimits, o.limit())
 	if o.UID != 0 {
@@ -201,7 +207,7 @@ func (o *order) try() report {
 	if o.Landlock < 6 {
 		note(LayerScopes, fmt.Errorf("the kernel has Landlock ABI %d, and 6 is the first with scopes", o.Landlock))
 	}
-	note(LayerSeccomp, loadFilter(o.Spec.Network, !o.Root, o.NoPIDs))
+	note(LayerSeccomp, loadFilter(o.Spec.Network, o.Spec.Egress, !o.Root, o.NoPIDs))
 	return r
 }
 

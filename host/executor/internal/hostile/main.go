@@ -64,6 +64,9 @@ func beforeHandshake(mode, token string) bool {
 	case "honest":
 		honest()
 		return true
+	case "caller":
+		caller()
+		return true
 	case "idle":
 		time.Sleep(10 * time.Minute)
 		return true
