@@ -69,8 +69,8 @@ type TargetStore interface {
 	// first, and notes that a check begins now: no other host takes the same. life
 	// is how long a proof holds.
 	DueTargets(ctx context.Context, age, life time.Duration, limit int) ([]Target, error)
-	// Permit gives what it takes to decide whether a tenant may have a host
-	// scanned: its terms, and of its targets those of the given hosts whose proof
-	// is younger than life. ErrNotFound when there is no such tenant.
-	Permit(ctx context.Context, t TenantID, hosts []string, life time.Duration) (Terms, []Target, error)
+	// Permit gives what it takes to decide what a tenant may have scanned: its
+	// terms, and by host those of its targets whose proof is younger than life.
+	// ErrNotFound when there is no such tenant.
+	Permit(ctx context.Context, t TenantID, life time.Duration) (Terms, []Target, error)
 }

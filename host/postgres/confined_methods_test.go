@@ -108,7 +108,7 @@ func TestMethodsAreConfined(t *testing.T) {
 		},
 		"DeleteTarget": func(ctx context.Context) (any, error) { return nil, s.DeleteTarget(ctx, tenant, target.ID) },
 		"Permit": func(ctx context.Context) (any, error) {
-			terms, _, err := s.Permit(ctx, tenant, []string{"x.example"}, time.Hour)
+			terms, _, err := s.Permit(ctx, tenant, time.Hour)
 			return terms, err
 		},
 		"Earlier":       func(ctx context.Context) (any, error) { return s.Earlier(ctx, tenant, [32]byte{1}) },

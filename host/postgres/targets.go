@@ -172,13 +172,13 @@ func (s *Store) DueTargets(ctx context.Context, age, life time.Duration, limit i
 	return due, err
 }
 
-// permit takes tenant, hosts and life in microseconds.
+// permit takes tenant and life in microseconds.
 const permit = `
 select ` + record.TargetColumns + ` from targets g
-where tenant_id = $1 and host = any($2::text[]) and proven_at > now() - $3::bigint * interval '1 microsecond' order by host collate "C"`
+where tenant_id = $1 and proven_at > now() - $2::bigint * interval '1 microsecond' order by host collate "C"`
 
 // Permit implements host.TargetStore.
-func (s *Store) Permit(ctx context.Context, t host.TenantID, hosts []string, life time.Duration) (terms host.Terms, proven []host.Target, err error) {
+func (s *Store) Permit(ctx context.Context, t host.TenantID, life time.Duration) (terms host.Terms, proven []host.Target, err error) {
 	const op = "look for a tenant's permission"
 	if !record.IsID(t) {
 		return terms, nil, fmt.Errorf("%s: %w", op, host.ErrNotFound)
@@ -192,7 +192,7 @@ func (s *Store) Permit(ctx context.Context, t host.TenantID, hosts []string, lif
 			terms, err = r.Value()
 			return err
 		})
-		b.Queue(permit, string(t), append([]string{}, record.CleanAll(hosts)...), record.Micros(life)).Query(collectTargets(&proven))
+		b.Queue(permit, string(t), record.Micros(life)).Query(collectTargets(&proven))
 	})
 	if err != nil {
 		return host.Terms{}, nil, err

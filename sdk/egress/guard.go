@@ -36,6 +36,11 @@ type Resolver interface {
 type Config struct {
 	// Allow are networks that are not public and may be reached all the same.
 	Allow []netip.Prefix
+	// Hosts are those that may be reached, if they may at all: "shop.example.com",
+	// "*.example.com" for every name below example.com, "*" for every host, each
+	// alone for any port or with one, ":8443". Names are in ASCII and lower case,
+	// addresses of IPv6 in brackets. Empty: every host.
+	Hosts []string
 	// Ports that may be dialled; default 80 and 443.
 	Ports []Ports
 	// Literals lets URLs name public addresses instead of hosts. Those in Allow
@@ -187,7 +192,7 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	if err := g.checkPort(uint16(port)); err != nil {
 		return nil, err
 	}
-	addrs, err := g.resolve(ctx, name)
+	addrs, err := g.resolve(ctx, name, uint16(port))
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +212,8 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 const maxAddrs = 8
 
 // resolve gives the addresses of a host, all of which may be dialled.
-func (g *Guard) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
-	name, literal, err := g.checkHost(name)
+func (g *Guard) resolve(ctx context.Context, name string, port uint16) ([]netip.Addr, error) {
+	name, literal, err := g.checkHost(name, port)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -42,26 +43,81 @@ func (g *Guard) CheckURL(u *url.URL) error {
 	case u.Fragment != "" || u.RawFragment != "":
 		return refuse(u.Redacted(), "it has a fragment in it, which is never sent")
 	}
-	port := uint64(80)
-	if u.Scheme == "https" {
-		port = 443
-	}
-	if p := u.Port(); p != "" {
-		var err error
-		if port, err = strconv.ParseUint(p, 10, 16); err != nil {
-			return refuse(p, "it is no port")
-		}
-	}
-	if err := g.checkPort(uint16(port)); err != nil {
+	port, err := portOf(u)
+	if err != nil {
 		return err
 	}
-	_, _, err := g.checkHost(u.Hostname())
+	if err := g.checkPort(port); err != nil {
+		return err
+	}
+	_, _, err = g.checkHost(u.Hostname(), port)
 	return err
+}
+
+func portOf(u *url.URL) (uint16, error) {
+	switch p := u.Port(); {
+	case p != "":
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0, refuse(p, "it is no port")
+		}
+		return uint16(n), nil
+	case u.Scheme == "https":
+		return 443, nil
+	}
+	return 80, nil
 }
 
 // checkHost looks at a host as it is written. It gives the name in ASCII, or the
 // address that it is.
-func (g *Guard) checkHost(name string) (ascii string, literal netip.Addr, err error) {
+func (g *Guard) checkHost(name string, port uint16) (ascii string, literal netip.Addr, err error) {
+	if ascii, literal, err = g.readHost(name); err != nil {
+		return ascii, literal, err
+	}
+	host := ascii
+	if literal.IsValid() {
+		host = literal.String()
+		if literal.Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	if !g.permitted(host, port) {
+		return "", literal, refuse(net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(port))), "it is not one of the hosts that this scan may call")
+	}
+	return ascii, literal, nil
+}
+
+// Permits reports whether Config.Hosts has the host of a URL. That it may be
+// reached is for CheckURL to say.
+func (g *Guard) Permits(u *url.URL) bool {
+	port, err := portOf(u)
+	if err != nil {
+		return false
+	}
+	_, _, err = g.checkHost(u.Hostname(), port)
+	return err == nil || len(g.cfg.Hosts) == 0
+}
+
+// permitted reports whether Config.Hosts has a host.
+func (g *Guard) permitted(host string, port uint16) bool {
+	return len(g.cfg.Hosts) == 0 || slices.ContainsFunc(g.cfg.Hosts, func(pattern string) bool { return covers(pattern, host, port) })
+}
+
+// covers reports whether an element of Config.Hosts has a host.
+func covers(pattern, host string, port uint16) bool {
+	if i := strings.LastIndexByte(pattern, ':'); i >= 0 && !strings.HasSuffix(pattern, "]") {
+		if pattern[i+1:] != strconv.Itoa(int(port)) {
+			return false
+		}
+		pattern = pattern[:i]
+	}
+	if below, ok := strings.CutPrefix(pattern, "*."); ok {
+		return strings.HasSuffix(host, "."+below)
+	}
+	return pattern == "*" || pattern == host
+}
+
+func (g *Guard) readHost(name string) (ascii string, literal netip.Addr, err error) {
 	if strings.ContainsAny(name, "%[]") {
 		return "", literal, refuse(name, "an address has no zone here")
 	}
