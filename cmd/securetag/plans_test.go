@@ -53,7 +53,7 @@ func TestPlans(t *testing.T) {
 		t.Errorf("scans are kept for %v with a plan that is gone, and for %v with the smallest", gone.Retention, smallest.Retention)
 	}
 	gone.Retention = smallest.Retention
-	if gone != smallest {
+	if !cmp.Equal(gone, smallest) {
 		t.Errorf("of a plan that is gone: %+v", gone)
 	}
 	if own := p.Plan(host.Terms{Plan: "gold", Override: host.Override{Retention: new(time.Minute)}}); own.Retention != time.Minute {
