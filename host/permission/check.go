@@ -57,12 +57,11 @@ func (e *TooSoon) Unwrap() error { return host.ErrConflict }
 // found. *[TooSoon] when it was looked for a moment ago, host.ErrUnavailable when
 // too many others are.
 func (p *Permission) Verify(ctx context.Context, t host.TenantID, id host.TargetID) (host.Target, error) {
-	select {
-	case p.checks <- struct{}{}:
-		defer func() { <-p.checks }()
-	default:
+	done, ok := p.take(t)
+	if !ok {
 		return host.Target{}, fmt.Errorf("verify target %.64q: too many are being verified: %w", string(id), host.ErrUnavailable)
 	}
+	defer done()
 	g, err := p.store.BeginTargetCheck(ctx, t, id, p.cfg.Pause)
 	if errors.Is(err, host.ErrConflict) {
 		return g, &TooSoon{p.cfg.Pause}
@@ -71,6 +70,29 @@ func (p *Permission) Verify(ctx context.Context, t host.TenantID, id host.Target
 		return g, err
 	}
 	return p.check(ctx, g)
+}
+
+// take takes a slot for a check that a tenant asks for, if there is one.
+func (p *Permission) take(t host.TenantID) (done func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy[t] >= perTenant {
+		return nil, false
+	}
+	select {
+	case p.checks <- struct{}{}:
+	default:
+		return nil, false
+	}
+	p.busy[t]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.busy[t]--; p.busy[t] == 0 {
+			delete(p.busy, t)
+		}
+		<-p.checks
+	}, true
 }
 
 // check is a check that has begun.
@@ -174,13 +196,22 @@ func (p *Permission) Run(ctx context.Context) error {
 	}
 }
 
-// again checks what is due, some at once.
+// again checks what is due, some at once, until nothing is.
 func (p *Permission) again(ctx context.Context) error {
-	life, recheck := p.cfg.Times()
-	due, err := p.store.DueTargets(ctx, recheck, life, dueAtOnce)
-	if err != nil {
-		return err
+	for ctx.Err() == nil {
+		life, recheck := p.cfg.Times()
+		due, err := p.store.DueTargets(ctx, recheck, life, dueAtOnce)
+		if err != nil {
+			return err
+		}
+		if err := p.checkAll(ctx, due); err != nil || len(due) < dueAtOnce {
+			return err
+		}
 	}
+	return nil
+}
+
+func (p *Permission) checkAll(ctx context.Context, due []host.Target) error {
 	var group errgroup.Group
 	group.SetLimit(p.cfg.AtOnce)
 	for _, g := range due {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,12 +72,19 @@ type Permission struct {
 	cfg      Config
 	log      hclog.Logger
 	checks   chan struct{} // a slot for each check that may be under way
+
+	mu   sync.Mutex
+	busy map[host.TenantID]int // of those that tenants asked for
 }
+
+// perTenant is how many checks a tenant may ask for at once: a site that answers
+// slowly keeps nobody else's waiting.
+const perTenant = 2
 
 // New makes one; Run checks proofs again. transport decides what may be reached.
 func New(store host.TargetStore, plans host.Plans, resolver Resolver, transport http.RoundTripper, cfg Config, log hclog.Logger) *Permission {
 	cfg = cfg.withDefaults()
-	p := &Permission{store: store, plans: plans, resolver: resolver, cfg: cfg, log: log.Named("permission"), checks: make(chan struct{}, cfg.AtOnce)}
+	p := &Permission{store: store, plans: plans, resolver: resolver, cfg: cfg, log: log.Named("permission"), checks: make(chan struct{}, cfg.AtOnce), busy: map[host.TenantID]int{}}
 	p.client = http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return p
 }

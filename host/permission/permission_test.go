@@ -328,6 +328,47 @@ func TestVerifyBounds(t *testing.T) {
 	})
 }
 
+// TestVerifyAtOnce: a tenant whose sites answer slowly keeps nobody else waiting.
+func TestVerifyAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		slow, release := make(chan struct{}), make(chan struct{})
+		p := permission.New(w, plans(nil), w, hanging{slow, release}, permission.Config{}, hclog.NewNullLogger())
+		var all sync.WaitGroup
+		for _, name := range []string{"a.example.com", "b.example.com"} {
+			id := w.add(name, host.ProofNone)
+			all.Go(func() {
+				if _, err := p.Verify(t.Context(), "slow", id); err != nil {
+					t.Error(err)
+				}
+			})
+			<-slow
+		}
+		if _, err := p.Verify(t.Context(), "slow", w.add("c.example.com", host.ProofNone)); !errors.Is(err, host.ErrUnavailable) {
+			t.Errorf("a third one at once: %v", err)
+		}
+		id := w.add("d.example.com", host.ProofNone)
+		all.Go(func() {
+			if _, err := p.Verify(t.Context(), "other", id); err != nil {
+				t.Errorf("another tenant: %v", err)
+			}
+		})
+		<-slow
+		close(release)
+		all.Wait()
+	})
+}
+
+// hanging is a web that answers when it is released.
+type hanging struct{ slow, release chan struct{} }
+
+func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.slow <- struct{}{}
+	<-h.release
+	return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Request: r}, nil
+}
+
 // TestRunChecksAgain: a proof lasts as long as its token is there, ends when that
 // is taken away, and by its time when nobody can look.
 func TestRunChecksAgain(t *testing.T) {
