@@ -9,8 +9,8 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 OASDIFF := $(GO) tool -modfile=tools/oasdiff/go.mod oasdiff
 # Plugins in modules of their own, so that their engines stay out of the host.
 PLUGIN_MODULES := plugins/secrets plugins/web plugins/dependencies plugins/sarif plugins/gosec plugins/iac
-# And those of the benchmark's peers. `make build` does not need them.
-OTHER_MODULES := bench/peers
+# And those of the benchmark's peers, and of the driver of a browser. `make build` does not need them.
+OTHER_MODULES := bench/peers internal/browser
 MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)
 SHA256SUM := $(shell command -v sha256sum >/dev/null && echo sha256sum || echo shasum -a 256)
 # Where the packages of this module are; the other modules are tested apart.

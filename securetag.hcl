@@ -151,6 +151,11 @@ plan "default" {
   findings  = 0    # of one job
   artifacts = "0B" # of one job, together
   retention = "0s" # how long a scan is kept after it ended; 0s: retention.scans
+
+  # Hosts that may be scanned by URL without a proof that they are the tenant's:
+  # such as "shop.example.com", "*.example.org", "localhost:8080", or "*" for all.
+  # The tenant that an embedded host makes for itself may have all of them.
+  targets = []
 }
 
 # A plan of your own starts from 100 requests and 5 uploads a minute. A tenant
@@ -169,6 +174,7 @@ plan "free" {
   findings        = 0
   artifacts       = "0B"
   retention       = "0s"
+  targets         = []
 }
 
 plan "premium" {
@@ -185,6 +191,7 @@ plan "premium" {
   findings        = 0
   artifacts       = "0B"
   retention       = "0s"
+  targets         = []
 }
 
 plan "enterprise" {
@@ -201,6 +208,7 @@ plan "enterprise" {
   findings        = 0
   artifacts       = "0B"
   retention       = "0s"
+  targets         = []
 }
 
 # How long what has ended is kept, counted from its end. Nothing that has not
@@ -230,6 +238,17 @@ egress {
 
   # And ranges, such as "8000-8999".
   ports = ["80", "443"]
+}
+
+# How tenants prove that hosts are their own, to have them scanned by URL. What
+# needs no proof is in targets of their plans.
+targets {
+  # How long a proof holds after a check last found the tenant's token.
+  proof_life = "720h"
+
+  # How long after a check another one is made. A token that is certainly gone
+  # ends the proof then.
+  recheck = "24h"
 }
 
 # What this host counts, for Prometheus.

@@ -18,6 +18,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/permission"
 	"github.com/securetaghq/securetag/host/watch"
 )
 
@@ -31,6 +32,7 @@ type Store interface {
 	host.DeletionStore
 	host.WebhookStore
 	host.DeliveryStore
+	host.TargetStore
 	// UseOperatorKey is that of host.OperatorStore.
 	UseOperatorKey(ctx context.Context, hash [32]byte) (host.OperatorKey, error)
 	// Usage is that of host.QuotaStore.
@@ -49,7 +51,7 @@ type Queue interface {
 }
 
 // Deps are what the API talks to; all but Meter, Canceled, DatabaseNote, Deleted,
-// Plans, Limiter, Untracked, Configuration, Watch and CheckTarget are required.
+// Plans, Limiter, Untracked, Configuration, Watch, Targets and CheckTarget are required.
 type Deps struct {
 	Store   Store
 	Queue   Queue
@@ -78,6 +80,9 @@ type Deps struct {
 	Configuration host.Configuration
 	// Watch tells clients what happens; nil: they have to ask.
 	Watch *watch.Hub
+	// Targets looks for the tokens of targets; nil: nobody does, and a verification
+	// answers 503.
+	Targets *permission.Permission
 	// CheckTarget says what is wrong with a URL that this host is to call, in
 	// words for people; nil: nothing is.
 	CheckTarget func(url string) error
@@ -208,6 +213,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerConfig(doc)
 	a.registerEvents(doc)
 	a.registerWebhooks(doc)
+	a.registerTargets(doc)
 	if err := a.publish(doc); err != nil {
 		return nil, err
 	}

@@ -21,11 +21,11 @@ const auditTime = 5 * time.Second
 
 // audited reports whether what an operation did is in the audit log: all that
 // changes something below /admin, all that is done to keys and to where word of
-// scans is sent, all that takes the scope admin, and scans that were deleted and
-// gates that were set, by a key of which there may be many: not its attempts.
+// scans is sent, all that takes the scope admin, and scans that were deleted,
+// gates that were set and targets, by a key of which there may be many: not its attempts.
 func audited(op *huma.Operation, rec *record) bool {
 	switch op.OperationID {
-	case "delete-scan", "create-project", "set-project":
+	case "delete-scan", "create-project", "set-project", "create-target", "verify-target", "delete-target":
 		return rec.code == ""
 	}
 	scope := scopeOf(op)

@@ -33,6 +33,7 @@ func tagWords() []*huma.Tag {
 		{Name: "projects", Description: "Lines of scans of the same thing: what is new in one, what is gone."},
 		{Name: "artifacts", Description: "Files that scans produced."},
 		{Name: "events", Description: "What happens, as it happens."},
+		{Name: "targets", Description: "Hosts of yours, proved to be so, that may be scanned by URL."},
 		{Name: "webhooks", Description: "Addresses of yours that are told what happens."},
 		{Name: "plugins", Description: "What scans."},
 		{Name: "usage", Description: "What a plan allows, and what of it is used."},

@@ -29,6 +29,7 @@ import (
 	"github.com/securetaghq/securetag/host/blob/dirblob"
 	"github.com/securetaghq/securetag/host/control"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/permission"
 	"github.com/securetaghq/securetag/host/sqlite"
 	"github.com/securetaghq/securetag/host/sqlite/sqlitetest"
 )
@@ -118,6 +119,7 @@ type env struct {
 	// tenants are those of the keys.
 	tenants map[string]host.TenantID
 	plugins plugins
+	zone    zone
 	config  configuration
 	// canceled are the scans whose cancel was passed on.
 	canceled chan host.Scan
@@ -159,6 +161,7 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 		Plans:    host.FixedPlan(plan),
 		Canceled: func(s host.Scan) { e.canceled <- s },
 	}
+	deps.Targets = permission.New(e.store, deps.Plans, &e.zone, &e.zone, permission.Config{Pause: time.Nanosecond}, log)
 	for _, f := range change {
 		f(&deps)
 	}

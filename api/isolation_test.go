@@ -46,6 +46,14 @@ func (e *env) estate(t *testing.T) map[string]object {
 		t.Fatal(err)
 	}
 	hook, delivery := e.hook(t)
+	registered, err := e.client(t, "alice").Targets(t.Context())
+	for _, old := range registered {
+		err = errors.Join(err, e.client(t, "alice").DeleteTarget(t.Context(), old.ID))
+	}
+	own, cerr := e.client(t, "alice").CreateTarget(t.Context(), "alices-site.example.com")
+	if err = errors.Join(err, cerr); err != nil {
+		t.Fatal(err)
+	}
 	id := func(mine, another string) object {
 		return object{mine, []string{another, "not-an-id", strings.ToUpper(mine), mine + "0"}}
 	}
@@ -55,6 +63,7 @@ func (e *env) estate(t *testing.T) map[string]object {
 		"keys/{id}":             id(string(key.ID), string(host.NewKeyID())),
 		"deletions/{id}":        id(deletion.ID, string(host.NewDeletionID())),
 		"webhooks/{id}":         id(hook, string(host.NewWebhookID())),
+		"targets/{id}":          id(own.ID, string(host.NewTargetID())),
 		"deliveries/{delivery}": id(delivery, string(host.NewDeliveryID())),
 		"projects/{project}":    {"alices-project", []string{"nobodys-project"}},
 		"findings/{id}":         id(found, string(host.NewProjectFindingID())),
@@ -122,7 +131,7 @@ func (e *env) hook(t *testing.T) (webhook, delivery string) {
 
 // secretsOfAlice are texts that no answer to anybody else may hold.
 func secretsOfAlice() []string {
-	return []string{"alices-project", "alices-file.zip", "alices-report.html", "alice's content", "alice's finding", "v1:alices", "alice's other", "alices-receiver", "alices-path", "alices-other"}
+	return []string{"alices-project", "alices-file.zip", "alices-report.html", "alice's content", "alice's finding", "v1:alices", "alice's other", "alices-receiver", "alices-site", "alices-path", "alices-other"}
 }
 
 // bodies are those that the document's least is not: by operation id.

@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/permission"
 )
 
 const (
@@ -100,6 +103,7 @@ func kinds() []struct {
 		{errMalformed, kindMalformed()},
 		{errMediaType, kind{415, "unsupported_media_type", "Unsupported media type", "The body has a content type that this route does not read."}},
 		{host.ErrUnauthorized, kind{401, "unauthorized", "Unauthorized", "A valid API key is required, as X-API-Key or as Authorization: Bearer."}},
+		{host.ErrNotPermitted, kind{403, "target_not_permitted", "Target not permitted", "Your tenant has not shown that it may have this target scanned."}},
 		{host.ErrOverQuota, kind{403, "quota_exceeded", "Over quota", "Your plan has no room for this."}},
 		{host.ErrNotFound, kindNotFound()},
 		{host.ErrTooLarge, kind{413, "too_large", "Too large", "The request is larger than this host takes."}},
@@ -151,6 +155,11 @@ func problemOf(err error, at pointerFunc) *problemError {
 		p.describe(refusal, at)
 	}
 	p.describeShortage(err)
+	var soon *permission.TooSoon
+	if errors.As(err, &soon) {
+		p.Problem = kindRateLimited().problem(fmt.Sprintf("This target was looked for less than %v ago. Try again after that.", soon.Pause))
+		p.header = http.Header{"Retry-After": {strconv.Itoa(max(1, int(soon.Pause/time.Second)))}}
+	}
 	switch p.Status {
 	case http.StatusUnauthorized:
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="securetag"`}}

@@ -16,10 +16,11 @@ func scopeOf(op *huma.Operation) host.Scope {
 		return host.ScopeScanWrite
 	}
 	switch op.OperationID {
-	case "cancel-scan", "delete-scan":
+	case "cancel-scan", "delete-scan", "create-target", "verify-target", "delete-target":
 		return host.ScopeScanWrite
 	case "list-scans", "get-scan", "list-findings", "list-artifacts", "download-artifact", "get-report", "list-plugins", "get-usage", "get-deletion",
-		"watch-scan", "watch-scans", "list-projects", "get-project", "list-project-findings", "get-finding", "diff-scan":
+		"watch-scan", "watch-scans", "list-projects", "get-project", "list-project-findings", "get-finding", "diff-scan",
+		"list-targets", "get-target":
 		return host.ScopeScanRead
 	case "create-project", "set-project", "triage-finding", "triage-findings":
 		return host.ScopeFindingWrite

@@ -36,6 +36,7 @@ func check(cfg *Config, w *walker, o *overlay, opts Options) hcl.Diagnostics {
 	c.limits()
 	c.egress()
 	c.telemetry()
+	c.targets()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Scans)) {
 		c.scan(name, cfg.Scans[name])
 	}

@@ -26,6 +26,7 @@ type Config struct {
 
 	Retention Retention `koanf:"retention" doc:"How long what has ended is kept. Nothing that has not ended is ever removed." reload:"yes"`
 	Egress    Egress    `koanf:"egress" doc:"What this host calls for its tenants: the addresses of their webhooks. It calls public addresses, and what is allowed here." reload:"no"`
+	Targets   Targets   `koanf:"targets" doc:"How tenants prove that hosts are their own, to have them scanned by URL. What needs no proof is in their plans." reload:"yes"`
 	Telemetry Telemetry `koanf:"telemetry" doc:"What this host counts, for Prometheus." reload:"no"`
 
 	Scans   map[string]Scan   `koanf:"scan" doc:"A scan type: what it takes and which plugins run. A block with the name of a built-in scan type overrides it setting by setting." reload:"settings"`
@@ -109,6 +110,12 @@ type Retention struct {
 	Scans    time.Duration `koanf:"scans" doc:"How long a scan is kept after it ended, with its findings and its archive. 0s: for ever." min:"0s" max:"87600h"`
 	Archives time.Duration `koanf:"archives" doc:"How long the archive of a scan is kept after the scan ended; the scan and its findings stay. 0s: as long as the scan." min:"0s" max:"87600h"`
 	Sweep    time.Duration `koanf:"sweep" doc:"How often this host looks for what is old enough to go." min:"1s" max:"24h"`
+}
+
+// Targets is how tenants prove that hosts are their own.
+type Targets struct {
+	ProofLife time.Duration `koanf:"proof_life" doc:"How long a proof holds after a check last found the tenant's token, in DNS or on the site. The same on every host." min:"1h" max:"87600h"`
+	Recheck   time.Duration `koanf:"recheck" doc:"How long after a check of a proof another one is made. A token that is certainly gone ends the proof then; one that cannot be looked for, when proof_life is over." min:"1m" max:"8760h"`
 }
 
 // Telemetry is what this host counts.
@@ -224,6 +231,7 @@ func Default() Config {
 		// Findings are what people come back for, so nobody removes them unasked.
 		// An archive is needed until its scan has ended, and fills the disk.
 		Retention: Retention{Scans: 0, Archives: 30 * 24 * time.Hour, Sweep: time.Minute},
+		Targets:   Targets{ProofLife: 30 * 24 * time.Hour, Recheck: 24 * time.Hour},
 		Egress:    Egress{AllowNetworks: []string{}, Ports: []string{"80", "443"}},
 		Scans:     map[string]Scan{"codeaudit": archive, "web": web, "import": reports},
 		Plugins:   map[string]Plugin{"secrets": secrets, "dependencies": packages, "iac": deploy, "gosec": code, "web": site, "import": reader},

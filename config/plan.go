@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type Plan struct {
 	Findings       int           `koanf:"findings" doc:"Findings of one job. 0: limits.findings, which it cannot exceed." min:"0" max:"10000000"`
 	Artifacts      ByteSize      `koanf:"artifacts" doc:"Artifacts of one job together. 0: limits.artifacts, which it cannot exceed." min:"0B" max:"64GiB"`
 	Retention      time.Duration `koanf:"retention" doc:"How long a scan of the tenant is kept after it ended, with its findings and its archive. 0s: retention.scans, which it cannot exceed." min:"0s" max:"87600h"`
+	Targets        []string      `koanf:"targets" doc:"Hosts that the tenant may have scanned by URL without proving that they are its own: a name, *.example.com for every name below one, or * for every host; each alone for any port, or with one. Empty: only what it proved." example:"[\"shop.example.com\", \"*.example.org:443\"]"`
 }
 
 // The plans that are always there. A tenant without a plan has DefaultPlan, and
@@ -40,7 +42,7 @@ const (
 
 // defaultPlan is what a plan block starts from.
 func defaultPlan() Plan {
-	return Plan{RequestRate: Rate{100, time.Minute}, UploadRate: Rate{5, time.Minute}, Weight: 1, Priority: "normal"}
+	return Plan{RequestRate: Rate{100, time.Minute}, UploadRate: Rate{5, time.Minute}, Weight: 1, Priority: "normal", Targets: []string{}}
 }
 
 // builtInPlans are those of [Default]. The one for tenants without a plan limits
@@ -125,6 +127,7 @@ func number(s string) (float64, error) {
 // A default that is not is simply bounded.
 func (c *checker) plan(name string, p Plan) {
 	l, kept, prefix := c.cfg.Limits, c.cfg.Retention.Scans, "plan."+name+"."
+	c.planTargets(prefix+"targets", p.Targets)
 	for _, s := range []struct {
 		setting, bound string
 		over           bool
@@ -139,6 +142,36 @@ func (c *checker) plan(name string, p Plan) {
 		if path := prefix + s.setting; s.over && c.ok(path, s.bound) && c.o.origins[path] != (origin{}) {
 			c.bad(path, "Plan over the limit for everybody", "%s is %v, and %s is %v, which holds for every tenant: raise that one, or lower this one.",
 				path, s.value, s.bound, s.most)
+		}
+	}
+}
+
+// pattern is a host, every name below one, or every host, alone or with a port.
+var pattern = regexp.MustCompile(`^(\*|(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
+
+// maxTargets bounds the targets of a plan.
+const maxTargets = 1000
+
+// targets checks that a proof is looked at again before it ends.
+func (c *checker) targets() {
+	const life, again = "targets.proof_life", "targets.recheck"
+	if t := c.cfg.Targets; c.ok(life, again) && t.Recheck > t.ProofLife/2 {
+		c.bad(again, "Proofs end before they are checked", "%s is %v, and a proof ends after %s, %v: make it at most half of that, so that one check that fails does no harm.",
+			again, FormatDuration(t.Recheck), life, FormatDuration(t.ProofLife))
+	}
+}
+
+// planTargets checks the hosts that a plan permits.
+func (c *checker) planTargets(path string, all []string) {
+	if !c.ok(path) {
+		return
+	}
+	if len(all) > maxTargets {
+		c.bad(path, "Too many targets", "%s has %d elements; at most %d are taken.", path, len(all), maxTargets)
+	}
+	for i, s := range all {
+		if !pattern.MatchString(s) {
+			c.badElement(path, i, "Invalid target", "%s must hold hosts in lower case, without http://, such as %q, %q or %q; %.80q is none.", path, "shop.example.com", "*.example.com", "localhost:8080", s)
 		}
 	}
 }
@@ -177,6 +210,8 @@ func SetPlan(p *Plan, setting, text string) error {
 		field.SetFloat(v)
 	case string:
 		return setText(field, v)
+	case []string:
+		field.Set(reflect.ValueOf(v))
 	}
 	return nil
 }

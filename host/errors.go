@@ -18,6 +18,9 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrOverQuota: the tenant would hold more than its plan allows.
 	ErrOverQuota = errors.New("over quota")
+	// ErrNotPermitted: the tenant has not shown that it may have this target
+	// scanned.
+	ErrNotPermitted = errors.New("target not permitted")
 	// ErrUnauthorized: the credentials are missing, unknown, expired or revoked.
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrNoPlugin: the scan type is declared, and no plugin is configured for it.

@@ -9,18 +9,21 @@ import (
 
 // Task is one attempt of a job as a plugin gets it.
 type Task struct {
-	Plugin      string
-	Tenant      TenantID
-	Scan        ScanID
-	Job         JobID
-	Attempt     int
-	ScanType    string
-	Root        string                     // absolute path of the read-only tree; "" for a URL
-	URL         string                     // "" for a tree
-	DisplayName string                     // what people call the target
-	WorkDir     string                     // absolute path of a private, writable, empty directory
-	Options     json.RawMessage            // for this plugin, which must know each; nil means {}
-	Shared      map[string]json.RawMessage // the scan type's, of which it gets those that it knows
+	Plugin   string
+	Tenant   TenantID
+	Scan     ScanID
+	Job      JobID
+	Attempt  int
+	ScanType string
+	Root     string // absolute path of the read-only tree; "" for a URL
+	URL      string // "" for a tree
+	// PermittedHosts are those that the scan of a URL may call, as
+	// [ParseTargetPattern] reads them; none: nobody says.
+	PermittedHosts []string
+	DisplayName    string                     // what people call the target
+	WorkDir        string                     // absolute path of a private, writable, empty directory
+	Options        json.RawMessage            // for this plugin, which must know each; nil means {}
+	Shared         map[string]json.RawMessage // the scan type's, of which it gets those that it knows
 	// Findings and Artifacts (in bytes, together) are how many are kept, if that
 	// is less than what the plugin may have; 0: it is not.
 	Findings  int

@@ -21,6 +21,7 @@ type (
 	ProjectFindingID string
 	WebhookID        string
 	DeliveryID       string
+	TargetID         string
 )
 
 func NewTenantID() TenantID     { return TenantID(newID()) }
@@ -34,6 +35,7 @@ func NewProjectID() ProjectID   { return ProjectID(newID()) }
 func NewProjectFindingID() ProjectFindingID { return ProjectFindingID(newID()) }
 func NewWebhookID() WebhookID               { return WebhookID(newID()) }
 func NewDeliveryID() DeliveryID             { return DeliveryID(newID()) }
+func NewTargetID() TargetID                 { return TargetID(newID()) }
 
 // ParseID reads an id of any of the id types from outside input. An id that is
 // not a UUID in canonical text names nothing, so the error wraps ErrNotFound.

@@ -42,23 +42,24 @@ type Progress struct {
 type ErrorCode string
 
 const (
-	CodePluginUnavailable ErrorCode = "plugin_unavailable" // could not be started or described
-	CodePluginCrashed     ErrorCode = "plugin_crashed"     // ended by itself, without Completed
-	CodePluginHung        ErrorCode = "plugin_hung"        // said nothing for too long and was killed
-	CodePluginProtocol    ErrorCode = "plugin_protocol"    // broke the contract: no Completed, malformed or oversized message
-	CodePluginFailed      ErrorCode = "plugin_failed"      // said Completed FAILED
-	CodePluginRefused     ErrorCode = "plugin_refused"     // refused the request or its options; never retried
-	CodePartial           ErrorCode = "partial"            // some of the target was not scanned, or some of the result is not kept
-	CodeInputUnusable     ErrorCode = "input_unusable"     // the archive could not be read back or unpacked
-	CodeTimedOut          ErrorCode = "timed_out"          // over the scan type's timeout
-	CodeLeaseExpired      ErrorCode = "lease_expired"      // the host that ran it died or was cut off
-	CodeInternal          ErrorCode = "internal"           // a fault of this host, logged there
+	CodePluginUnavailable ErrorCode = "plugin_unavailable"   // could not be started or described
+	CodePluginCrashed     ErrorCode = "plugin_crashed"       // ended by itself, without Completed
+	CodePluginHung        ErrorCode = "plugin_hung"          // said nothing for too long and was killed
+	CodePluginProtocol    ErrorCode = "plugin_protocol"      // broke the contract: no Completed, malformed or oversized message
+	CodePluginFailed      ErrorCode = "plugin_failed"        // said Completed FAILED
+	CodePluginRefused     ErrorCode = "plugin_refused"       // refused the request or its options; never retried
+	CodeTargetForbidden   ErrorCode = "target_not_permitted" // the tenant may not have this target scanned, or not any more; never retried
+	CodePartial           ErrorCode = "partial"              // some of the target was not scanned, or some of the result is not kept
+	CodeInputUnusable     ErrorCode = "input_unusable"       // the archive could not be read back or unpacked
+	CodeTimedOut          ErrorCode = "timed_out"            // over the scan type's timeout
+	CodeLeaseExpired      ErrorCode = "lease_expired"        // the host that ran it died or was cut off
+	CodeInternal          ErrorCode = "internal"             // a fault of this host, logged there
 )
 
 // ErrorCodes lists every code.
 func ErrorCodes() []ErrorCode {
 	return []ErrorCode{
-		CodePluginUnavailable, CodePluginCrashed, CodePluginHung, CodePluginProtocol, CodePluginFailed, CodePluginRefused,
+		CodePluginUnavailable, CodePluginCrashed, CodePluginHung, CodePluginProtocol, CodePluginFailed, CodePluginRefused, CodeTargetForbidden,
 		CodePartial, CodeInputUnusable, CodeTimedOut, CodeLeaseExpired, CodeInternal,
 	}
 }

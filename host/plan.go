@@ -29,6 +29,10 @@ type Plan struct {
 	Artifacts int64 // of one job, together, in bytes
 
 	Retention time.Duration // of a scan, from its end; 0: for ever
+
+	// Targets are the hosts that it may have scanned without a proof, each as
+	// [ParseTargetPattern] takes it.
+	Targets []string
 }
 
 // Quota bounds what a tenant may hold at once and in a day. 0 is no limit.
@@ -77,6 +81,8 @@ type Override struct {
 
 	// Stores read this one in SQL, by this name and in nanoseconds.
 	Retention *time.Duration `json:"retention,omitempty"`
+
+	Targets *[]string `json:"targets,omitempty"`
 }
 
 // Apply gives the plan as it is with o. What it gives is still to be held within
@@ -93,6 +99,7 @@ func (o Override) Apply(p Plan) Plan {
 	set(&p.Findings, o.Findings)
 	set(&p.Artifacts, o.Artifacts)
 	set(&p.Retention, o.Retention)
+	set(&p.Targets, o.Targets)
 	return p
 }
 
@@ -125,6 +132,16 @@ func (t Terms) Check() error {
 		return fmt.Errorf("retention must not be negative: %w", ErrInvalid)
 	case o.Priority != nil && !o.Priority.Valid():
 		return fmt.Errorf("%.40q is no priority: %w", string(*o.Priority), ErrInvalid)
+	}
+	if o.Targets != nil {
+		if len(*o.Targets) > MaxTargetPatterns {
+			return fmt.Errorf("targets has %d entries, and at most %d: %w", len(*o.Targets), MaxTargetPatterns, ErrInvalid)
+		}
+		for _, p := range *o.Targets {
+			if _, err := ParseTargetPattern(p); err != nil {
+				return fmt.Errorf("targets: %w", err)
+			}
+		}
 	}
 	for _, r := range []*Rate{o.RequestRate, o.UploadRate} {
 		if r != nil && r.Count != 0 && (!r.countable() || r.Per < time.Second) {

@@ -25,6 +25,7 @@ type Store interface {
 	WebhookStore
 	DeliveryStore
 	OutboxStore
+	TargetStore
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	// Close releases the connections. Idempotent.

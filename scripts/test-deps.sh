@@ -2,7 +2,8 @@
 # What `make test` needs beyond Go, make and git: a C compiler for -race, curl
 # for the commands in the docs, Python with pip and Node.js with npm for the
 # plugin kits and the tools that the plugin sarif is tested with (whose packages
-# scripts/kit-deps.sh installs), flawfinder, which is another of these, and
+# scripts/kit-deps.sh installs), flawfinder, which is another of these, Chromium
+# to open the reports with (an 80 MB download, which internal/browser drives), and
 # PostgreSQL and Redis binaries, of which the tests start private instances.
 # Missing ones are installed from Debian's packages when that is possible.
 set -eu
@@ -10,6 +11,7 @@ set -eu
 missing=""
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v flawfinder >/dev/null 2>&1 || missing="$missing flawfinder"
+{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1 || missing="$missing chromium"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"

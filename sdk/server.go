@@ -196,7 +196,7 @@ func (s *Server) target(req *pluginv1.ScanRequest) (*Target, error) {
 		if !s.takes(URL) {
 			return nil, errors.New("this scanner takes no URL")
 		}
-		t.url = k.Url
+		t.url, t.permitted = k.Url, req.GetPermittedHosts()
 	default:
 		return nil, errors.New("the request names no target that this scanner knows")
 	}

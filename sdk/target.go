@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/securetaghq/securetag/sdk/proto/pluginv1"
@@ -18,15 +19,16 @@ import (
 // Target is what one scan looks at. Its files are hostile: whoever uploaded
 // them may have made them for this scanner.
 type Target struct {
-	root    *os.Root // nil for a URL
-	url     string
-	name    string
-	workDir string
-	attempt int
-	key     []byte // for identities; nil: none
-	options any
-	remarks []*pluginv1.Diagnostic // about the options
-	out     *Out
+	root      *os.Root // nil for a URL
+	url       string
+	permitted []string
+	name      string
+	workDir   string
+	attempt   int
+	key       []byte // for identities; nil: none
+	options   any
+	remarks   []*pluginv1.Diagnostic // about the options
+	out       *Out
 }
 
 // Root is the absolute path of the tree, "" for a URL. It is read-only. Prefer
@@ -40,6 +42,12 @@ func (t *Target) Root() string {
 
 // URL is the web target, "" for a tree.
 func (t *Target) URL() string { return t.url }
+
+// PermittedHosts are the hosts that the scan may call, as [egress.Config.Hosts]
+// takes them; none: the host does not say.
+//
+// [egress.Config.Hosts]: https://pkg.go.dev/github.com/securetaghq/securetag/sdk/egress#Config
+func (t *Target) PermittedHosts() []string { return slices.Clone(t.permitted) }
 
 // Name is what people call the target; never a path to open.
 func (t *Target) Name() string { return t.name }

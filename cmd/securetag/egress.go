@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"time"
 
 	"github.com/securetaghq/securetag/config"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/proxy"
+	"github.com/securetaghq/securetag/host/permission"
 	"github.com/securetaghq/securetag/host/webhook"
 	"github.com/securetaghq/securetag/sdk/egress"
 )
@@ -71,6 +75,23 @@ func (n *node) openWebhooks(version string) (err error) {
 	n.deliverer, err = webhook.New(n.store, guarded{n.guard.Transport()}, webhook.Config{
 		Owner: n.owner, UserAgent: "SecureTag-Webhooks/" + version, Meter: n.meter,
 	}, n.log)
+	return err
+}
+
+// openPermission makes what decides which hosts a tenant may have scanned.
+func (n *node) openPermission(version string) {
+	n.permission = permission.New(n.store, n.plans, net.DefaultResolver, guarded{n.guard.Transport()}, permission.Config{
+		Times: func() (life, recheck time.Duration) {
+			t := n.live.config().Targets
+			return t.ProofLife, t.Recheck
+		},
+		UserAgent: "SecureTag-Targets/" + version,
+	}, n.log)
+}
+
+// permit is what intake asks before it takes a URL.
+func (n *node) permit(ctx context.Context, t host.TenantID, url string) error {
+	_, err := n.permission.Hosts(ctx, t, url)
 	return err
 }
 

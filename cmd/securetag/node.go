@@ -26,6 +26,7 @@ import (
 	"github.com/securetaghq/securetag/host/dispatch"
 	"github.com/securetaghq/securetag/host/executor"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/permission"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
 	"github.com/securetaghq/securetag/host/tracking"
@@ -59,6 +60,7 @@ type node struct {
 	tracker      *tracking.Tracker
 	guard        *egress.Guard      // of what is called for tenants
 	deliverer    *webhook.Deliverer // nil: it runs no jobs
+	permission   *permission.Permission
 	plans        *plans
 	meter        host.Meter
 	metrics      *metrics // nil: nobody asked for them
@@ -112,6 +114,10 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 			return nil, err
 		}
 	}
+	if n.guard, err = openGuard(cfg); err != nil {
+		return nil, err
+	}
+	n.openPermission(version)
 	if err := n.openDispatcher(q, version); err != nil {
 		return nil, err
 	}
@@ -119,9 +125,6 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 		return nil, err
 	}
 	n.tracker = tracking.New(n.store, tracking.Config{Most: func() int { return n.live.config().Limits.ProjectFindings }}, n.log)
-	if n.guard, err = openGuard(cfg); err != nil {
-		return nil, err
-	}
 	if n.runsJobs() {
 		if err := n.openWebhooks(version); err != nil {
 			return nil, err
@@ -131,7 +134,7 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 		return n, n.openHealth(q.bells, version)
 	}
 	n.intake, err = intake.New(n.store, n.blobs, checkArchive(n.live.archiveLimits), scanTypes(cfg), n.dispatcher.Wake,
-		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted}, log.Named("intake"))
+		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted, Permit: n.permit}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +184,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
 		Grace: jobGrace(n.cfg), Backoff: n.live.backoff, Caps: n.plans.caps,
-		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs,
+		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs, Permit: n.permission.Hosts,
 	}
 	var runner host.Executor = n.executor
 	if !n.runsJobs() {
@@ -255,6 +258,7 @@ func (n *node) openAPI(q queue, version string) error {
 		Plugins: hostPlugins{n}, Configuration: n.live,
 		Control: control.Queue{Store: n.store, Blobs: n.blobs, Wake: n.dispatcher.Wake},
 		Blobs:   n.blobs, Plans: n.plans, Untracked: n.tracker.Wake, Watch: n.watch, CheckTarget: n.checkTarget,
+		Targets: n.permission,
 	}
 	if deps.Limiter, err = n.openLimiter(q.rates); err != nil {
 		return err
@@ -422,6 +426,7 @@ func (n *node) run(ctx context.Context) error {
 	if n.runsJobs() {
 		group.Go(func() error { return n.executor.Serve(plugins) })
 		group.Go(func() error { return n.deliverer.Run(ctx) })
+		group.Go(func() error { return n.permission.Run(ctx) })
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	group.Go(func() error { return n.tracker.Run(ctx) })

@@ -101,6 +101,7 @@ func planOf(name string, p config.Plan) host.Plan {
 		Quota:          host.Quota{Storage: int64(p.StorageQuota), ScansPerDay: int64(p.ScansPerDay), QueuedScans: int64(p.QueuedScans)},
 		ConcurrentJobs: p.ConcurrentJobs, Weight: p.Weight, Priority: host.Priority(p.Priority),
 		Findings: p.Findings, Artifacts: int64(p.Artifacts), Retention: p.Retention,
+		Targets: p.Targets,
 	}
 }
 

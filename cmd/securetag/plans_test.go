@@ -26,7 +26,7 @@ func TestPlans(t *testing.T) {
 	usual := p.Plan(host.Terms{})
 	want := host.Plan{
 		Name: "default", ArchiveSize: 50 << 20, UnpackedSize: 1 << 30, ConcurrentJobs: 3, Weight: 1, Priority: host.PriorityNormal,
-		Findings: 100, Artifacts: 64 << 20, Retention: 10 * time.Hour,
+		Findings: 100, Artifacts: 64 << 20, Retention: 10 * time.Hour, Targets: []string{},
 	}
 	if diff := cmp.Diff(want, usual); diff != "" {
 		t.Errorf("without a plan (-want +got):\n%s", diff)
@@ -35,12 +35,12 @@ func TestPlans(t *testing.T) {
 	// More than holds for everybody is not to be had, less is.
 	own := p.Plan(host.Terms{Plan: "premium", Override: host.Override{
 		ArchiveSize: new(int64(1 << 40)), Findings: new(7), StorageQuota: new(int64(5)), UploadRate: &host.Rate{},
-		Retention: new(11 * time.Hour),
+		Retention: new(11 * time.Hour), Targets: &[]string{"*.example.com"},
 	}})
 	want = host.Plan{
 		Name: "premium", RequestRate: host.Rate{Count: 100, Per: time.Minute}, ArchiveSize: 50 << 20, UnpackedSize: 1 << 30,
 		Quota:          host.Quota{Storage: 5, ScansPerDay: 2_000, QueuedScans: 200},
-		ConcurrentJobs: 8, Weight: 2, Priority: host.PriorityNormal, Findings: 7, Artifacts: 64 << 20, Retention: 10 * time.Hour,
+		ConcurrentJobs: 8, Weight: 2, Priority: host.PriorityNormal, Findings: 7, Artifacts: 64 << 20, Retention: 10 * time.Hour, Targets: []string{"*.example.com"},
 	}
 	if diff := cmp.Diff(want, own); diff != "" {
 		t.Errorf("with an override (-want +got):\n%s", diff)
@@ -53,7 +53,7 @@ func TestPlans(t *testing.T) {
 		t.Errorf("scans are kept for %v with a plan that is gone, and for %v with the smallest", gone.Retention, smallest.Retention)
 	}
 	gone.Retention = smallest.Retention
-	if gone != smallest {
+	if !cmp.Equal(gone, smallest) {
 		t.Errorf("of a plan that is gone: %+v", gone)
 	}
 	if own := p.Plan(host.Terms{Plan: "gold", Override: host.Override{Retention: new(time.Minute)}}); own.Retention != time.Minute {

@@ -84,7 +84,7 @@ With nothing configured everything runs in this one process: try
 	root.SetHelpCommand(helpCommand())
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration file (default ./securetag.hcl, then /etc/securetag/securetag.hcl)")
 	addGroup(root, "Scan, here or on a server:", p.scanCommand(), p.scansCommand(), p.findingsCommand(), p.projectsCommand(),
-		p.reportCommand(), p.webhooksCommand(), p.usageCommand(), p.loginCommand(), p.logoutCommand())
+		p.reportCommand(), p.webhooksCommand(), p.targetsCommand(), p.usageCommand(), p.loginCommand(), p.logoutCommand())
 	addGroup(root, "Run hosts:", p.serveCommand(), p.configCommand(), p.tenantCommand(), p.keyCommand(), p.operatorCommand(),
 		p.queueCommand(), p.quotaCommand(), p.auditCommand(), p.migrateCommand(), p.healthcheckCommand())
 	addGroup(root, "Plugins:", p.pluginCommand())

@@ -104,9 +104,10 @@ func (p *program) firstKey(ctx context.Context, store host.Store) error {
 	return nil
 }
 
-// createTenantKey makes a tenant with one key.
+// createTenantKey makes the tenant of whoever runs this host, with one key.
 func createTenantKey(ctx context.Context, store host.Store, tenant, name string) (secret string, err error) {
-	t := host.Tenant{ID: host.NewTenantID(), Name: tenant}
+	// It is whose host this is, and may have scanned what they can reach.
+	t := host.Tenant{ID: host.NewTenantID(), Name: tenant, Terms: host.Terms{Override: host.Override{Targets: &[]string{"*"}}}}
 	if err := store.CreateTenant(ctx, t); err != nil {
 		return "", err
 	}

@@ -82,6 +82,13 @@ func override(o *host.Override, text string) error {
 		o.Artifacts = ifOwn(own, given.Artifacts)
 	case "retention":
 		o.Retention = ifOwn(own, given.Retention)
+	case "targets":
+		for _, s := range given.Targets {
+			if _, err := host.ParseTargetPattern(s); err != nil {
+				return err
+			}
+		}
+		o.Targets = ifOwn(own, given.Targets)
 	case "weight", "concurrent_jobs":
 		return errors.New("use --weight and --concurrency for these")
 	default:

@@ -41,6 +41,10 @@ type Config struct {
 	// Backoff gives the pause before another attempt of a scan type's jobs.
 	// Default: 1s doubling to 60s.
 	Backoff func(scanType string) Backoff
+	// Permit gives the hosts that the scan of a URL may call: an error that wraps
+	// host.ErrNotPermitted when its tenant may not have that URL scanned, or not any
+	// more. Default: nobody says.
+	Permit func(ctx context.Context, t host.TenantID, url string) ([]string, error)
 	// Artifacts keeps what jobs produce. Default: artifacts are left out, and
 	// their jobs are partial.
 	Artifacts host.BlobStore

@@ -65,6 +65,10 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 			err = &host.Fault{Code: host.CodeInternal, Message: "this host failed while it ran the job; its log has the details", Retryable: true, Crashed: true}
 		}
 	}()
+	hosts, err := d.permitted(ctx, c.Scan)
+	if err != nil {
+		return host.Report{}, err
+	}
 	place, err := d.workspaces.Prepare(ctx, c, s.Progress)
 	if err != nil {
 		return host.Report{}, err
@@ -73,10 +77,28 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 	options, shared := c.Scan.OptionsFor(c.Job.Plugin)
 	return d.executor.Run(ctx, host.Task{
 		Plugin: c.Job.Plugin, Tenant: c.Job.TenantID, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
-		Root: place.Root, URL: c.Scan.Input.URL, DisplayName: displayName(c.Scan),
+		Root: place.Root, URL: c.Scan.Input.URL, PermittedHosts: hosts, DisplayName: displayName(c.Scan),
 		WorkDir: place.WorkDir, Options: options, Shared: shared, Give: place.Give,
 		Findings: c.Job.Findings, Artifacts: c.Job.Artifacts,
 	}, s)
+}
+
+// permitted gives what the scan of a URL may call. It was asked for when the scan
+// was accepted, and may have ended since.
+func (d *Dispatcher) permitted(ctx context.Context, s host.Scan) ([]string, error) {
+	if s.Input.URL == "" || d.cfg.Permit == nil {
+		return nil, nil
+	}
+	hosts, err := d.cfg.Permit(ctx, s.TenantID, s.Input.URL)
+	switch {
+	case errors.Is(err, host.ErrNotPermitted):
+		return nil, &host.Fault{Code: host.CodeTargetForbidden, Message: "not started: " + err.Error()}
+	case err != nil:
+		return nil, &host.Fault{Code: host.CodeInternal, Message: "this host could not find out whether the target may be scanned", Retryable: true, Err: err}
+	case len(hosts) == 0: // which would read as every one
+		return nil, &host.Fault{Code: host.CodeTargetForbidden, Message: "not started: the target may not be scanned"}
+	}
+	return hosts, nil
 }
 
 func displayName(s host.Scan) string {
@@ -150,7 +172,7 @@ func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crash
 // is an archive that does not unpack, and what the plugin itself calls hopeless.
 func mendable(code host.ErrorCode, retryable bool) bool {
 	switch code {
-	case host.CodePluginRefused:
+	case host.CodePluginRefused, host.CodeTargetForbidden:
 		return false
 	case host.CodeInputUnusable, host.CodePluginFailed:
 		return retryable

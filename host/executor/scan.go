@@ -130,7 +130,7 @@ func (s *scan) request() *pluginv1.ScanRequest {
 	}
 	return &pluginv1.ScanRequest{
 		RunId: s.id, Attempt: uint32(max(s.task.Attempt, 1)), Target: target, OptionsJson: s.p.info.options(s.task), WorkDir: s.task.WorkDir,
-		IdentityKey: s.key,
+		IdentityKey: s.key, PermittedHosts: s.task.PermittedHosts,
 		Limits: &pluginv1.Limits{
 			MaxFindings: uint64(s.maxFindings()), MaxSilence: durationpb.New(s.p.plugin.MaxSilence),
 			MaxArtifacts: uint64(s.p.plugin.MaxArtifacts), MaxArtifactsBytes: uint64(s.maxArtifactsBytes()),

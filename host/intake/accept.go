@@ -57,8 +57,33 @@ func (in *Intake) AcceptURL(ctx context.Context, req Request, target string) (ho
 		return host.Scan{}, err
 	}
 	scan.Once = req.once(scan.Input.URL)
+	if err := in.permit(ctx, scan); err != nil {
+		return host.Scan{}, err
+	}
 	stored, _, err := in.commit(ctx, scan, req.Plan.Quota)
 	return stored, err
+}
+
+// permit refuses a target that the tenant may not have scanned. A request that was
+// accepted before has its answer all the same: nothing begins anew.
+func (in *Intake) permit(ctx context.Context, scan host.Scan) error {
+	if in.cfg.Permit == nil {
+		return nil
+	}
+	err := in.cfg.Permit(ctx, scan.TenantID, scan.Input.URL)
+	if !errors.Is(err, host.ErrNotPermitted) {
+		return err
+	}
+	if scan.Once != nil {
+		earlier, eerr := in.store.Earlier(ctx, scan.TenantID, scan.Once.Key)
+		if eerr == nil {
+			return replay(scan.Once, earlier)
+		}
+		if !errors.Is(eerr, host.ErrNotFound) {
+			return fmt.Errorf("look for the same request: %w", eerr)
+		}
+	}
+	return refuse(host.ErrNotPermitted, "", "url", "%s", err.Error())
 }
 
 // plan makes the scan and its jobs, with every field but the input checked.

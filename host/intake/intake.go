@@ -62,6 +62,9 @@ type Config struct {
 	// Packed is told of each small archive that was put into a blob with others,
 	// and of its bytes, which must not be changed; nil: nobody is.
 	Packed func(a *host.Archive, data []byte)
+	// Permit says whether a tenant may have a URL scanned: an error that wraps
+	// host.ErrNotPermitted, in sentences for the tenant, when not. nil: it may.
+	Permit func(ctx context.Context, t host.TenantID, url string) error
 	// Accepted is told of each scan that was accepted. It must not block; nil:
 	// nobody is told.
 	Accepted func(host.Scan)

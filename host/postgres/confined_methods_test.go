@@ -47,6 +47,10 @@ func TestMethodsAreConfined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	target, err := s.CreateTarget(t.Context(), host.Target{ID: host.NewTargetID(), TenantID: tenant, Host: "x.example", Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	delivery, err := s.TestWebhook(t.Context(), tenant, hook.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +94,22 @@ func TestMethodsAreConfined(t *testing.T) {
 		"Redeliver":     func(ctx context.Context) (any, error) { return s.Redeliver(ctx, tenant, hook.ID, delivery.ID) },
 		"Deliveries": func(ctx context.Context) (any, error) {
 			return s.Deliveries(ctx, tenant, hook.ID, host.DeliveryQuery{})
+		},
+		"Targets": func(ctx context.Context) (any, error) {
+			all, err := s.Targets(ctx, tenant)
+			return none(len(all), err)
+		},
+		"Target": func(ctx context.Context) (any, error) { return s.Target(ctx, tenant, target.ID) },
+		"BeginTargetCheck": func(ctx context.Context) (any, error) {
+			return s.BeginTargetCheck(ctx, tenant, target.ID, 0)
+		},
+		"EndTargetCheck": func(ctx context.Context) (any, error) {
+			return s.EndTargetCheck(ctx, tenant, target.ID, host.TargetCheck{Proof: host.ProofDNS})
+		},
+		"DeleteTarget": func(ctx context.Context) (any, error) { return nil, s.DeleteTarget(ctx, tenant, target.ID) },
+		"Permit": func(ctx context.Context) (any, error) {
+			terms, _, err := s.Permit(ctx, tenant, time.Hour)
+			return terms, err
 		},
 		"Earlier":       func(ctx context.Context) (any, error) { return s.Earlier(ctx, tenant, [32]byte{1}) },
 		"DeleteProject": func(ctx context.Context) (any, error) { return s.DeleteProject(ctx, tenant, "p") },
@@ -138,6 +158,10 @@ func TestMethodsAreConfined(t *testing.T) {
 	key := host.Key{ID: host.NewKeyID(), TenantID: tenant, Scopes: host.AllScopes()}
 	if err := s.CreateKey(t.Context(), key); err == nil || !strings.Contains(err.Error(), "row-level security") {
 		t.Errorf("CreateKey does not run as the role of tenants: %v", err)
+	}
+	target.ID, target.Host = host.NewTargetID(), "y.example"
+	if _, err := s.CreateTarget(t.Context(), target); err == nil || !strings.Contains(err.Error(), "row-level security") {
+		t.Errorf("CreateTarget does not run as the role of tenants: %v", err)
 	}
 	hook.ID, hook.Secret = host.NewWebhookID(), "s"
 	if _, err := s.CreateWebhook(t.Context(), hook); err == nil || !strings.Contains(err.Error(), "row-level security") {

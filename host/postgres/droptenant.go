@@ -59,7 +59,7 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 			if err != nil {
 				return err
 			}
-			for _, table := range []string{"api_keys", "webhooks"} {
+			for _, table := range []string{"api_keys", "webhooks", "targets"} {
 				if _, err := tx.Exec(ctx, `delete from `+table+` where tenant_id = $1`, t); err != nil {
 					return err
 				}

@@ -81,7 +81,7 @@ func open(t *testing.T, cfg postgres.Config) *postgres.Store {
 func age(t *testing.T, url string, d time.Duration) {
 	t.Helper()
 	var all strings.Builder // sent over one connection: to make it costs more
-	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests", "deletions", "webhooks", "webhook_deliveries",
+	for _, table := range []string{"tenants", "api_keys", "scans", "jobs", "findings", "lanes", "turns", "pauses", "attempts", "operator_keys", "usage", "quota_ledger", "quota_days", "audit", "accepted_requests", "deletions", "webhooks", "webhook_deliveries", "targets",
 		"projects", "project_findings", "project_runs", "scan_outcomes", "untracked_scans"} {
 		all.WriteString(`
 do $$ declare list text; begin

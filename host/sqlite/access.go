@@ -201,7 +201,7 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 		if err := tx.QueryRowContext(ctx, `select exists (select 1 from scans where tenant_id = ?)`, t).Scan(&left); err != nil || left {
 			return err
 		}
-		for _, table := range []string{"api_keys", "webhooks"} {
+		for _, table := range []string{"api_keys", "webhooks", "targets"} {
 			if _, err := tx.ExecContext(ctx, `delete from `+table+` where tenant_id = ?`, t); err != nil {
 				return err
 			}

@@ -171,6 +171,7 @@ func (s *suite) full(name string, b byte) (t host.TenantID, running host.Lease) 
 	s.check(s.CreateTenant(s.ctx(), host.Tenant{ID: t, Name: name}))
 	s.check(s.CreateKey(s.ctx(), newKey(t, b)))
 	s.hook(newWebhook(t))
+	s.prove(s.target(t, "example.com"), host.ProofDNS)
 	done, failed, goesOn := newScan(t, "p"), newScan(t, "p"), newScan(t, "p")
 	done.Input = host.Input{Archive: &host.Archive{Blob: host.BlobKey("archives/" + name), Size: 10, Format: "zip", SHA256: "x"}}
 	done, failed, goesOn = s.accept(done), s.accept(failed), s.accept(goesOn)

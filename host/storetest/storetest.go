@@ -236,6 +236,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"rotate":        testWebhookRotate,
 			"several hosts": testWebhooksHosts,
 		},
+		"targets": {
+			"targets": testTargets,
+			"refused": testTargetsRefused,
+			"checks":  testTargetChecks,
+			"due":     testTargetsDue,
+			"permit":  testPermit,
+		},
 		"quotas": {
 			"refuses":       testQuotaRefuses,
 			"batch":         testQuotaBatch,

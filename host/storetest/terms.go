@@ -15,6 +15,7 @@ func fullOverride() host.Override {
 		RequestRate: &host.Rate{Count: 7, Per: time.Minute}, UploadRate: &host.Rate{},
 		ArchiveSize: new(int64(1)), UnpackedSize: new(int64(2)), StorageQuota: new(int64(0)), ScansPerDay: new(int64(4)),
 		QueuedScans: new(int64(5)), Priority: new(host.PriorityLow), Findings: new(6), Artifacts: new(int64(7)), Retention: new(8 * time.Hour),
+		Targets: &[]string{"*.example.com", "localhost:8080"},
 	}
 }
 
@@ -46,6 +47,7 @@ func testTerms(s *suite) {
 		"negative":  {Override: host.Override{StorageQuota: new(int64(-1))}},
 		"retention": {Override: host.Override{Retention: new(-time.Second)}},
 		"priority":  {Override: host.Override{Priority: new(host.Priority("urgent"))}},
+		"targets":   {Override: host.Override{Targets: &[]string{"EXAMPLE.com"}}},
 		"rate":      {Override: host.Override{RequestRate: &host.Rate{Count: 1}}},
 	} {
 		if err := s.SetTerms(s.ctx(), id, bad); !errors.Is(err, host.ErrInvalid) {

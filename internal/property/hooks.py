@@ -29,6 +29,9 @@ def before_call(context, case, kwargs):
     # The key that asks must not end.
     if (case.path_parameters or {}).get("id") == SELF:
         case.path_parameters["id"] = str(uuid.UUID(int=rand.getrandbits(128), version=4))
+    # No name server is asked for names that are made up.
+    if case.path.endswith("/verify"):
+        case.path_parameters["id"] = str(uuid.UUID(int=rand.getrandbits(128), version=4))
     if case.meta is not None and not case.meta.generation.mode.is_positive:
         return
     if isinstance(case.body, dict):
@@ -36,6 +39,11 @@ def before_call(context, case, kwargs):
             case.body["file"] = ARCHIVE
         if "url" in case.body:
             case.body["url"] = "https://shop.example.com/"
+        if "host" in case.body:
+            case.body["host"] = f"{rand.getrandbits(64):x}.example.com"
+        # A tool's name is printable.
+        for run in case.body.get("runs") or []:
+            run["tool"]["driver"]["name"] = "tool"
         # Options are by the name of a plugin, and a token is of the page before.
         if "options" in case.body:
             case.body["options"] = {"noop": {}}

@@ -61,7 +61,7 @@ func checkLink(t *testing.T, l *url.URL) {
 		t.Errorf("%q resolves to %v", l, twice)
 	}
 	target, _ := url.Parse("https://site.test/")
-	s, err := newScope(target, nil)
+	s, err := newScope(target, nil, func(*url.URL) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,7 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	if err != nil {
 		return err
 	}
+	ec.Permitted = t.PermittedHosts()
 	guard, err := egress.New(ec)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
 	}
 	defer s.close()
-	if s.scope, err = newScope(target, opts.Hosts); err != nil {
+	if s.scope, err = newScope(target, opts.Hosts, guard.Permits); err != nil {
 		return sdk.Refuse(err)
 	}
 	timed, cancel := context.WithTimeoutCause(ctx, c.MaxTime, errTime)

@@ -12,14 +12,20 @@ import (
 type scope struct {
 	port  string          // of the target, beside 80 and 443
 	hosts map[string]bool // "name" for the ports above, "name:port" for one more
+	// permits says which of them this tenant may have scanned.
+	permits func(*url.URL) bool
 }
 
-func newScope(target *url.URL, more []string) (*scope, error) {
-	s := &scope{port: portOf(target), hosts: map[string]bool{hostOf(target): true}}
+func newScope(target *url.URL, more []string, permits func(*url.URL) bool) (*scope, error) {
+	s := &scope{port: portOf(target), hosts: map[string]bool{hostOf(target): true}, permits: permits}
 	for _, h := range more {
 		u, err := url.Parse("http://" + h)
 		if err != nil || u.Hostname() == "" || u.Host != h || u.User != nil {
 			return nil, fmt.Errorf("the option hosts has %.100q, which is no host such as shop.example.com or shop.example.com:8443", h)
+		}
+		secure := *u
+		if secure.Scheme = "https"; !permits(u) && !permits(&secure) {
+			return nil, fmt.Errorf("the option hosts has %.100q, which your tenant may not have scanned: prove that it is yours, as for a target", h)
 		}
 		if u.Port() == "" {
 			s.hosts[hostOf(u)] = true
@@ -35,6 +41,9 @@ func (s *scope) has(u *url.URL) bool {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return false
 	}
+	if !s.permits(u) {
+		return false
+	}
 	host, port := hostOf(u), portOf(u)
 	return s.hosts[host] && (port == s.port || port == "80" || port == "443") || s.hosts[net.JoinHostPort(host, port)]
 }
@@ -44,6 +53,9 @@ func (s *scope) has(u *url.URL) bool {
 func (s *scope) adopt(from, to *url.URL) bool {
 	a, b := hostOf(from), hostOf(to)
 	if !s.has(from) || a != "www."+b && "www."+a != b {
+		return false
+	}
+	if !s.permits(to) {
 		return false
 	}
 	s.hosts[b] = true

@@ -43,7 +43,8 @@ func (home) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
 type site struct {
 	url  string // of the start page
 	env  environment
-	http string // its origin over http
+	http string   // its origin over http
+	only []string // hosts that the tenant may have scanned; none: nobody says
 
 	mu    sync.Mutex
 	asked []string // paths with their queries, in order
@@ -106,7 +107,7 @@ func (s *site) scan(t *testing.T, config, options map[string]any) sdktest.Result
 	if options == nil {
 		o = nil
 	}
-	return sdktest.Run(t, scanner(s.env), sdktest.Request{URL: s.url, Config: string(c), Options: string(o)})
+	return sdktest.Run(t, scanner(s.env), sdktest.Request{URL: s.url, Config: string(c), Options: string(o), PermittedHosts: s.only})
 }
 
 // authority signs certificates for the tests.

@@ -41,6 +41,11 @@ type Config struct {
 	Ports []Ports
 	// Hosts are the only ones that may be called; nil: any that the rest allows.
 	Hosts []Host
+	// Permitted are those that a scan may call, of what the rest allows:
+	// "shop.example.com", "*.example.com" for every name below example.com, "*" for
+	// every host, each on any port or with one, ":8443". Names are in ASCII and
+	// lower case, addresses of IPv6 in brackets. Empty: every host.
+	Permitted []string
 	// Proxy is the socket of a proxy that resolves names, looks at their addresses
 	// and dials, as that of a host that confines this process: see [HostProxy]. ""
 	// dials from here. What can be seen of a target without its addresses is

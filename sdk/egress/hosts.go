@@ -84,7 +84,10 @@ func (g *Guard) checkPlace(name string, port uint16) (ascii string, literal neti
 	if len(g.cfg.Hosts) == 0 && !g.inPorts(port) {
 		return "", literal, refusePort(port)
 	}
-	if ascii, literal, err = g.checkHost(name); err != nil || len(g.cfg.Hosts) == 0 {
+	if ascii, literal, err = g.checkHost(name); err != nil {
+		return ascii, literal, err
+	}
+	if err := g.checkPermitted(ascii, literal, port); err != nil || len(g.cfg.Hosts) == 0 {
 		return ascii, literal, err
 	}
 	plain := ascii

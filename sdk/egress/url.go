@@ -42,18 +42,26 @@ func (g *Guard) CheckURL(u *url.URL) error {
 	case u.Fragment != "" || u.RawFragment != "":
 		return refuse(RuleForm, u.Redacted(), "it has a fragment in it, which is never sent")
 	}
-	port := uint64(80)
-	if u.Scheme == "https" {
-		port = 443
+	port, err := portOf(u)
+	if err != nil {
+		return err
 	}
-	if p := u.Port(); p != "" {
-		var err error
-		if port, err = strconv.ParseUint(p, 10, 16); err != nil {
-			return refuse(RuleForm, p, "it is no port")
-		}
-	}
-	_, _, err := g.checkPlace(u.Hostname(), uint16(port))
+	_, _, err = g.checkPlace(u.Hostname(), port)
 	return err
+}
+
+func portOf(u *url.URL) (uint16, error) {
+	switch p := u.Port(); {
+	case p != "":
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0, refuse(RuleForm, p, "it is no port")
+		}
+		return uint16(n), nil
+	case u.Scheme == "https":
+		return 443, nil
+	}
+	return 80, nil
 }
 
 // checkHost looks at a host as it is written. It gives the name in ASCII, or the

@@ -41,6 +41,8 @@ type Request struct {
 	URL     string            // a URL instead of a tree
 	Config  string            // the operator's settings as JSON; "" is {}
 	Options string            // the client's options as JSON; "" is {}
+	// PermittedHosts are those that the scan of a URL may call; none: nobody says.
+	PermittedHosts []string
 	// CancelAt cancels the scan with the first event for which it is true; nil:
 	// never.
 	CancelAt func(*pluginv1.ScanEvent) bool
@@ -127,7 +129,7 @@ func Run[C any](t testing.TB, s sdk.Scanner[C], req Request) Result {
 	for _, rule := range s.Rules {
 		r.rules[rule.ID] = rule.Severity
 	}
-	err = srv.Scan(&pluginv1.ScanRequest{RunId: runID, Attempt: 1, Target: target, OptionsJson: []byte(req.Options), WorkDir: r.work, IdentityKey: []byte("sdktest")}, r)
+	err = srv.Scan(&pluginv1.ScanRequest{RunId: runID, Attempt: 1, Target: target, OptionsJson: []byte(req.Options), WorkDir: r.work, IdentityKey: []byte("sdktest"), PermittedHosts: req.PermittedHosts}, r)
 	if err != nil {
 		_, why, _ := strings.Cut(err.Error(), "desc = ")
 		return Result{Status: Refused, Reason: why}

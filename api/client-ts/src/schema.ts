@@ -973,6 +973,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List targets, by host
+         * @description Needs a key with the scope scan:read.
+         */
+        get: operations["list-targets"];
+        put?: never;
+        /**
+         * Say that a host is yours, to have it scanned
+         * @description The answer says what to publish, and where. A tenant has at most 100. Needs a key with the scope scan:write.
+         */
+        post: operations["create-target"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/targets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A target, and how its proof stands
+         * @description Needs a key with the scope scan:read.
+         */
+        get: operations["get-target"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a target, and its proof with it
+         * @description Scans of it that have not started do not start. Needs a key with the scope scan:write.
+         */
+        delete: operations["delete-target"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/targets/{id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for a target's token now
+         * @description That it is not there is an answer as well: proven is false, and problem says what was found instead. Needs a key with the scope scan:write.
+         */
+        post: operations["verify-target"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/usage": {
         parameters: {
             query?: never;
@@ -1344,6 +1412,13 @@ export interface components {
             medium: number;
             /** Format: int64 */
             unknown: number;
+        };
+        "Create-targetRequest": {
+            /**
+             * @description A name, alone or with a port that is not 80 or 443; no URL.
+             * @example shop.example.com
+             */
+            host: string;
         };
         CreateProjectInputBody: {
             /** @description What its scans are held to; left out: nothing. */
@@ -1872,6 +1947,11 @@ export interface components {
         };
         PageSetting: {
             items: components["schemas"]["Setting"][];
+            /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
+            next_page_token?: string;
+        };
+        PageTarget: {
+            items: components["schemas"]["Target"][];
             /** @description Give it as page_token to get the next page; left out on the last. Opaque. */
             next_page_token?: string;
         };
@@ -2482,6 +2562,60 @@ export interface components {
         SuspendInputBody: {
             /** @description One line for people. */
             reason?: string;
+        };
+        Target: {
+            /**
+             * Format: date-time
+             * @description When it was last looked for.
+             */
+            checked_at?: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description One of two ways to publish it: covers every port of the host, and every name below it. */
+            dns: components["schemas"]["TargetDNS"];
+            /**
+             * Format: date-time
+             * @description When the proof ends unless the token is found again, which the host looks for by itself.
+             */
+            expires_at?: string;
+            /** @description The other: covers the ports 80 and 443 of the host, or the port that it names, and nothing below. */
+            file: components["schemas"]["TargetFile"];
+            /** @description A name, alone or with a port. */
+            host: string;
+            /** Format: uuid */
+            id: string;
+            /** @description Why it was not found then, in words. */
+            problem?: string;
+            /**
+             * @description Where the token was found.
+             * @enum {string}
+             */
+            proof?: "dns" | "well_known";
+            /** @description Whether it may be scanned now. */
+            proven: boolean;
+            /**
+             * Format: date-time
+             * @description When it was last found there.
+             */
+            proven_at?: string;
+            /** @description What to publish. It is no secret: it proves the host for your tenant only. */
+            token: string;
+        };
+        TargetDNS: {
+            /** @example _securetag-challenge.shop.example.com */
+            name: string;
+            /** @enum {string} */
+            type: "TXT";
+            value: string;
+        };
+        TargetFile: {
+            /** @description All of it; white space around it does no harm. */
+            content: string;
+            /**
+             * @description Over https with a certificate that is trusted. Redirects are not followed.
+             * @example https://shop.example.com/.well-known/securetag-challenge.txt
+             */
+            url: string;
         };
         Tenant: {
             /** Format: date-time */
@@ -5502,6 +5636,189 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "list-targets": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageTarget"];
+                };
+            };
+            /** @description What If-None-Match names is still the answer. */
+            304: {
+                headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "create-target": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Create-targetRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Target"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            408: components["responses"]["Problem408"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            415: components["responses"]["Problem415"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "get-target": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description ETags of answers that you have already. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Id of the target. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description Of this answer, to ask for it with If-None-Match. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Target"];
+                };
+            };
+            /** @description What If-None-Match names is still the answer. */
+            304: {
+                headers: {
+                    /** @description As it was. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "delete-target": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the target. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            422: components["responses"]["Problem422"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+            503: components["responses"]["Problem503"];
+        };
+    };
+    "verify-target": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the target. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Target"];
+                };
+            };
+            400: components["responses"]["Problem400"];
             401: components["responses"]["Problem401"];
             403: components["responses"]["Problem403"];
             404: components["responses"]["Problem404"];

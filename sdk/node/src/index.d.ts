@@ -189,6 +189,8 @@ export interface Target<O = unknown> {
   readonly root: string
   /** "" for a tree. */
   readonly url: string
+  /** The only hosts that the scan of a URL may call, as permitted_hosts of the contract says; empty: the host does not say. */
+  readonly permittedHosts: string[]
   /** What people call it; never a path to open. */
   readonly name: string
   /** Private, writable, empty, removed after the scan. */

@@ -109,7 +109,7 @@ export class Server {
     } else {
       throw new Status(INVALID_ARGUMENT, 'the request names no target that this scanner knows')
     }
-    return new Target({ root, url, name: displayName, workDir: req.workDir, attempt: req.attempt, options, signal: run.signal, key: req.identityKey, out: run.out })
+    return new Target({ root, url, permittedHosts: req.permittedHosts, name: displayName, workDir: req.workDir, attempt: req.attempt, options, signal: run.signal, key: req.identityKey, out: run.out })
   }
 
   /** @param {any} req */

@@ -20,10 +20,11 @@ export class Target {
   #out
   #turn = performance.now()
 
-  /** @param {{root?: string, url?: string, name?: string, workDir?: string, attempt?: number, options?: any, signal: AbortSignal, key?: Uint8Array, out: Out}} t */
+  /** @param {{root?: string, url?: string, permittedHosts?: string[], name?: string, workDir?: string, attempt?: number, options?: any, signal: AbortSignal, key?: Uint8Array, out: Out}} t */
   constructor(t) {
     this.root = t.root ?? ''
     this.url = t.url ?? ''
+    this.permittedHosts = t.permittedHosts ?? []
     this.name = t.name ?? ''
     this.workDir = t.workDir ?? ''
     this.attempt = t.attempt ?? 1

@@ -1356,9 +1356,16 @@ type ScanRequest struct {
 	// for this plugin and tenant, and nobody who lacks it can try texts against an
 	// identity. Keep it out of everything that is written. Empty: the host compares
 	// no scans; leave the secret out of the identity.
-	IdentityKey   []byte `protobuf:"bytes,7,opt,name=identity_key,json=identityKey,proto3" json:"identity_key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	IdentityKey []byte `protobuf:"bytes,7,opt,name=identity_key,json=identityKey,proto3" json:"identity_key,omitempty"`
+	// With target.url: the hosts that this tenant may have scanned, and so the only
+	// ones that this scan may call, whatever a link, a redirect or an option says.
+	// "shop.example.com" is that host, "*.example.com" every name below example.com,
+	// "*" every host; each on any port, or on one, "shop.example.com:8443". Names are
+	// in ASCII and lower case, addresses of IPv6 in brackets. Empty: the host does
+	// not say, and its operator answers for it.
+	PermittedHosts []string `protobuf:"bytes,8,rep,name=permitted_hosts,json=permittedHosts,proto3" json:"permitted_hosts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ScanRequest) Reset() {
@@ -1436,6 +1443,13 @@ func (x *ScanRequest) GetLimits() *Limits {
 func (x *ScanRequest) GetIdentityKey() []byte {
 	if x != nil {
 		return x.IdentityKey
+	}
+	return nil
+}
+
+func (x *ScanRequest) GetPermittedHosts() []string {
+	if x != nil {
+		return x.PermittedHosts
 	}
 	return nil
 }
@@ -2717,7 +2731,7 @@ const file_securetag_plugin_v1_scanner_proto_rawDesc = "" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_NOTE\x10\x01\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x02\x12\x12\n" +
-	"\x0eSEVERITY_ERROR\x10\x03\"\x89\x02\n" +
+	"\x0eSEVERITY_ERROR\x10\x03\"\xb2\x02\n" +
 	"\vScanRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x123\n" +
@@ -2725,7 +2739,8 @@ const file_securetag_plugin_v1_scanner_proto_rawDesc = "" +
 	"\foptions_json\x18\x04 \x01(\fR\voptionsJson\x12\x19\n" +
 	"\bwork_dir\x18\x05 \x01(\tR\aworkDir\x123\n" +
 	"\x06limits\x18\x06 \x01(\v2\x1b.securetag.plugin.v1.LimitsR\x06limits\x12!\n" +
-	"\fidentity_key\x18\a \x01(\fR\videntityKey\"]\n" +
+	"\fidentity_key\x18\a \x01(\fR\videntityKey\x12'\n" +
+	"\x0fpermitted_hosts\x18\b \x03(\tR\x0epermittedHosts\"]\n" +
 	"\x06Target\x12\x14\n" +
 	"\x04root\x18\x01 \x01(\tH\x00R\x04root\x12\x12\n" +
 	"\x03url\x18\x02 \x01(\tH\x00R\x03url\x12!\n" +

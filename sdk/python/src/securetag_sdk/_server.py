@@ -109,7 +109,7 @@ class Server:
         else:
             raise Status("INVALID_ARGUMENT", "the request names no target that this scanner knows")
         return Target(
-            root=root, url=url, name=req.target.display_name, work_dir=req.work_dir,
+            root=root, url=url, name=req.target.display_name, work_dir=req.work_dir, permitted_hosts=tuple(req.permitted_hosts),
             attempt=req.attempt, options=options, stop=run.stop, key=req.identity_key, out=run.out,
         )  # fmt: skip
 

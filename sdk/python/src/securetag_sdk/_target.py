@@ -60,10 +60,11 @@ class Target:
 
     def __init__(
         self, *, root: str = "", url: str = "", name: str = "", work_dir: str = "", attempt: int = 1,
-        options: Any = None, stop: threading.Event | None = None, key: bytes = b"", out: Out,
+        permitted_hosts: tuple[str, ...] = (), options: Any = None, stop: threading.Event | None = None, key: bytes = b"", out: Out,
     ) -> None:  # fmt: skip
         self.root = root  # absolute path of the read-only tree, "" for a URL; prefer files() and open()
         self.url = url  # "" for a tree
+        self.permitted_hosts = permitted_hosts  # the only ones that the scan of a URL may call; (): the host does not say
         self.name = name  # what people call it; never a path to open
         self.work_dir = work_dir  # private, writable, empty, removed after the scan
         self.attempt = attempt  # 1 for the first try

@@ -206,7 +206,7 @@ class Diagnostic(_message.Message):
     def __init__(self, severity: _Optional[_Union[Diagnostic.Severity, str]] = ..., summary: _Optional[str] = ..., detail: _Optional[str] = ..., attribute_path: _Optional[_Iterable[str]] = ..., target_path: _Optional[str] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
-    __slots__ = ("run_id", "attempt", "target", "options_json", "work_dir", "limits", "identity_key")
+    __slots__ = ("run_id", "attempt", "target", "options_json", "work_dir", "limits", "identity_key", "permitted_hosts")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -214,6 +214,7 @@ class ScanRequest(_message.Message):
     WORK_DIR_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
+    PERMITTED_HOSTS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     target: Target
@@ -221,7 +222,8 @@ class ScanRequest(_message.Message):
     work_dir: str
     limits: Limits
     identity_key: bytes
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., options_json: _Optional[bytes] = ..., work_dir: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., identity_key: _Optional[bytes] = ...) -> None: ...
+    permitted_hosts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., target: _Optional[_Union[Target, _Mapping]] = ..., options_json: _Optional[bytes] = ..., work_dir: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., identity_key: _Optional[bytes] = ..., permitted_hosts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Target(_message.Message):
     __slots__ = ("root", "url", "display_name")
