@@ -95,8 +95,8 @@ func (e *engine) look(ctx context.Context, k *check, document ast.Value) ([]prob
 		return nil, fmt.Errorf("the check %s is of another language", k.id)
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock() // also after a panic, which costs one file
 	results, err := query.Eval(ctx, rego.EvalParsedInput(document))
-	e.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
