@@ -15,7 +15,7 @@ import (
 // registerBuiltins adds the functions that the checks call and that Trivy gives
 // them. Those that only other checks call are left out: the compiler names a
 // function that is missing.
-var registerBuiltins = sync.OnceFunc(func() {
+var registerBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // Open Policy Agent keeps them for the process
 	rego.RegisterBuiltin2(&rego.Function{
 		Name: "result.new", Decl: types.NewFunction(types.Args(types.S, types.A), types.A),
 	}, func(_ rego.BuiltinContext, message, cause *ast.Term) (*ast.Term, error) {

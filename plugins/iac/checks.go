@@ -33,7 +33,7 @@ const (
 )
 
 // directories of the checks and of the libraries they import.
-var directories = map[language]string{dockerfile: "docker", kubernetes: "kubernetes"}
+var directories = map[language]string{dockerfile: "docker", kubernetes: "kubernetes"} //nolint:gochecknoglobals // a table
 
 // check is what the head of a check's file says of it.
 type check struct {
@@ -62,7 +62,7 @@ func (k *check) fits(kind string) bool {
 // allChecks reads the heads of all checks, by id. Compiling them is another
 // matter: a process that only describes itself, or finds nothing to look at,
 // never does.
-var allChecks = sync.OnceValue(func() []*check {
+var allChecks = sync.OnceValue(func() []*check { //nolint:gochecknoglobals // what is compiled in, read once
 	var all []*check
 	for _, l := range []language{dockerfile, kubernetes} {
 		entries, err := checks.EmbeddedPolicyFileSystem.ReadDir("checks/" + directories[l])

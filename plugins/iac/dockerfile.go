@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -30,7 +31,11 @@ func isDockerfile(name string) bool {
 // readDockerfile gives what the checks take: stages with commands, as BuildKit
 // reads them, in the form that Trivy gives them.
 func readDockerfile(text []byte, name string) (document map[string]any, err error) {
-	parsed, err := parser.Parse(bytes.NewReader(text))
+	if bytes.IndexByte(text, 0) >= 0 {
+		return nil, errors.New("it has a NUL character")
+	}
+	// What is no UTF-8 the parser would tell on standard error.
+	parsed, err := parser.Parse(bytes.NewReader(bytes.ToValidUTF8(text, []byte("\ufffd"))))
 	if err != nil {
 		return nil, err
 	}

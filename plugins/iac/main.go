@@ -22,7 +22,7 @@ type Config struct {
 	MinSeverity string        `json:"min_severity" default:"low" one_of:"low,medium,high,critical" doc:"Findings below it are left out."`
 	Exclude     []string      `json:"exclude" doc:"Checks that are not made, by their ids or aliases: \"DS-0026\", \"AVD-DS-0026\"."`
 	MaxFileSize sdk.Bytes     `json:"max_file_size" default:"4MiB" min:"1KiB" max:"64MiB" doc:"A larger Dockerfile or manifest is not read, and the result is partial."`
-	FileTimeout time.Duration `json:"file_timeout" default:"1m" min:"1ms" max:"1h" doc:"A file that takes longer is given up, and the result is partial."`
+	FileTimeout time.Duration `json:"file_timeout" default:"5m" min:"1ms" max:"1h" doc:"A file that takes longer is given up, and the result is partial."`
 	Workers     int           `json:"workers" default:"0" min:"0" max:"64" doc:"How many files one scan reads at once. 0: one for each CPU the process may use."`
 }
 
@@ -43,7 +43,7 @@ func (c *Config) wants(k *check) bool {
 	return k.severity >= severities[c.MinSeverity] && !slices.ContainsFunc(c.Exclude, k.is)
 }
 
-var severities = map[string]sdk.Severity{"low": sdk.Low, "medium": sdk.Medium, "high": sdk.High, "critical": sdk.Critical}
+var severities = map[string]sdk.Severity{"low": sdk.Low, "medium": sdk.Medium, "high": sdk.High, "critical": sdk.Critical} //nolint:gochecknoglobals // a table
 
 func main() { sdk.Main(newScanner()) }
 

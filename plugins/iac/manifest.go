@@ -14,7 +14,7 @@ import (
 
 const (
 	maxDepth     = 200     // of one document, through aliases
-	maxNodes     = 200_000 // of one document, each time an alias repeats them
+	maxNodes     = 100_000 // of one document, each time an alias repeats them
 	maxDocuments = 2_000   // of one file
 )
 

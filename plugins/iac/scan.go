@@ -135,7 +135,7 @@ func (s *scan) read(f sdk.File) (text []byte, whole bool, err error) {
 // unread says that a Dockerfile or manifest, or a part of it, was not looked at.
 func (s *scan) unread(name string, why error) {
 	s.saw()
-	s.out.Note(sdk.Note{Level: sdk.Warning, Path: name, Summary: "was not looked at: " + why.Error()})
+	s.out.Note(sdk.Note{Level: sdk.Warning, Path: name, Summary: "was not looked at whole: " + why.Error()})
 	s.out.Partial("some Dockerfiles or manifests could not be looked at")
 }
 
