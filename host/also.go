@@ -53,14 +53,13 @@ func SpotOf(f Finding) (s Spot, ok bool) {
 	return Spot{Key: int64(h.Sum64()), First: first, Last: last}, true
 }
 
-// secretCWEs are the weaknesses that rules for secrets name: hard-coded
-// credentials, passwords and keys.
-var secretCWEs = [...]int{798, 259, 321}
+// ofSecrets reports whether a weakness is one that rules for secrets name:
+// hard-coded credentials, passwords and keys.
+func ofSecrets(cwe int) bool { return cwe == 798 || cwe == 259 || cwe == 321 }
 
 func kindOf(f Finding) string {
-	isSecret := func(cwe int) bool { return slices.Contains(secretCWEs[:], cwe) }
 	switch {
-	case slices.Contains(f.Tags, "secret") || slices.ContainsFunc(f.CWE, isSecret):
+	case slices.Contains(f.Tags, "secret") || slices.ContainsFunc(f.CWE, ofSecrets):
 		return "secret"
 	case len(f.CWE) > 0:
 		return "cwe-" + strconv.Itoa(f.CWE[0])

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -122,16 +121,16 @@ where f.scan_id = $2 and f.tenant_id = $1
   and (f.severity, f.id) > ($4::smallint, $5::uuid)
 order by f.severity, f.id limit $6`
 
-// The bounds of others, in SQL.
-var (
-	spotReach = strconv.Itoa(host.SpotReach)
-	spotLook  = strconv.Itoa(host.SpotLook)
-	maxOthers = strconv.Itoa(host.MaxOthers)
+// host.SpotReach, host.SpotLook and host.MaxOthers in SQL.
+const (
+	spotReach = "100"
+	spotLook  = "256"
+	maxOthers = "8"
 )
 
 // others takes what findings does, and gives for each of these that has any the
 // findings of other plugins at its spot.
-var others = `
+const others = `
 with page as (
     select f.id, f.severity, f.job_id, f.spot, f.first_line, f.last_line
     from findings f join jobs j on j.id = f.job_id and j.result_epoch = f.lease_epoch

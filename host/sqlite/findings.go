@@ -71,14 +71,14 @@ where f.scan_id = ?2 and f.tenant_id = ?1 and (?3 is null or f.severity = ?3)
 order by f.severity, f.id limit ?6`
 
 // others takes a scan, a spot with its lines, and the job of the finding that is
-// at it, and gives the findings of other plugins there.
-var others = fmt.Sprintf(`
+// at it, and the three bounds, and gives the findings of other plugins there.
+const others = `
 select j.plugin, c.rule_id, c.id
 from (
     select id, job_id, lease_epoch, rule_id, last_line from findings
-    where scan_id = ?1 and spot = ?2 and first_line between ?3 - %d and ?4 order by first_line limit %d
+    where scan_id = ?1 and spot = ?2 and first_line between ?3 - ?6 and ?4 order by first_line limit ?7
 ) c join jobs j on j.id = c.job_id and j.result_epoch = c.lease_epoch
-where c.job_id <> ?5 and c.last_line >= ?3 limit %d`, host.SpotReach, host.SpotLook, host.MaxOthers)
+where c.job_id <> ?5 and c.last_line >= ?3 limit ?8`
 
 // others finds for each finding of a page who else found it.
 func (s *Store) others(ctx context.Context, scan host.ScanID, page []host.Finding) error {
@@ -102,7 +102,7 @@ func (s *Store) others(ctx context.Context, scan host.ScanID, page []host.Findin
 			err := r.Scan(&o.Plugin, &o.RuleID, &o.ID)
 			also[f.ID] = append(also[f.ID], o)
 			return err
-		}, "", string(scan), spot.Key, spot.First, spot.Last, string(f.JobID))
+		}, "", string(scan), spot.Key, spot.First, spot.Last, string(f.JobID), host.SpotReach, host.SpotLook, host.MaxOthers)
 		if err != nil {
 			return err
 		}

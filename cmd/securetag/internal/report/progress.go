@@ -278,8 +278,6 @@ func percentOf(done, total int64) int {
 	}
 }
 
-func total(c client.Counts) int { return c.Critical + c.High + c.Medium + c.Low + c.Info + c.Unknown }
-
 // size is bytes for people.
 func size(n int64) string {
 	const units = "KMGTPE"
