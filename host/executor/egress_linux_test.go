@@ -81,7 +81,11 @@ func TestEgress(t *testing.T) {
 			"direct": "refused", "client": "hello <nil>", "client, refused": "it is not one of the ports that may be called; an operator can", "others": "0",
 			"tool": "hello <nil>", "tool, refused": "egress_ports", "env": "http://" + sandbox.EgressAddr + " http://" + sandbox.EgressAddr + " no: ",
 		} {
-			if said, ok := got[what]; !ok || !strings.Contains(said, want) && !(what == "direct" && strings.Contains(said, "denied")) {
+			said, ok := got[what]
+			if what == "direct" && strings.Contains(said, "denied") { // by Landlock, before there is nobody
+				continue
+			}
+			if !ok || !strings.Contains(said, want) {
 				t.Errorf("%s: %q, want %q", what, said, want)
 			}
 		}

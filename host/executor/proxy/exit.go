@@ -218,7 +218,7 @@ var errSpent = errors.New("the job has used up its bytes")
 func (e *Exit) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.DialTime)
 	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
+	defer context.AfterFunc(e.ctx, cancel)() //nolint:contextcheck // Close ends it, too
 	if e.room() == 0 {
 		return nil, errSpent
 	}

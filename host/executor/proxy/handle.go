@@ -58,7 +58,7 @@ func (e *Exit) tunnel(w http.ResponseWriter, r *http.Request) {
 		e.failed(w, r, err)
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // carry has said what there was to say
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return // it is gone
