@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,19 +154,22 @@ func (e engine) plugin(t *testing.T, name string) executor.Plugin {
 type ending struct {
 	report   host.Report
 	findings int
+	notes    []host.Note
 	err      error
 }
 
 func (e ending) String() string {
-	return fmt.Sprintf("%s %q, %d findings, %v", e.report.State, e.report.Reason, e.findings, e.err)
+	return fmt.Sprintf("%s %q, %d findings, notes %v, %v", e.report.State, e.report.Reason, e.findings, e.notes, e.err)
 }
 
-// bad reports whether nobody takes it for clean, and it says why.
+// bad reports whether nobody takes it for clean, and it says why: in an error, as
+// its reason, or in a warning, which every report shows.
 func (e ending) bad(why string) bool {
 	if e.err != nil {
 		return strings.Contains(e.err.Error(), why)
 	}
-	return (e.report.State == host.StateFailed || e.report.State == host.StatePartial) && strings.Contains(e.report.Reason, why)
+	warned := slices.ContainsFunc(e.notes, func(n host.Note) bool { return n.Level != host.NoteNotice && strings.Contains(n.Text, why) })
+	return warned || (e.report.State == host.StateFailed || e.report.State == host.StatePartial) && strings.Contains(e.report.Reason, why)
 }
 
 func fault(t *testing.T, got ending, code host.ErrorCode, why string) {
@@ -216,7 +220,7 @@ func run(ctx context.Context, t *testing.T, e engine, p executor.Plugin, midway 
 	go func() { served <- x.Serve(serving) }()
 	var out ending
 	out.report, out.err = x.Run(ctx, task, s)
-	out.findings = s.findings
+	out.findings, out.notes = s.findings, s.notes
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
@@ -277,10 +281,12 @@ func kill(t *testing.T, dir string) {
 type sink struct {
 	noArtifacts
 	findings int
+	notes    []host.Note
 	midway   func()
 }
 
 func (s *sink) Progress(host.Progress) { s.midway() }
+func (s *sink) Note(n host.Note)       { s.notes = append(s.notes, n) }
 
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
 	s.findings += len(batch)

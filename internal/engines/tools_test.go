@@ -47,7 +47,7 @@ func TestBrokenTools(t *testing.T) {
 		"sarif, no memory":            {"sarif", engine{settings: map[string]any{"command": "tail", "args": []string{"/dev/zero", "{target}"}}}, pins, 96 << 20, ""},
 		"dependencies, no database":   {"dependencies", engine{settings: map[string]any{"database": "/nonexistent/osv"}}, pins, 0, "the database cannot be read"},
 		"dependencies, no SQLite":     {"dependencies", engine{settings: map[string]any{"database": garbage}}, pins, 0, "the database cannot be read"},
-		"dependencies, not given one": {"dependencies", engine{}, pins, 0, "no database is configured"},
+		"dependencies, not given one": {"dependencies", engine{}, pins, 0, "this host has no advisory database"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,17 +7,14 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	checks "github.com/aquasecurity/trivy-checks"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 )
 
-// engine makes the checks of one language. All scans share it, one check at a
-// time: the race detector saw two at once disagree, once in many runs.
+// engine makes the checks of one language. All scans share it.
 type engine struct {
-	mu     sync.Mutex
 	checks []*check
 	query  map[*check]rego.PreparedEvalQuery
 }
@@ -94,8 +91,6 @@ func (e *engine) look(ctx context.Context, k *check, document ast.Value) ([]prob
 	if !ok {
 		return nil, fmt.Errorf("the check %s is of another language", k.id)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock() // also after a panic, which costs one file
 	results, err := query.Eval(ctx, rego.EvalParsedInput(document))
 	if err != nil {
 		return nil, err

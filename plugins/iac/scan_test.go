@@ -19,7 +19,12 @@ import (
 	"github.com/securetaghq/securetag/sdk/sdktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain registers what engines register before they compile, since tests read
+// checks beside them.
+func TestMain(m *testing.M) {
+	registerBuiltins()
+	goleak.VerifyTestMain(m)
+}
 
 const weakDockerfile = `FROM debian:12
 ENV DB_PASSWORD=hunter2
