@@ -45,8 +45,8 @@ func agree(t *testing.T, s string, p host.TargetPattern) {
 	}
 	for _, name := range []string{"shop.example.com", "a.shop.example.com", "example.com", "xexample.com", "localhost", "xn--bcher-kva.example", "10.0.0.7", "10.0.0.8", "[fd00::7]", "[fd00::8]"} {
 		for _, port := range []string{"80", "443", "8443", "65535"} {
-			if host, dialer := p.Matches(name, port), g.Permits(&url.URL{Scheme: "http", Host: name + ":" + port}); host != dialer {
-				t.Errorf("%q at %s:%s: the host says %t, the dialer %t", s, name, port, host, dialer)
+			if said, dialer := p.Matches(name, port), g.Permits(&url.URL{Scheme: "http", Host: name + ":" + port}); said != dialer {
+				t.Errorf("%q at %s:%s: the host says %t, the dialer %t", s, name, port, said, dialer)
 			}
 		}
 	}
