@@ -58,11 +58,11 @@ func TestTools(t *testing.T) {
 // of it back.
 func TestRealProject(t *testing.T) {
 	t.Parallel()
-	goroot, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output() // a test that was built with -trimpath knows none
+	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := filepath.Join(strings.TrimSpace(string(goroot)), "src", "archive")
+	src := filepath.Join(strings.TrimSpace(string(root)), "src", "archive")
 	want := make(map[string]string)
 	items := []item{dir("./")}
 	err = filepath.WalkDir(src, func(name string, d fs.DirEntry, err error) error {
