@@ -19,12 +19,7 @@ import (
 	"github.com/securetaghq/securetag/sdk/sdktest"
 )
 
-// TestMain registers what engines register before they compile, since tests read
-// checks beside them.
-func TestMain(m *testing.M) {
-	registerBuiltins()
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const weakDockerfile = `FROM debian:12
 ENV DB_PASSWORD=hunter2

@@ -131,6 +131,8 @@ const (
 	RuleName     Rule = "name"     // the name is not public, and nothing is in Config.Allow
 	RuleAddress  Rule = "address"  // the address is not public, or this host's, and not in Config.Allow
 	RuleLiteral  Rule = "literal"  // an address is written, and Config.Literals is not set
+
+	RulePermitted Rule = "permitted" // it is none of Config.Permitted
 )
 
 // Refused is why a target is not reached. It wraps ErrRefused.
