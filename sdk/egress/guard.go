@@ -126,7 +126,7 @@ type Rule string
 const (
 	RuleForm     Rule = "form"     // it is written as nothing that may be called: no setting changes that
 	RuleMetadata Rule = "metadata" // nor this
-	RuleHost     Rule = "host"     // it is none of Config.Hosts, or of Config.Permitted
+	RuleHost     Rule = "host"     // it is none of Config.Hosts
 	RulePort     Rule = "port"     // it is none of Config.Ports
 	RuleName     Rule = "name"     // the name is not public, and nothing is in Config.Allow
 	RuleAddress  Rule = "address"  // the address is not public, or this host's, and not in Config.Allow
