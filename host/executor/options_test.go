@@ -36,3 +36,24 @@ func TestOptionsOfAPlugin(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsOfAPlugin: it gets those that it calls secret, and none of them from
+// where all can see it.
+func TestSecretsOfAPlugin(t *testing.T) {
+	t.Parallel()
+	secret := map[string]json.RawMessage{"login": json.RawMessage(`"x"`), "depth": json.RawMessage("9")}
+	for _, c := range []struct {
+		knows, secret []string
+		shared        map[string]json.RawMessage
+		want          string
+	}{
+		{nil, nil, nil, `{}`},
+		{[]string{"depth", "login"}, nil, nil, `{}`},
+		{[]string{"depth", "login"}, []string{"login"}, nil, `{"login":"x"}`},
+		{[]string{"depth", "login"}, []string{"login"}, map[string]json.RawMessage{"login": json.RawMessage(`"shown"`), "depth": json.RawMessage("3")}, `{"depth":3,"login":"x"}`},
+	} {
+		if got := executor.OptionsOf(executor.Info{Options: c.knows, Secret: c.secret}, host.Task{Shared: c.shared, Secret: secret}); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+	}
+}
