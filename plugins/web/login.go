@@ -64,8 +64,8 @@ func newLogin(target *url.URL, o *Options) (*login, error) {
 	var pairs []string
 	for _, name := range slices.Sorted(maps.Keys(o.Cookies)) {
 		value := o.Cookies[name]
-		if err := (&http.Cookie{Name: name, Value: value}).Valid(); err != nil || value == "" { // it repeats a character of the value
-			return nil, fmt.Errorf("cookies: %.100q is no name of a cookie, or its value is empty or has a character that cookies cannot have", name)
+		if err := (&http.Cookie{Name: name, Value: value}).Valid(); err != nil || value == "" || strings.TrimSpace(value) != value { // it repeats a character of the value
+			return nil, fmt.Errorf("cookies: %.100q is no name of a cookie, or its value is empty, begins or ends with a space, or has a character that cookies cannot have", name)
 		}
 		pairs = append(pairs, name+"="+value)
 		values = append(values, value)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -167,7 +169,7 @@ func TestLoginRefused(t *testing.T) {
 		"Cookie", "Origin", "Range", "Accept-Encoding", "Sec-Fetch-Mode", "If-None-Match"} {
 		headers = append(headers, map[string]string{name: "s3cret"})
 	}
-	options := []map[string]any{{"cookies": map[string]string{"a b": "s3cret"}}, {"cookies": map[string]string{"a": "s3cret;b"}}, {"cookies": map[string]string{"a": ""}}, {"headers": "s3cret"}}
+	options := []map[string]any{{"cookies": map[string]string{"a b": "s3cret"}}, {"cookies": map[string]string{"a": "s3cret;b"}}, {"cookies": map[string]string{"a": ""}}, {"cookies": map[string]string{"a": "s3cret "}}, {"headers": "s3cret"}}
 	for _, h := range headers {
 		options = append(options, map[string]any{"headers": h})
 	}
@@ -180,4 +182,42 @@ func TestLoginRefused(t *testing.T) {
 	if asked := s.requests(); slices.Contains(asked, "/") {
 		t.Errorf("the site was asked for %q", asked)
 	}
+}
+
+// FuzzLogin: what is taken is one header of the request, and nothing else of it.
+func FuzzLogin(f *testing.F) {
+	f.Add("Authorization", "Bearer x", "session", "x")
+	f.Add("X-A", "a\r\nHost: evil", "a", "b; c=d")
+	f.Add("transfer-encoding", "chunked", "a=b", "")
+	f.Fuzz(func(t *testing.T, name, value, cookie, content string) {
+		target := &url.URL{Scheme: "http", Host: "site.test", Path: "/"}
+		o := &Options{Headers: map[string]string{name: value}, Cookies: map[string]string{cookie: content}}
+		l, err := newLogin(target, o)
+		if err != nil {
+			return
+		}
+		req := &http.Request{Method: http.MethodGet, URL: target, Header: http.Header{}}
+		shown := l.put(req)
+		var b bytes.Buffer
+		if err := req.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		got, err := http.ReadRequest(bufio.NewReader(&b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := got.Cookie(cookie); err != nil || c.Value != content || got.Header.Get(name) != value || got.Host != "site.test" || got.ContentLength != 0 {
+			t.Errorf("sent %q", b.String())
+		}
+		for n, v := range got.Header {
+			if n != "User-Agent" && n != "Cookie" && !strings.EqualFold(n, name) {
+				t.Errorf("sent the header %q: %q", n, v)
+			}
+		}
+		for n, v := range shown {
+			if len(v) != 1 || v[0] != "****" {
+				t.Errorf("shows the header %q: %q", n, v)
+			}
+		}
+	})
 }
