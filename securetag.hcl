@@ -437,6 +437,11 @@ plugin "dependencies" {
   network = "none"
   read    = []
 
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
+
   limits {
     memory     = "512MiB"
     pids       = 128
@@ -444,6 +449,8 @@ plugin "dependencies" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "256MiB"
+
+    egress_bytes = "0B"
   }
 
   # database = "/var/lib/securetag/osv"
@@ -483,6 +490,11 @@ plugin "iac" {
   network = "none"
   read    = []
 
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
+
   limits {
     memory     = "512MiB"
     pids       = 128
@@ -490,6 +502,8 @@ plugin "iac" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "256MiB"
+
+    egress_bytes = "0B"
   }
 
   # min_severity = "medium"
@@ -532,6 +546,11 @@ plugin "gosec" {
   network = "none"
   read    = []
 
+  egress_hosts    = []
+  egress_networks = []
+  egress_ports    = ["80", "443"]
+  egress_literals = false
+
   limits {
     memory     = "2GiB"
     pids       = 512
@@ -539,6 +558,8 @@ plugin "gosec" {
     open_files = 1024
     file_size  = "64MiB"
     disk       = "2GiB"
+
+    egress_bytes = "0B"
   }
 
   config {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"reflect"
 	"regexp"
 	"slices"
@@ -146,8 +147,34 @@ func (c *checker) plan(name string, p Plan) {
 	}
 }
 
-// pattern is a host, every name below one, or every host, alone or with a port.
-var pattern = regexp.MustCompile(`^(\*|(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
+// target is a host, every name below one, or every host, alone or with a port.
+var target = regexp.MustCompile(`^(\*|(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
+
+// CheckTarget says what is wrong with an element of targets. What it takes the host
+// does: otherwise it would permit nothing, and nobody would hear of it.
+func CheckTarget(s string) error {
+	m := target.FindStringSubmatch(s)
+	if m == nil {
+		return fmt.Errorf("%.80q is none", s)
+	}
+	name, port := m[1], m[2]
+	if _, err := strconv.ParseUint(port, 10, 16); port != "" && err != nil {
+		return fmt.Errorf("%.80q has no port from 1 to 65535 at its end", s)
+	}
+	if inside, ok := strings.CutPrefix(name, "["); ok {
+		a, err := netip.ParseAddr(strings.TrimSuffix(inside, "]"))
+		switch {
+		case err != nil || !a.Is6():
+			return fmt.Errorf("%.80q has no address of IPv6 in its brackets", s)
+		case "["+a.String()+"]" != name:
+			return fmt.Errorf("%.80q is [%s] in its short form", s, a)
+		}
+	}
+	if len(strings.TrimPrefix(name, "*.")) > 253 {
+		return fmt.Errorf("%.80q is longer than a name may be", s)
+	}
+	return nil
+}
 
 // maxTargets bounds the targets of a plan.
 const maxTargets = 1000
@@ -170,8 +197,8 @@ func (c *checker) planTargets(path string, all []string) {
 		c.bad(path, "Too many targets", "%s has %d elements; at most %d are taken.", path, len(all), maxTargets)
 	}
 	for i, s := range all {
-		if !pattern.MatchString(s) {
-			c.badElement(path, i, "Invalid target", "%s must hold hosts in lower case, without http://, such as %q, %q or %q; %.80q is none.", path, "shop.example.com", "*.example.com", "localhost:8080", s)
+		if err := CheckTarget(s); err != nil {
+			c.badElement(path, i, "Invalid target", "%s must hold hosts in lower case, without http://, such as %q, %q or %q; %v.", path, "shop.example.com", "*.example.com", "localhost:8080", err)
 		}
 	}
 }

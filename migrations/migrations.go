@@ -49,8 +49,9 @@ func provider(dialect goose.Dialect, dir string, db *sql.DB, opts ...goose.Provi
 }
 
 // Up applies what is missing and returns the versions it applied. It may run
-// in several processes at once. When it fails, the migration that failed has
-// left nothing behind and those before it stay.
+// in several processes at once. When it fails, those before the one that failed
+// stay. That one has left nothing behind, or, if it is of several transactions,
+// is done over again by the next Up.
 func Up(ctx context.Context, p *goose.Provider) ([]int64, error) {
 	var applied []int64
 	for try := 0; ; try++ {

@@ -43,10 +43,10 @@ func (t *Target) Root() string {
 // URL is the web target, "" for a tree.
 func (t *Target) URL() string { return t.url }
 
-// PermittedHosts are the hosts that the scan may call, as [egress.Config.Hosts]
-// takes them; none: the host does not say.
+// PermittedHosts are the hosts that the scan may call, as
+// [egress.Config.Permitted] takes them; none: the host does not say.
 //
-// [egress.Config.Hosts]: https://pkg.go.dev/github.com/securetaghq/securetag/sdk/egress#Config
+// [egress.Config.Permitted]: https://pkg.go.dev/github.com/securetaghq/securetag/sdk/egress#Config
 func (t *Target) PermittedHosts() []string { return slices.Clone(t.permitted) }
 
 // Name is what people call the target; never a path to open.

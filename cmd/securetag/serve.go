@@ -73,6 +73,9 @@ func (p *program) serve(ctx context.Context, loaded *config.Loaded, reread func(
 			return err
 		}
 	}
+	if err := tellPermitted(ctx, cfg, n.store, log); err != nil {
+		return err
+	}
 	// What it took to start, such as making the API's document, is several times
 	// what is left of it.
 	debug.FreeOSMemory()

@@ -41,7 +41,7 @@ func TestNotes(t *testing.T) {
 	want := []host.Note{
 		{Level: host.NoteNotice, Text: "two [2Jlines"},
 		{Level: host.NoteWarning, Text: "cannot read a/b.go in . now. What to do.", Path: "a/b.go"},
-		{Level: host.NoteError, Text: strings.Repeat("x", 397) + "…"},
+		{Level: host.NoteError, Text: strings.Repeat("x", 397) + "…", Path: "c.go"},
 	}
 	if diff := cmp.Diff(want, s.notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)

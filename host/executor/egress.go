@@ -83,13 +83,14 @@ func (c *cell) wayOut(env []string) []string {
 	})
 }
 
-// watchEgress counts what a job sends through the proxy. At the job's end that is
-// in the log, and nothing of it is open any more.
+// watchEgress keeps a job to the hosts that it may call, and counts what it sends
+// through the proxy. At its end that is in the log, and nothing of it is open any
+// more.
 func (p *process) watchEgress(t host.Task) (done func()) {
 	if p.cell.exit == nil {
 		return func() {}
 	}
-	end := p.cell.exit.Begin()
+	end := p.cell.exit.Begin(t.PermittedHosts)
 	return func() {
 		u := end()
 		if u == (proxy.Usage{}) {

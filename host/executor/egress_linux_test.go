@@ -50,10 +50,12 @@ func (c *callable) to() *proxy.Config {
 	return &proxy.Config{Rules: egress.Config{Hosts: []egress.Host{h}, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
 }
 
-// call runs the plugin that calls, and gives what it says.
-func (b *bench) call(t *testing.T, may, mayNot *callable) map[string]string {
+// call runs the plugin that calls, for a job that may call permitted, and gives
+// what it says.
+func (b *bench) call(t *testing.T, may, mayNot *callable, permitted ...string) map[string]string {
 	t.Helper()
 	task := b.task(t, "")
+	task.PermittedHosts = permitted
 	task.Options, _ = json.Marshal(map[string]string{"may": may.URL, "may_not": mayNot.URL, "direct": may.Listener.Addr().String()})
 	s := &sink{}
 	if _, err := b.Run(t.Context(), task, s); err != nil {
@@ -105,6 +107,32 @@ func TestEgress(t *testing.T) {
 	}
 	if !strings.Contains(b.logs.String(), "network used by a job") {
 		t.Error("the log does not say what a job used")
+	}
+}
+
+// TestEgressPermitted: a plugin that does not look at permitted_hosts is held to
+// them by the host, as are the tools that it starts.
+func TestEgressPermitted(t *testing.T) {
+	t.Parallel()
+	may, mayNot := newCallable(t), newCallable(t)
+	b := newBench(t, "caller", confined, plugin(func(p *executor.Plugin) {
+		p.Egress = may.to()
+		p.Egress.Rules.Hosts = append(p.Egress.Rules.Hosts, mayNot.to().Rules.Hosts...)
+	}))
+	got := b.call(t, may, mayNot, may.Listener.Addr().String())
+	for what, want := range map[string]string{
+		"client": "hello <nil>", "client, refused": "it is not one of the hosts that this scan may call; its tenant can prove",
+		"tool": "hello <nil>", "tool, refused": "this scan may call",
+	} {
+		if said := got[what]; !strings.Contains(said, want) {
+			t.Errorf("%s: %q, want %q", what, said, want)
+		}
+	}
+	if n := mayNot.heard.Load(); n > 0 {
+		t.Errorf("what the job may not call was called %d times", n)
+	}
+	if got := b.call(t, may, mayNot, "*"); got["client, refused"] != "hello <nil>" {
+		t.Errorf("a job that may call every host: %q", got["client, refused"])
 	}
 }
 

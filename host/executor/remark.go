@@ -25,14 +25,18 @@ func (s *scan) remark(d *pluginv1.Diagnostic) {
 	}
 	level, logged := noteLevel(d.GetSeverity())
 	s.note(logged, text, d.GetTargetPath())
+	if text = clean.Line(s.withoutPlace(text), maxNote); text != "" {
+		s.sink.Note(host.Note{Level: level, Text: text, Path: clean.Line(s.withoutPlace(d.GetTargetPath()), maxNotePath)})
+	}
+}
+
+func (s *scan) withoutPlace(text string) string {
 	for _, place := range []string{s.task.Root, s.task.WorkDir} {
 		if place != "" {
 			text = strings.ReplaceAll(strings.ReplaceAll(text, place+"/", ""), place, ".")
 		}
 	}
-	if text = clean.Line(text, maxNote); text != "" {
-		s.sink.Note(host.Note{Level: level, Text: text, Path: clean.Line(d.GetTargetPath(), maxNotePath)})
-	}
+	return text
 }
 
 func noteLevel(s pluginv1.Diagnostic_Severity) (host.NoteLevel, hclog.Level) {

@@ -34,7 +34,9 @@ type Config struct {
 	Timeout time.Duration
 	// Pause is the least time between two checks of a target; default 10 s.
 	Pause time.Duration
-	// AtOnce is how many checks are under way at once; default 8. More wait.
+	// AtOnce is how many checks that tenants ask for are under way at once, and how
+	// many of those that are made again; default 8. A tenant is refused more, and
+	// what is to be checked again waits.
 	AtOnce int
 	// Poll is the time between two looks for proofs to check again; default 1 m.
 	Poll time.Duration

@@ -18,7 +18,7 @@ func TestStorm(t *testing.T) {
 	for name, seed := range map[string]uint64{"fixed": 20, "random": rand.Uint64()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			weather(t, seed, 40, settings{}, 600*time.Millisecond, 700*time.Millisecond)
+			weather(t, seed, 30, settings{}, 600*time.Millisecond, 700*time.Millisecond)
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor"
+	"github.com/securetaghq/securetag/host/executor/proxy"
 	"github.com/securetaghq/securetag/host/executor/sandbox"
 )
 
@@ -30,7 +32,9 @@ type engine struct {
 	read     []string
 	settings map[string]any
 	tree     func(t *testing.T) map[string]string
-	site     bool  // it scans a URL: that of a site that never answers
+	site     bool // it scans a URL: that of a site that never answers
+	url      string
+	options  json.RawMessage
 	memory   int64 // with which it cannot end; 0: it is not tried
 }
 
@@ -152,12 +156,14 @@ func (e engine) plugin(t *testing.T, name string) executor.Plugin {
 // ending is how a run ended.
 type ending struct {
 	report   host.Report
-	findings int
+	findings []host.Finding
+	notes    []host.Note
+	egress   proxy.Usage
 	err      error
 }
 
 func (e ending) String() string {
-	return fmt.Sprintf("%s %q, %d findings, %v", e.report.State, e.report.Reason, e.findings, e.err)
+	return fmt.Sprintf("%s %q, %d findings, %v, %v", e.report.State, e.report.Reason, len(e.findings), e.notes, e.err)
 }
 
 // bad reports whether nobody takes it for clean, and it says why.
@@ -166,6 +172,11 @@ func (e ending) bad(why string) bool {
 		return strings.Contains(e.err.Error(), why)
 	}
 	return (e.report.State == host.StateFailed || e.report.State == host.StatePartial) && strings.Contains(e.report.Reason, why)
+}
+
+// warned reports whether every report has a warning that says so.
+func (e ending) warned(what string) bool {
+	return slices.ContainsFunc(e.notes, func(n host.Note) bool { return n.Level == host.NoteWarning && strings.Contains(n.Text, what) })
 }
 
 func fault(t *testing.T, got ending, code host.ErrorCode, why string) {
@@ -196,9 +207,12 @@ func run(ctx context.Context, t *testing.T, e engine, p executor.Plugin, midway 
 	}
 	s := &sink{midway: sync.OnceFunc(midway)}
 	task := host.Task{Plugin: p.Name, Scan: host.NewScanID(), Job: host.NewJobID(), Attempt: 1, ScanType: "codeaudit", WorkDir: t.TempDir(), DisplayName: "test"}
-	if e.site {
+	switch {
+	case e.url != "":
+		task.URL, task.Options = e.url, e.options
+	case e.site:
 		task.URL, cfg.Plugins[0].Config = silentSite(t, s.midway, p.Config)
-	} else {
+	default:
 		task.Root = t.TempDir()
 		for name, text := range e.tree(t) {
 			path := filepath.Join(task.Root, name)
@@ -216,7 +230,7 @@ func run(ctx context.Context, t *testing.T, e engine, p executor.Plugin, midway 
 	go func() { served <- x.Serve(serving) }()
 	var out ending
 	out.report, out.err = x.Run(ctx, task, s)
-	out.findings = s.findings
+	out.findings, out.notes, out.egress = s.findings, s.notes, x.Status()[0].Egress
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
@@ -273,16 +287,19 @@ func kill(t *testing.T, dir string) {
 	}
 }
 
-// sink counts, and tells when the engine is at work.
+// sink keeps what it hears, and tells when the engine is at work.
 type sink struct {
 	noArtifacts
-	findings int
+	findings []host.Finding
+	notes    []host.Note
 	midway   func()
 }
 
 func (s *sink) Progress(host.Progress) { s.midway() }
 
+func (s *sink) Note(n host.Note) { s.notes = append(s.notes, n) }
+
 func (s *sink) Findings(_ context.Context, batch []host.Finding) error {
-	s.findings += len(batch)
+	s.findings = append(s.findings, batch...)
 	return nil
 }

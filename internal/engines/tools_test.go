@@ -40,14 +40,13 @@ func TestBrokenTools(t *testing.T) {
 		memory int64
 		says   string
 	}{
-		"gosec, go is killed":         {"gosec", engine{settings: map[string]any{"go": script("kill -9 $$")}}, goTree, 0, "could not be loaded"},
-		"gosec, go says nothing":      {"gosec", engine{settings: map[string]any{"go": script("exit 0")}}, goTree, 0, "1 of 1 Go files"},
-		"gosec, go fails":             {"gosec", engine{settings: map[string]any{"go": script("echo no toolchain >&2; exit 2")}}, goTree, 0, "could not be loaded"},
-		"gosec, no memory":            {"gosec", engine{env: map[string]string{"PATH": goroot + "/bin:/usr/bin:/bin"}, read: []string{goroot}}, large, 64 << 20, ""},
-		"sarif, no memory":            {"sarif", engine{settings: map[string]any{"command": "tail", "args": []string{"/dev/zero", "{target}"}}}, pins, 96 << 20, ""},
-		"dependencies, no database":   {"dependencies", engine{settings: map[string]any{"database": "/nonexistent/osv"}}, pins, 0, "the database cannot be read"},
-		"dependencies, no SQLite":     {"dependencies", engine{settings: map[string]any{"database": garbage}}, pins, 0, "the database cannot be read"},
-		"dependencies, not given one": {"dependencies", engine{}, pins, 0, "no database is configured"},
+		"gosec, go is killed":       {"gosec", engine{settings: map[string]any{"go": script("kill -9 $$")}}, goTree, 0, "could not be loaded"},
+		"gosec, go says nothing":    {"gosec", engine{settings: map[string]any{"go": script("exit 0")}}, goTree, 0, "1 of 1 Go files"},
+		"gosec, go fails":           {"gosec", engine{settings: map[string]any{"go": script("echo no toolchain >&2; exit 2")}}, goTree, 0, "could not be loaded"},
+		"gosec, no memory":          {"gosec", engine{env: map[string]string{"PATH": goroot + "/bin:/usr/bin:/bin"}, read: []string{goroot}}, large, 64 << 20, ""},
+		"sarif, no memory":          {"sarif", engine{settings: map[string]any{"command": "tail", "args": []string{"/dev/zero", "{target}"}}}, pins, 96 << 20, ""},
+		"dependencies, no database": {"dependencies", engine{settings: map[string]any{"database": "/nonexistent/osv"}}, pins, 0, "the database cannot be read"},
+		"dependencies, no SQLite":   {"dependencies", engine{settings: map[string]any{"database": garbage}}, pins, 0, "the database cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,4 +65,12 @@ func TestBrokenTools(t *testing.T) {
 			}
 		})
 	}
+	// What was never set up is no failure of each scan, and no silence either.
+	t.Run("dependencies, not given one", func(t *testing.T) {
+		t.Parallel()
+		e := engine{tree: func(*testing.T) map[string]string { return pins }}
+		if got := run(t.Context(), t, e, e.plugin(t, "dependencies"), nil); got.err != nil || !got.warned("not matched against vulnerabilities") {
+			t.Errorf("%s; want a warning", got)
+		}
+	})
 }

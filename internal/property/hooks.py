@@ -60,7 +60,7 @@ def before_call(context, case, kwargs):
             if "expires_at" in case.body:
                 case.body["expires_at"] = "2999-01-01T00:00:00Z"
     # What a change is based on is of an answer before.
-    if case.method == "PATCH" and case.path.split("/")[1] in ("findings", "projects"):
+    if case.method == "PATCH" and case.path.split("/")[1] in ("findings", "projects", "webhooks"):
         case.headers["If-Match"] = "*"
     # Another request has another key.
     if "Idempotency-Key" in case.headers:

@@ -66,19 +66,21 @@ func (p *progress) tell() (stop func()) {
 type listener struct {
 	out    *sdk.Out
 	files  uint64
-	line   []byte // that has no end yet
+	line   []byte // that has no end yet, and may be megabytes
 	report []byte
 }
 
 func (l *listener) Write(b []byte) (int, error) {
-	l.line = append(l.line, b...)
+	n := len(b)
 	for {
-		i := bytes.IndexByte(l.line, '\n')
+		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			return len(b), nil
+			l.line = append(l.line, b...)
+			return n, nil
 		}
-		l.take(l.line[:i])
-		l.line = l.line[i+1:]
+		l.line = append(l.line, b[:i]...)
+		l.take(l.line)
+		l.line, b = l.line[:0], b[i+1:]
 	}
 }
 

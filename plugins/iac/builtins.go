@@ -12,10 +12,11 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// registerBuiltins adds the functions that the checks call and that Trivy gives
-// them. Those that only other checks call are left out: the compiler names a
-// function that is missing.
-var registerBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // Open Policy Agent keeps them for the process
+// The functions that the checks call and that Trivy gives them. Those that only
+// other checks call are left out: the compiler names a function that is missing.
+// Open Policy Agent keeps them for the process, in maps and lists that whoever
+// parses or compiles reads without a lock: they are written before anybody can.
+func init() { //nolint:gochecknoinits // as Open Policy Agent says
 	rego.RegisterBuiltin2(&rego.Function{
 		Name: "result.new", Decl: types.NewFunction(types.Args(types.S, types.A), types.A),
 	}, func(_ rego.BuiltinContext, message, cause *ast.Term) (*ast.Term, error) {
@@ -28,7 +29,7 @@ var registerBuiltins = sync.OnceFunc(func() { //nolint:gochecknoglobals // Open 
 		Name: "sh.parse_commands", Memoize: true,
 		Decl: types.NewFunction(types.Args(types.S), types.NewArray(nil, types.NewArray(nil, types.S))),
 	}, parseCommands)
-})
+}
 
 // newResult is result.new(message, cause): what a check found, with the lines of
 // the instruction or object that is the cause.

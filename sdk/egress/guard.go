@@ -126,11 +126,13 @@ type Rule string
 const (
 	RuleForm     Rule = "form"     // it is written as nothing that may be called: no setting changes that
 	RuleMetadata Rule = "metadata" // nor this
-	RuleHost     Rule = "host"     // it is none of Config.Hosts
+	RuleHost     Rule = "host"     // it is none of Config.Hosts, or of Config.Permitted
 	RulePort     Rule = "port"     // it is none of Config.Ports
 	RuleName     Rule = "name"     // the name is not public, and nothing is in Config.Allow
 	RuleAddress  Rule = "address"  // the address is not public, or this host's, and not in Config.Allow
 	RuleLiteral  Rule = "literal"  // an address is written, and Config.Literals is not set
+
+	RulePermitted Rule = "permitted" // it is none of Config.Permitted
 )
 
 // Refused is why a target is not reached. It wraps ErrRefused.

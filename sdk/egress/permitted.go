@@ -22,11 +22,19 @@ func (g *Guard) checkPermitted(ascii string, literal netip.Addr, port uint16) er
 	if len(g.cfg.Permitted) == 0 || slices.ContainsFunc(g.cfg.Permitted, func(pattern string) bool { return covers(pattern, host, port) }) {
 		return nil
 	}
-	return refuse(RuleHost, net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(port))), "it is not one of the hosts that this scan may call")
+	return refuse(RulePermitted, net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(int(port))), "it is not one of the hosts that this scan may call")
 }
 
-// Permits reports whether Config.Permitted has the host of a URL. That it may be
-// reached is for CheckURL to say.
+// Permitting gives a guard with another Config.Permitted and the same rules.
+func (g *Guard) Permitting(hosts []string) *Guard {
+	other := *g
+	other.cfg.Permitted = slices.Clone(hosts)
+	return &other
+}
+
+// Permits reports whether Config.Permitted has the host of a URL. Of what it has,
+// that which may not be reached for another reason is not permitted either;
+// without a list all is, and it is for CheckURL to say the rest.
 func (g *Guard) Permits(u *url.URL) bool {
 	if len(g.cfg.Permitted) == 0 {
 		return true

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 type outward struct {
 	net.Conn
 	exit        *Exit
+	to          *url.URL // as it was asked for: host and port
 	idle, total *time.Timer
 
 	mu     sync.Mutex

@@ -15,8 +15,9 @@
 // # Who owns what
 //
 // Serve takes a listener and returns; Close ends every connection, in and out,
-// and returns when no goroutine is left. Begin and its end bracket a job: when
-// the last job of a process ends, whatever it has open to the outside is closed.
+// and returns when no goroutine is left. Begin and its end bracket a job: while it
+// runs, nothing is called but what it may call, or another job of the process; when
+// the last of them ends, whatever the process has open to the outside is closed.
 // Nothing is kept between two requests: each resolves its name anew and is looked
 // at anew.
 //

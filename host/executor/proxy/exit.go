@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,7 +63,7 @@ func (u Usage) less(v Usage) Usage {
 // Exit is the way out of one process. Safe for concurrent use.
 type Exit struct {
 	cfg     Config
-	guard   *egress.Guard
+	guard   *egress.Guard // of the rules alone
 	log     hclog.Logger
 	all     *Tally // the plugin's
 	own     Tally
@@ -76,8 +79,9 @@ type Exit struct {
 	inside  map[*inward]struct{}
 	outside map[*outward]struct{}
 	closed  bool
-	jobs    int
-	left    int64 // bytes that the jobs may still use
+	running map[*job]struct{}
+	now     *egress.Guard // what may be called now: see permit
+	left    int64         // bytes that the jobs may still use
 }
 
 // Check says what is wrong with cfg.
@@ -104,13 +108,13 @@ func Open(cfg Config, all *Tally, log hclog.Logger) (*Exit, error) {
 	}
 	e := &Exit{
 		cfg: cfg, guard: guard, log: log, all: all, left: cfg.Bytes,
-		inside: map[*inward]struct{}{}, outside: map[*outward]struct{}{},
+		inside: map[*inward]struct{}{}, outside: map[*outward]struct{}{}, running: map[*job]struct{}{}, now: guard,
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.forward = e.newForward()
 	e.server = &http.Server{
 		Handler: e, ReadHeaderTimeout: cfg.HeaderTime, IdleTimeout: cfg.Idle, ReadTimeout: cfg.Total, WriteTimeout: cfg.Total,
-		MaxHeaderBytes: cfg.Header, ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		MaxHeaderBytes: cfg.Header, DisableGeneralOptionsHandler: true, ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		ConnState: e.changed, ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	return e, nil
@@ -132,27 +136,36 @@ func (e *Exit) Serve(l net.Listener) {
 	})
 }
 
-// Begin says that a job begins. end says that it has ended, and what went out
-// meanwhile: of all jobs of the process, when it has several at once. With the
-// last one everything to the outside is closed.
-func (e *Exit) Begin() (end func() Usage) {
-	before := e.own.Usage()
+// Begin says that a job begins, which may call permitted, as
+// [egress.Config.Permitted] has it, of what the rules allow; none: all of that.
+// end says that it has ended, and what went out meanwhile: of all jobs of the
+// process, when it has several at once. With the last one everything to the
+// outside is closed.
+func (e *Exit) Begin(permitted []string) (end func() Usage) {
+	before, j := e.own.Usage(), &job{permitted}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.jobs++; e.jobs == 1 {
+	e.running[j] = struct{}{}
+	if len(e.running) == 1 {
 		e.left = e.cfg.Bytes
 	} else {
 		e.left += e.cfg.Bytes
 	}
+	e.permit()
+	e.mu.Unlock()
+	e.closeForbidden()
 	return func() Usage {
 		e.mu.Lock()
-		last := false
-		if e.jobs--; e.jobs == 0 {
-			e.left, last = e.cfg.Bytes, true
+		delete(e.running, j)
+		last := len(e.running) == 0
+		if last {
+			e.left = e.cfg.Bytes
 		}
+		e.permit()
 		e.mu.Unlock()
 		if last {
 			e.closeOutside()
+		} else {
+			e.closeForbidden()
 		}
 		return e.own.Usage().less(before)
 	}
@@ -179,10 +192,7 @@ func (e *Exit) Close() {
 
 func (e *Exit) closeOutside() {
 	e.mu.Lock()
-	var outside []*outward
-	for c := range e.outside {
-		outside = append(outside, c)
-	}
+	outside := slices.Collect(maps.Keys(e.outside))
 	e.mu.Unlock()
 	for _, c := range outside {
 		_ = c.Close()
@@ -222,11 +232,11 @@ func (e *Exit) dial(ctx context.Context, network, address string) (net.Conn, err
 	if e.room() == 0 {
 		return nil, errSpent
 	}
-	conn, err := e.guard.DialContext(ctx, network, address)
+	conn, err := e.rules().DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	c := &outward{Conn: conn, exit: e}
+	c := &outward{Conn: conn, exit: e, to: &url.URL{Scheme: "http", Host: address}}
 	c.idle, c.total = time.AfterFunc(e.cfg.Idle, c.end), time.AfterFunc(e.cfg.Total, c.end)
 	e.mu.Lock()
 	closed := e.closed
@@ -237,6 +247,11 @@ func (e *Exit) dial(ctx context.Context, network, address string) (net.Conn, err
 	if closed {
 		_ = c.Close()
 		return nil, fmt.Errorf("the plugin process has ended: %w", net.ErrClosed)
+	}
+	// Another job may have begun, or ended, while it was dialled.
+	if err := e.rules().CheckURL(c.to); err != nil {
+		_ = c.Close()
+		return nil, err
 	}
 	e.own.connections.Add(1)
 	e.all.connections.Add(1)

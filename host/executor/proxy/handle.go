@@ -42,7 +42,7 @@ func (e *Exit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Scheme != "http":
 		e.answer(w, r, http.StatusBadRequest, "the host's proxy takes http:// only as a whole URL; for https ask with CONNECT")
 	default:
-		if err := e.guard.CheckURL(r.URL); err != nil {
+		if err := e.rules().CheckURL(r.URL); err != nil {
 			e.failed(w, r, err)
 			return
 		}
@@ -144,6 +144,9 @@ func (e *Exit) failed(w http.ResponseWriter, r *http.Request, err error) {
 
 // advice is what an operator could do about a refusal.
 func (e *Exit) advice(r *egress.Refused) string {
+	if r.Rule == egress.RulePermitted {
+		return "; its tenant can prove that it is its own, or an operator can name it in the tenant's targets"
+	}
 	setting := map[egress.Rule]string{
 		egress.RuleHost:    "name it in egress_hosts",
 		egress.RulePort:    "name it in egress_ports, or behind its host in egress_hosts,",

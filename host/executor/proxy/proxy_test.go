@@ -246,7 +246,7 @@ func TestThrough(t *testing.T) {
 	defer sealed.Close()
 	rules := near()
 	w := open(t, proxy.Config{Rules: rules})
-	end := w.Begin()
+	end := w.Begin(nil)
 
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, plain.URL+"/a;b?c=%zz;d", strings.NewReader("sent"))
 	if err != nil {
@@ -293,7 +293,7 @@ func TestThrough(t *testing.T) {
 	if u.Connections != 3 || u.Refused != 0 || u.Sent < 200 || u.Received < 500 || u != w.tally.Usage() {
 		t.Errorf("counted %+v, in all %+v", u, w.tally.Usage())
 	}
-	if u := w.Begin()(); u != (proxy.Usage{}) {
+	if u := w.Begin(nil)(); u != (proxy.Usage{}) {
 		t.Errorf("the next job begins with %+v", u)
 	}
 }
@@ -383,7 +383,7 @@ func TestTunnel(t *testing.T) {
 	}{
 		"silence": {proxy.Config{Idle: 50 * time.Millisecond}, nil},
 		"age":     {proxy.Config{Total: 50 * time.Millisecond}, nil},
-		"job":     {proxy.Config{}, func(w *way) { w.Begin()() }},
+		"job":     {proxy.Config{}, func(w *way) { w.Begin(nil)() }},
 		"process": {proxy.Config{}, (*way).close},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -409,7 +409,7 @@ func TestBounds(t *testing.T) {
 	big := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) }))
 	defer big.Close()
 	w := open(t, proxy.Config{Rules: near(), Bytes: 64 << 10})
-	end := w.Begin()
+	end := w.Begin(nil)
 	get := func() (*http.Response, int64) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, big.URL, nil)
 		if err != nil {
@@ -435,7 +435,7 @@ func TestBounds(t *testing.T) {
 	if u := end(); u.Sent+u.Received != 64<<10 || u.Refused != 2 {
 		t.Errorf("counted %+v", u)
 	}
-	end = w.Begin()
+	end = w.Begin(nil)
 	if _, n := get(); n == 0 {
 		t.Error("the next job has no bytes of its own")
 	}

@@ -94,7 +94,7 @@ func FuzzRequest(f *testing.F) {
 		"CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n", "CONNECT hooks.acme.com:443 HTTP/1.1\r\n\r\nhello", "CONNECT [::1]:443 HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET http://hooks.acme.com/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", "GET http://127.1/ HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"POST http://hooks.acme.com/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET http://a.acme.com/ HTTP/1.1\r\n\r\n",
-		"GET http://hooks.acme.com/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01",
+		"GET http://hooks.acme.com/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}

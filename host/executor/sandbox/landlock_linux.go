@@ -17,9 +17,9 @@ func landlockABI() int {
 	return int(v)
 }
 
-// landlock allows what the root shows, or would show if there were one, no TCP,
-// but to the way out, and no signal or abstract socket to outside. It does not cover MPTCP, UDP and
-// sockets with a path: see loadFilter.
+// landlock allows what the root shows, or would show if there were one, no TCP
+// but to the way out, and no signal or abstract socket to outside. It does not
+// cover MPTCP, UDP and sockets with a path: see loadFilter.
 func (o *order) landlock() error {
 	write := slices.Clone(o.Spec.Write)
 	read := []string{"/"}

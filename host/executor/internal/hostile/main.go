@@ -259,7 +259,7 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 		for _, d := range []*pluginv1.Diagnostic{
 			{Summary: "two\n\x1b[2Jlines"}, {},
 			{Severity: pluginv1.Diagnostic_SEVERITY_WARNING, Summary: "cannot read " + root + "/a/b.go in " + root + " now", Detail: "What to do.", TargetPath: "a/b.go"},
-			{Severity: pluginv1.Diagnostic_SEVERITY_ERROR, Summary: strings.Repeat("x", 1<<12)},
+			{Severity: pluginv1.Diagnostic_SEVERITY_ERROR, Summary: strings.Repeat("x", 1<<12), TargetPath: root + "/c.go"},
 		} {
 			_ = out.Send(event(d))
 		}
