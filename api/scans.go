@@ -133,6 +133,7 @@ type startInput struct {
 		Project  string `json:"project,omitempty" pattern:"^[A-Za-z0-9_-]{1,64}$" doc:"The line of scans that this one belongs to."`
 		Priority string `json:"priority,omitempty" enum:"high,normal,low" doc:"Which of your own scans go first. Default: normal."`
 		Options  object `json:"options,omitempty" doc:"By name the options of the scan type, and by plugin name an object for that plugin: at most 16 KiB, nested at most 8 deep."`
+		Secrets  object `json:"secrets,omitempty" writeOnly:"true" doc:"By name the options that nobody is shown, such as headers and cookies of the web scanner: at most 16 KiB, nested at most 8 deep. They are sealed, and removed when the scan has ended."`
 
 		Gate *client.GatePolicy `json:"gate,omitempty" doc:"What the scan is held to instead of its project's gate."`
 	}
@@ -146,7 +147,8 @@ func (a *API) startURL(name string) func(context.Context, *startInput) (*scanOut
 		req := intake.Request{
 			Tenant: recordOf(ctx).tenant, Plan: recordOf(ctx).plan, Type: name,
 			Project: in.Body.Project, Priority: host.Priority(in.Body.Priority), Options: json.RawMessage(in.Body.Options),
-			Key: in.Key.of("/scans/" + name),
+			Secrets: json.RawMessage(in.Body.Secrets),
+			Key:     in.Key.of("/scans/" + name),
 		}
 		if in.Body.Gate != nil {
 			g, err := gateOf(*in.Body.Gate)

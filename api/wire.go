@@ -11,7 +11,7 @@ import (
 func wireScan(s host.Scan) client.Scan {
 	out := client.Scan{
 		ID: string(s.ID), Type: s.Type, Project: s.Project, Priority: client.Priority(s.Priority), State: client.State(s.State),
-		URL: s.Input.URL, Options: s.Options, Counts: wireCounts(s.Counts),
+		URL: s.Input.URL, Options: s.Options, SecretOptions: s.SecretOptions, Counts: wireCounts(s.Counts),
 		CreatedAt: s.CreatedAt.UTC(), StartedAt: wireTime(s.StartedAt), FinishedAt: wireTime(s.FinishedAt),
 		CancelRequestedAt: wireTime(s.CancelRequestedAt),
 	}

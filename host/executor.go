@@ -24,6 +24,7 @@ type Task struct {
 	WorkDir        string                     // absolute path of a private, writable, empty directory
 	Options        json.RawMessage            // for this plugin, which must know each; nil means {}
 	Shared         map[string]json.RawMessage // the scan type's, of which it gets those that it knows
+	Secret         map[string]json.RawMessage // of which it gets those that it calls sensitive
 	// Findings and Artifacts (in bytes, together) are how many are kept, if that
 	// is less than what the plugin may have; 0: it is not.
 	Findings  int

@@ -49,6 +49,7 @@ const (
 	CodePluginFailed      ErrorCode = "plugin_failed"        // said Completed FAILED
 	CodePluginRefused     ErrorCode = "plugin_refused"       // refused the request or its options; never retried
 	CodeTargetForbidden   ErrorCode = "target_not_permitted" // the tenant may not have this target scanned, or not any more; never retried
+	CodeSecretsGone       ErrorCode = "secrets_gone"         // its secret options are not kept any more, or cannot be read; never retried
 	CodePartial           ErrorCode = "partial"              // some of the target was not scanned, or some of the result is not kept
 	CodeInputUnusable     ErrorCode = "input_unusable"       // the archive could not be read back or unpacked
 	CodeTimedOut          ErrorCode = "timed_out"            // over the scan type's timeout
@@ -60,7 +61,7 @@ const (
 func ErrorCodes() []ErrorCode {
 	return []ErrorCode{
 		CodePluginUnavailable, CodePluginCrashed, CodePluginHung, CodePluginProtocol, CodePluginFailed, CodePluginRefused, CodeTargetForbidden,
-		CodePartial, CodeInputUnusable, CodeTimedOut, CodeLeaseExpired, CodeInternal,
+		CodeSecretsGone, CodePartial, CodeInputUnusable, CodeTimedOut, CodeLeaseExpired, CodeInternal,
 	}
 }
 

@@ -24,7 +24,12 @@ type Scan struct {
 	Priority Priority        // "" is normal
 	Options  json.RawMessage // a JSON object: by name the scan type's options, and by plugin that plugin's own object; nil means {}
 	Gate     *Gate           // nil: its project's
-	State    State           // derived from the jobs
+	// SecretOptions names the options that nobody is shown, in order; nil: there
+	// are none. Secrets is the box with their values, as long as the scan has not
+	// ended: only Accept takes it, and only a claim gives it back.
+	SecretOptions []string `json:",omitempty"`
+	Secrets       []byte   `json:"-"`
+	State         State    // derived from the jobs
 	// Once is by what the request is known when it comes again; nil: by nothing.
 	// Only Accept takes it: no query gives it back.
 	Once *Once `json:"-"`

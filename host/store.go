@@ -96,6 +96,9 @@ type ScanStore interface {
 	// However many hosts accept at the same time, no tenant comes to hold more.
 	// [*OverQuota] when not all scans fit.
 	//
+	// A scan's Secrets are kept until it ends, whatever ends it: the transaction
+	// that stores its end removes them. Its SecretOptions stay.
+	//
 	// Of those of a tenant's scans that are Once with the same key one is
 	// accepted within OnceKept, however many hosts are asked: for the others,
 	// whether there is room or not, it is [*Repeated], and nothing is stored. No

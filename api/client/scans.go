@@ -19,6 +19,7 @@ type StartOptions struct {
 	Project  string          // default: none
 	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
+	Secrets  json.RawMessage // a JSON object: by name the options that nobody is shown; default: none
 	Gate     *GatePolicy     // default: the project's
 	// Key makes the request one with every other of the same key, for a day:
 	// letters, digits and punctuation but " and \, at most 255. Default: a random
@@ -37,8 +38,9 @@ func (c *Client) StartURL(ctx context.Context, target string, opts StartOptions)
 		Project  string          `json:"project,omitempty"`
 		Priority Priority        `json:"priority,omitempty"`
 		Options  json.RawMessage `json:"options,omitempty"`
+		Secrets  json.RawMessage `json:"secrets,omitempty"`
 		Gate     *GatePolicy     `json:"gate,omitempty"`
-	}{target, opts.Project, opts.Priority, opts.Options, opts.Gate}
+	}{target, opts.Project, opts.Priority, opts.Options, opts.Secrets, opts.Gate}
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return Scan{}, fmt.Errorf("encode request: %w", err)

@@ -41,10 +41,12 @@ type Scan struct {
 	Archive  *Archive        `json:"archive,omitempty" doc:"The uploaded archive, for a scan of one."`
 	URL      string          `json:"url,omitempty" doc:"The target, for a scan of a URL."`
 	Options  json.RawMessage `json:"options,omitempty" doc:"By name the options of the scan type, defaults filled in, and by plugin name what that plugin was given."`
-	Counts   Counts          `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
-	Gate     *Gate           `json:"gate,omitempty" doc:"Whether it passes, if there is a gate. Left out in lists."`
-	Baseline *Baseline       `json:"baseline,omitempty" doc:"How its findings stand to those of its project before, a moment after its end. Left out in lists."`
-	Jobs     []Job           `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
+	// SecretOptions names what was given in secrets, in order.
+	SecretOptions []string  `json:"secret_options,omitempty" doc:"Names of what was given in secrets, in order. The values are shown to nobody."`
+	Counts        Counts    `json:"counts" doc:"Findings of the jobs that delivered, by severity."`
+	Gate          *Gate     `json:"gate,omitempty" doc:"Whether it passes, if there is a gate. Left out in lists."`
+	Baseline      *Baseline `json:"baseline,omitempty" doc:"How its findings stand to those of its project before, a moment after its end. Left out in lists."`
+	Jobs          []Job     `json:"jobs,omitempty" doc:"One for each plugin. Left out in lists."`
 	// NothingScanned is set when no plugin had anything to look at.
 	NothingScanned bool `json:"nothing_scanned,omitempty" doc:"Every job is not_applicable: nothing in the target was looked at, so that nothing was found says nothing. Left out in lists."`
 

@@ -29,6 +29,7 @@ import (
 	"github.com/securetaghq/securetag/host/permission"
 	"github.com/securetaghq/securetag/host/redisstream"
 	"github.com/securetaghq/securetag/host/retention"
+	"github.com/securetaghq/securetag/host/secretbox"
 	"github.com/securetaghq/securetag/host/tracking"
 	"github.com/securetaghq/securetag/host/watch"
 	"github.com/securetaghq/securetag/host/webhook"
@@ -62,6 +63,7 @@ type node struct {
 	deliverer    *webhook.Deliverer // nil: it runs no jobs
 	permission   *permission.Permission
 	plans        *plans
+	secrets      *secretbox.Ring
 	meter        host.Meter
 	metrics      *metrics // nil: nobody asked for them
 }
@@ -109,6 +111,9 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 		return nil, err
 	}
 	n.onClose(n.blobs.Close)
+	if n.secrets, err = keepSecretKeys(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("keep the keys of secrets: %w", err)
+	}
 	if n.runsJobs() {
 		if err := n.openPlugins(id, what, version); err != nil {
 			return nil, err
@@ -134,7 +139,10 @@ func openNode(ctx context.Context, cfg config.Config, what purpose, version stri
 		return n, n.openHealth(q.bells, version)
 	}
 	n.intake, err = intake.New(n.store, n.blobs, checkArchive(n.live.archiveLimits), scanTypes(cfg), n.dispatcher.Wake,
-		intake.Config{MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted, Permit: n.permit}, log.Named("intake"))
+		intake.Config{
+			MaxArchive: int64(cfg.Limits.ArchiveSize), Packed: n.workspaces.recent.Put, Accepted: n.dispatcher.Accepted, Permit: n.permit,
+			Sealer: n.secrets, SecretOptions: n.secretOptions,
+		}, log.Named("intake"))
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +192,7 @@ func (n *node) openDispatcher(q queue, version string) (err error) {
 	cfg := dispatch.Config{
 		Owner: n.owner, Slots: slots, Lease: n.cfg.Worker.Lease, Heartbeat: n.cfg.Worker.Heartbeat,
 		Grace: jobGrace(n.cfg), Backoff: n.live.backoff, Caps: n.plans.caps,
-		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs, Permit: n.permission.Hosts,
+		Events: q.events, Cancels: q.cancels, Meter: n.meter, Artifacts: n.blobs, Permit: n.permission.Hosts, Secrets: n.openSecrets,
 	}
 	var runner host.Executor = n.executor
 	if !n.runsJobs() {

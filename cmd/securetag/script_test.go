@@ -64,6 +64,8 @@ func (w withPlugins) Run() int {
 //	json FILE PATH WANT           checks a value: path.to.0.it, len for a length
 //	scanned SERVER KEY STATE      waits until the tenant's one scan is in a state
 //	fetched URL REGEXP [KEY]      waits until a GET answers with a line
+//	parrot FILE VARIABLE          starts a site that repeats requests, and keeps them in the file
+//	nowhere TEXT PATH...          fails when it is in a file there
 //	[!] leftover DIR              fails when there is nothing in DIR
 //
 // $DEAD is the address of a server that is not there, $PLUGINS the directory of
@@ -79,6 +81,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exit, "start": start, "await": await, "signal": signalOne, "ended": ended,
 			"plant": plant, "zip": zipDir, "json": jsonValue, "scanned": scanned, "fetched": fetched, "leftover": leftover,
+			"parrot": parrot, "nowhere": nowhere,
 		},
 	})
 }

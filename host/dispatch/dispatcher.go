@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,8 @@ type Config struct {
 	// host.ErrNotPermitted when its tenant may not have that URL scanned, or not any
 	// more. Default: nobody says.
 	Permit func(ctx context.Context, t host.TenantID, url string) ([]string, error)
+	// Secrets opens the box of a scan that has secret options. Default: nobody can.
+	Secrets func(host.Scan) (map[string]json.RawMessage, error)
 	// Artifacts keeps what jobs produce. Default: artifacts are left out, and
 	// their jobs are partial.
 	Artifacts host.BlobStore

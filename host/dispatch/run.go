@@ -69,6 +69,10 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 	if err != nil {
 		return host.Report{}, err
 	}
+	secret, err := d.secrets(c.Scan)
+	if err != nil {
+		return host.Report{}, err
+	}
 	place, err := d.workspaces.Prepare(ctx, c, s.Progress)
 	if err != nil {
 		return host.Report{}, err
@@ -78,7 +82,7 @@ func (d *Dispatcher) attempt(ctx context.Context, c host.Claim, s *sink) (report
 	return d.executor.Run(ctx, host.Task{
 		Plugin: c.Job.Plugin, Tenant: c.Job.TenantID, Scan: c.Scan.ID, Job: c.Job.ID, Attempt: c.Job.Attempt, ScanType: c.Scan.Type,
 		Root: place.Root, URL: c.Scan.Input.URL, PermittedHosts: hosts, DisplayName: displayName(c.Scan),
-		WorkDir: place.WorkDir, Options: options, Shared: shared, Give: place.Give,
+		WorkDir: place.WorkDir, Options: options, Shared: shared, Secret: secret, Give: place.Give,
 		Findings: c.Job.Findings, Artifacts: c.Job.Artifacts,
 	}, s)
 }
@@ -172,7 +176,7 @@ func (d *Dispatcher) retryOrFail(o *host.Outcome, c host.Claim, retryable, crash
 // is an archive that does not unpack, and what the plugin itself calls hopeless.
 func mendable(code host.ErrorCode, retryable bool) bool {
 	switch code {
-	case host.CodePluginRefused, host.CodeTargetForbidden:
+	case host.CodePluginRefused, host.CodeTargetForbidden, host.CodeSecretsGone:
 		return false
 	case host.CodeInputUnusable, host.CodePluginFailed:
 		return retryable

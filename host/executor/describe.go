@@ -39,12 +39,14 @@ type Info struct {
 	Rules       []Rule
 	Settings    catalog.Settings
 	Options     []string // names of those that a request may carry
+	Secret      []string // those of Options that nobody is shown
 	Concurrency int      // scans that one process takes at once, at least 1
 }
 
 // options are those of a task as the plugin gets them: its own, which it refuses
 // when it does not know them, and those of the scan type that it does know. One
-// that is given for the plugin counts before that of the scan type.
+// that is given for the plugin counts before that of the scan type. Those that are
+// secret it gets when it calls them so: another one would show them.
 func (i Info) options(t host.Task) []byte {
 	own := map[string]json.RawMessage{}
 	if len(t.Options) > 0 && (json.Unmarshal(t.Options, &own) != nil || own == nil) {
@@ -52,7 +54,12 @@ func (i Info) options(t host.Task) []byte {
 	}
 	added := false
 	for name, v := range t.Shared {
-		if _, given := own[name]; !given && slices.Contains(i.Options, name) {
+		if _, given := own[name]; !given && slices.Contains(i.Options, name) && !slices.Contains(i.Secret, name) {
+			own[name], added = v, true
+		}
+	}
+	for name, v := range t.Secret {
+		if slices.Contains(i.Secret, name) {
 			own[name], added = v, true
 		}
 	}
@@ -181,6 +188,9 @@ func newInfo(d *pluginv1.DescribeResponse) (Info, map[string]clean.Rule, error) 
 			return Info{}, nil, fmt.Errorf("it declares more than %d options", maxOptions)
 		}
 		info.Options = append(info.Options, a.GetName())
+		if a.GetSensitive() {
+			info.Secret = append(info.Secret, a.GetName())
+		}
 	}
 	rules := make(map[string]clean.Rule, len(d.GetRules()))
 	for _, r := range d.GetRules() {

@@ -21,6 +21,9 @@ type Request struct {
 	// Gate is what the scan is held to; nil is its project's.
 	Gate    *host.Gate
 	Options json.RawMessage // one JSON object: see CheckOptions; nil for none
+	// Secrets is one JSON object, by name the options that nobody is shown; nil for
+	// none.
+	Secrets json.RawMessage
 	// Key is by what the request is known when it comes again ([OnceKey]); nil: by
 	// nothing.
 	Key *[32]byte
@@ -35,12 +38,12 @@ func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (ho
 	if s == nil || s.done {
 		return host.Scan{}, errors.New("accept scan: the archive was used before")
 	}
-	scan, err := in.plan(req, host.InputArchive)
+	scan, err := in.plan(ctx, req, host.InputArchive)
 	if err != nil {
 		return host.Scan{}, err
 	}
 	archive := s.archive
-	scan.Input.Archive, scan.Once = &archive, req.once(archive.SHA256)
+	scan.Input.Archive, scan.Once = &archive, in.once(req, archive.SHA256)
 	s.done = true // should the store panic, nobody knows whether the scan exists
 	stored, mayExist, err := in.commit(ctx, scan, req.Plan.Quota)
 	s.done = mayExist
@@ -49,14 +52,14 @@ func (in *Intake) AcceptArchive(ctx context.Context, req Request, s *Staged) (ho
 
 // AcceptURL stores a scan of a web target. Errors are those of AcceptArchive.
 func (in *Intake) AcceptURL(ctx context.Context, req Request, target string) (host.Scan, error) {
-	scan, err := in.plan(req, host.InputURL)
+	scan, err := in.plan(ctx, req, host.InputURL)
 	if err != nil {
 		return host.Scan{}, err
 	}
 	if scan.Input.URL, err = ParseURL(target); err != nil {
 		return host.Scan{}, err
 	}
-	scan.Once = req.once(scan.Input.URL)
+	scan.Once = in.once(req, scan.Input.URL)
 	if err := in.permit(ctx, scan); err != nil {
 		return host.Scan{}, err
 	}
@@ -87,7 +90,7 @@ func (in *Intake) permit(ctx context.Context, scan host.Scan) error {
 }
 
 // plan makes the scan and its jobs, with every field but the input checked.
-func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
+func (in *Intake) plan(ctx context.Context, req Request, kind host.InputKind) (host.Scan, error) {
 	t, err := in.admit(req.Type, kind)
 	if err != nil {
 		return host.Scan{}, err
@@ -105,6 +108,9 @@ func (in *Intake) plan(req Request, kind host.InputKind) (host.Scan, error) {
 	scan := host.Scan{
 		ID: host.NewScanID(), TenantID: req.Tenant, Type: t.Name, Project: req.Project,
 		Priority: cmp.Or(req.Priority, req.Plan.Priority), Options: options, Gate: req.Gate, State: host.StateQueued,
+	}
+	if err := in.keepSecrets(ctx, req, t, &scan); err != nil {
+		return host.Scan{}, err
 	}
 	for _, plugin := range t.Plugins {
 		scan.Jobs = append(scan.Jobs, host.Job{

@@ -65,6 +65,11 @@ type Config struct {
 	// Permit says whether a tenant may have a URL scanned: an error that wraps
 	// host.ErrNotPermitted, in sentences for the tenant, when not. nil: it may.
 	Permit func(ctx context.Context, t host.TenantID, url string) error
+	// Sealer keeps the secrets of scans. nil: none are taken.
+	Sealer Sealer
+	// SecretOptions names the options of a plugin that it calls sensitive, and says
+	// whether that is known here. nil: no plugin has any.
+	SecretOptions func(ctx context.Context, plugin string) (names []string, known bool)
 	// Accepted is told of each scan that was accepted. It must not block; nil:
 	// nobody is told.
 	Accepted func(host.Scan)

@@ -22,7 +22,7 @@ func OnceKey(route, name string) [32]byte { return digest("once-v1", route, name
 
 // once is by what the request is known; nil for one that has no name. The input
 // is an archive's SHA-256, whatever the archive is called, or a URL.
-func (req Request) once(input string) *host.Once {
+func (in *Intake) once(req Request, input string) *host.Once {
 	if req.Key == nil {
 		return nil
 	}
@@ -31,7 +31,11 @@ func (req Request) once(input string) *host.Once {
 	if req.Gate != nil {
 		gate = fmt.Sprintf("%s %t", req.Gate.FailOn, req.Gate.NewOnly)
 	}
-	return &host.Once{Key: *req.Key, Digest: digest("request-v1", req.Type, input, req.Project, string(req.Priority), string(options), gate)}
+	parts := []string{"request-v1", req.Type, input, req.Project, string(req.Priority), string(options), gate}
+	if secrets := in.secretsDigest(req); secrets != "" {
+		parts = append(parts, secrets)
+	}
+	return &host.Once{Key: *req.Key, Digest: digest(parts...)}
 }
 
 // replay says what becomes of a request whose key had one before.

@@ -10,7 +10,7 @@ import (
 // Err wraps the sentinel that says which kind of refusal it is.
 type Refusal struct {
 	Code   string // more precise than the sentinel; "" when that says enough
-	Field  string // which field of the request: "project", "options", "url", "file"; "" for none
+	Field  string // which field of the request: "project", "options", "secrets", "url", "file"; "" for none
 	Detail string // sentences for people; holds nothing of this host's inside
 	// Faults are all that is wrong, when that may be several things; Field and
 	// Detail are then the first.

@@ -12,12 +12,13 @@ import (
 
 // deriveScans and deriveEnd enclose a list or subquery of scan ids. It is
 // host.DeriveState in SQL, and the sums; the caller holds the scans' locks.
-// Scans that would not change are not written. Those that end with it are told to
-// their tenants' webhooks.
+// Scans that would not change are not written. Those that end with it lose their
+// secrets, and are told to their tenants' webhooks.
 const (
 	deriveScans = `
 with derived as (update scans s set state = d.state,
     finished_at = case when d.state in ('queued', 'running') then null else coalesce(s.finished_at, now()) end,
+    secrets = case when d.state in ('queued', 'running') then s.secrets end,
     critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
 from (
     select scan_id, case

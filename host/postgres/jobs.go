@@ -32,7 +32,7 @@ const (
 // claimColumns are those of claimed jobs j, with their scans s as they were
 // before, that claimRow takes.
 const claimColumns = record.JobColumns + `, j.lease_epoch, j.lease_id, (extract(epoch from j.deadline_at - now()) * 1000000)::bigint,
-       ` + record.ScanColumns + `, coalesce(s.started_at, now()), s.archive_data`
+       ` + record.ScanColumns + `, coalesce(s.started_at, now()), s.archive_data, s.secrets`
 
 // claim takes job ids, owner and the lease's length in microseconds. It returns
 // the claimed jobs with their leases and scans. A doorbell whose mark was taken
@@ -99,11 +99,12 @@ type claimRow struct {
 	left    int64
 	started time.Time
 	data    []byte
+	secrets []byte
 }
 
 func (r *claimRow) dest() []any {
 	dest := append(r.job.Dest(at), &r.lease.Epoch, &r.lease.ID, &r.left)
-	return append(append(dest, r.scan.Dest(at)...), at(&r.started), &r.data)
+	return append(append(dest, r.scan.Dest(at)...), at(&r.started), &r.data, &r.secrets)
 }
 
 func (r *claimRow) value() (c host.Claim, err error) {
@@ -116,6 +117,7 @@ func (r *claimRow) value() (c host.Claim, err error) {
 	if a := c.Scan.Input.Archive; a != nil {
 		a.Data = r.data
 	}
+	c.Scan.Secrets = r.secrets
 	c.Lease, c.Remaining = r.lease, time.Duration(r.left)*time.Microsecond
 	c.Lease.Job = c.Job.ID
 	// The statement still sees the scan as it was before.

@@ -13,13 +13,13 @@ import (
 )
 
 // keepRequests is the part of Accept for scans that are Once: it takes tenants,
-// keys, digests, scans and these as JSON, as arrays ($29-$33). That a key is
+// keys, digests, scans and these as JSON, as arrays ($31-$35). That a key is
 // taken fails the statement, so that nothing of it stays. It reads over and so
 // comes behind the locks on the tenants' counters: of one tenant only one
 // transaction at a time has got so far.
 const keepRequests = `, asked as (
     insert into accepted_requests (tenant_id, key, digest, scan_id, scan)
-    select * from unnest($29::text[]::uuid[], $30::bytea[], $31::bytea[], $32::text[]::uuid[], $33::text[])
+    select * from unnest($31::text[]::uuid[], $32::bytea[], $33::bytea[], $34::text[]::uuid[], $35::text[])
     where not exists (select from over)
 )`
 

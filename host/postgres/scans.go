@@ -20,7 +20,7 @@ func toScan(row pgx.CollectableRow) (host.Scan, error) {
 	return r.Value()
 }
 
-// accept takes, as arrays, the scans' columns ($1-$10, $28), those of their jobs
+// accept takes, as arrays, the scans' columns ($1-$10, $28-$30), those of their jobs
 // ($11-$19, $26, $27) and what takeRoom takes. It returns the time, and whether there was
 // no room.
 const accept = acceptScans + acceptEnd
@@ -28,9 +28,9 @@ const accept = acceptScans + acceptEnd
 // acceptScans and acceptEnd are the parts of accept around keepRequests.
 const acceptScans = `
 with ` + takeRoom + `, s as (
-    insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, archive_data, url, options, gate)
+    insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, archive_data, url, options, gate, secrets, secret_options)
     select * from unnest($1::text[]::uuid[], $2::text[]::uuid[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[],
-                         $8::bytea[], $9::text[], $10::text[], $28::text[])
+                         $8::bytea[], $9::text[], $10::text[], $28::text[], $29::bytea[], $30::text[])
     where not exists (select from over)
 ), j as (
     insert into jobs (id, tenant_id, scan_id, scan_type, priority, ordinal, plugin, max_attempts, timeout_us, max_findings, max_artifacts)
@@ -51,6 +51,8 @@ type scanRows struct {
 	gate                      []*string
 	blob                      []*string
 	data                      [][]byte
+	secrets                   [][]byte
+	secretOptions             []*string
 	jobs                      jobRows
 }
 
@@ -68,6 +70,7 @@ func (r *scanRows) add(s host.Scan) {
 	r.priority = append(r.priority, int16(s.Priority.Rank()))
 	r.archive, r.url, r.options = append(r.archive, archive), append(r.url, url), append(r.options, options)
 	r.gate = append(r.gate, record.Gate(s))
+	r.secrets, r.secretOptions = append(r.secrets, s.Secrets), append(r.secretOptions, record.SecretOptions(s))
 	r.blob, r.data = append(r.blob, record.Blob(s)), append(r.data, record.ArchiveData(s))
 	for i, j := range s.Jobs {
 		r.jobs.id, r.jobs.tenant, r.jobs.scan = append(r.jobs.id, string(j.ID)), append(r.jobs.tenant, string(s.TenantID)), append(r.jobs.scan, string(s.ID))
@@ -98,7 +101,7 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 		args := []any{r.id, r.tenant, r.kind, r.project, r.priority, r.archive, r.blob, r.data, r.url, r.options,
 			r.jobs.id, r.jobs.tenant, r.jobs.scan, r.jobs.kind, r.jobs.priority, r.jobs.ordinal, r.jobs.plugin,
 			r.jobs.attempts, r.jobs.timeout, need.tenant, need.storage, need.scans, need.maxStorage, need.maxQueued, need.maxDays,
-			r.jobs.findings, r.jobs.artifacts, r.gate}
+			r.jobs.findings, r.jobs.artifacts, r.gate, r.secrets, r.secretOptions}
 		statement := accept
 		if once.any() {
 			statement, args = acceptOnce, append(args, once.tenant, once.key, once.digest, once.scan, once.text)

@@ -11,10 +11,12 @@ import (
 )
 
 // deriveScans takes scan ids as JSON and the time. It is host.DeriveState in
-// SQL, and the sums. Scans that would not change are not written.
+// SQL, and the sums. Scans that would not change are not written. Those that end
+// lose their secrets.
 const deriveScans = `
 update scans set state = d.state,
     finished_at = case when d.state in ('queued', 'running') then null else coalesce(scans.finished_at, ?2) end,
+    secrets = case when d.state in ('queued', 'running') then scans.secrets end,
     critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
 from (
     select scan_id, case

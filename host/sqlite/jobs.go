@@ -106,22 +106,22 @@ func (tx tx) claims(ctx context.Context, taken []host.JobID) (out []host.Claim, 
 		var c host.Claim
 		var j record.Job
 		var s record.Scan
-		var data []byte
-		dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &data)
+		var data, secrets []byte
+		dest := append(j.Dest(at), &c.Lease.Epoch, &c.Lease.ID, &data, &secrets)
 		if err := r.Scan(append(dest, s.Dest(at)...)...); err != nil {
 			return err
 		}
 		var jerr, serr error
 		c.Job, jerr = j.Value()
 		c.Scan, serr = s.Value()
-		c.Scan.Counts, c.Lease.Job = host.Counts{}, c.Job.ID
+		c.Scan.Counts, c.Scan.Secrets, c.Lease.Job = host.Counts{}, secrets, c.Job.ID
 		if a := c.Scan.Input.Archive; a != nil {
 			a.Data = data
 		}
 		c.Remaining = c.Job.DeadlineAt.Sub(time.UnixMicro(tx.now))
 		out = append(out, c)
 		return errors.Join(jerr, serr)
-	}, `select `+record.JobColumns+`, j.lease_epoch, j.lease_id, a.data, `+record.ScanColumns+`
+	}, `select `+record.JobColumns+`, j.lease_epoch, j.lease_id, a.data, s.secrets, `+record.ScanColumns+`
 		from jobs j join scans s on s.id = j.scan_id left join archives a on a.scan_id = s.id
 		where j.id in (select value from json_each(?)) order by j.id`, list(taken))
 	return out, err

@@ -43,9 +43,10 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 
 func (tx tx) accept(ctx context.Context, scan host.Scan) error {
 	archive, target, options := record.Input(scan)
-	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, url, options, gate, created_at)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, scan.Priority.Rank(), archive, record.Blob(scan), target, options, record.Gate(scan), tx.now)
+	_, err := tx.ExecContext(ctx, `insert into scans (id, tenant_id, type, project, priority, archive, archive_blob, url, options, gate, secrets, secret_options, created_at)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(scan.ID), string(scan.TenantID), scan.Type, scan.Project, scan.Priority.Rank(), archive, record.Blob(scan), target, options, record.Gate(scan),
+		scan.Secrets, record.SecretOptions(scan), tx.now)
 	if err != nil {
 		return err
 	}

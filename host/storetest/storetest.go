@@ -260,6 +260,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			"deleted":       testOnceDeleted,
 			"several hosts": testOnceHosts,
 		},
+		"secrets": {
+			"claims": testSecrets,
+			"end":    testSecretsEnd,
+		},
 		"concurrent": {
 			"claim":           testConcurrentClaim,
 			"finish":          testConcurrentFinish,

@@ -42,6 +42,7 @@ var rules = []rule{
 	{"host/tracking", []string{"host", "host/internal"}, "tracking talks to a port"},
 	{"host/retention", []string{"host", "host/internal"}, "retention talks to ports"},
 	{"host/watch", []string{"host"}, "who watches is told through ports, whatever carries the events"},
+	{"host/secretbox", []string{"host"}, "sealing knows whose a box is, and neither where it is kept nor what is in it"},
 	{"host/permission", []string{"host"}, "who may scan what is decided on ports, and what may be reached is given"},
 	{"host/webhook", []string{"host", "host/internal"}, "delivering talks to ports, and is given what may be reached"},
 	{"host/identity", nil, "which finding is which depends on nothing but the findings"},

@@ -49,7 +49,8 @@ type fetcher struct {
 	timeout   time.Duration // of one answer
 	limiter   *rate.Limiter
 	agent     string
-	left      int // requests
+	login     *login // nil: none
+	left      int    // requests
 	out       *sdk.Out
 	har       har
 
@@ -129,11 +130,12 @@ func (f *fetcher) exchange(ctx context.Context, u *url.URL, limit int64, header 
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	ex := &exchange{method: req.Method, url: u, sent: req.Header, sealed: limit >= 0, started: time.Now()}
+	shown := f.login.put(req)
+	ex := &exchange{method: req.Method, url: u, sent: shown, sealed: limit >= 0, started: time.Now()}
 	// Not a client, which would take a redirect that it cannot read for an error.
 	resp, err := f.transport.RoundTrip(req)
 	if err != nil {
-		return nil, slow(ctx, err)
+		return nil, f.login.scrubError(slow(ctx, err))
 	}
 	defer resp.Body.Close()
 	ex.proto, ex.status, ex.header = resp.Proto, resp.StatusCode, resp.Header
@@ -150,12 +152,14 @@ func (f *fetcher) exchange(ctx context.Context, u *url.URL, limit int64, header 
 		ex.cut, err = true, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", slow(ctx, err))
+		return nil, fmt.Errorf("read the answer: %w", f.login.scrubError(slow(ctx, err)))
 	}
+	read := len(ex.body)
+	f.login.scrub(ex)
 	if e := ex.header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		f.encoded++
 	}
-	f.out.Scanned(1, uint64(len(ex.body)))
+	f.out.Scanned(1, uint64(read))
 	return ex, nil
 }
 

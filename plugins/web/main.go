@@ -39,6 +39,9 @@ type Options struct {
 	MaxPages int      `json:"max_pages" min:"0" max:"10000" doc:"Fewer pages than the operator allows. 0: as many."`
 	MaxDepth int      `json:"max_depth" min:"0" max:"100" doc:"Fewer links from the first page than the operator allows. 0: as many."`
 	Passive  bool     `json:"passive" doc:"Only follows links, and asks for nothing that no page links to: no exposed files, no values of its own in parameters."`
+
+	Headers map[string]string `json:"headers" sensitive:"true" doc:"Headers by which the site knows somebody, by name. They are sent to the target's scheme, host and port alone, and nowhere shown."`
+	Cookies map[string]string `json:"cookies" sensitive:"true" doc:"The same with cookies."`
 }
 
 // environment is what tests replace.

@@ -83,6 +83,9 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
 	}
 	defer s.close()
+	if s.login, err = newLogin(target, opts); err != nil {
+		return sdk.Refuse(err)
+	}
 	if s.scope, err = newScope(target, opts.Hosts, guard.Permits); err != nil {
 		return sdk.Refuse(err)
 	}
@@ -93,6 +96,9 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 			return context.Cause(ctx)
 		}
 		return errors.Join(err, s.archive())
+	}
+	if s.login != nil && origin(s.start.url) != s.login.origin {
+		out.Partial(fmt.Sprintf("headers and cookies are sent to %s alone, and it leads to %s: scan that one", s.login.origin, origin(s.start.url)))
 	}
 	err = s.run(timed)
 	if ctx.Err() != nil {

@@ -2464,6 +2464,8 @@ export interface components {
             priority: "high" | "normal" | "low";
             /** @description The line of scans that this one belongs to. */
             project?: string;
+            /** @description Names of what was given in secrets, in order. The values are shown to nobody. */
+            secret_options?: string[];
             /**
              * Format: date-time
              * @description When the first job started.
@@ -2553,6 +2555,10 @@ export interface components {
             priority?: "high" | "normal" | "low";
             /** @description The line of scans that this one belongs to. */
             project?: string;
+            /** @description By name the options that nobody is shown, such as headers and cookies of the web scanner: at most 16 KiB, nested at most 8 deep. They are sealed, and removed when the scan has ended. */
+            secrets?: {
+                [key: string]: unknown;
+            };
             /**
              * @description http or https, without user name and password.
              * @example https://shop.example.com/

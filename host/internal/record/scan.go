@@ -14,7 +14,7 @@ type AtFunc func(*time.Time) any
 // ScanColumns are those of scans s that Scan takes.
 const ScanColumns = `s.id, s.tenant_id, s.type, s.project, s.priority, s.archive, s.url, s.options, s.state,
 	s.created_at, s.started_at, s.finished_at, s.cancel_requested_at, s.archive_removed_at,
-	s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.gate`
+	s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.gate, s.secret_options`
 
 // Scan is a row of ScanColumns.
 type Scan struct {
@@ -22,14 +22,14 @@ type Scan struct {
 	priority              int
 	archive, url, options *string
 	removed               time.Time // the archive
-	gate                  *string
+	gate, secretOptions   *string
 }
 
 // Dest is where to scan the row.
 func (r *Scan) Dest(at AtFunc) []any {
 	s := &r.scan
 	return append([]any{&s.ID, &s.TenantID, &s.Type, &s.Project, &r.priority, &r.archive, &r.url, &r.options, &s.State,
-		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, append(counts(&s.Counts), &r.gate)...)
+		at(&s.CreatedAt), at(&s.StartedAt), at(&s.FinishedAt), at(&s.CancelRequestedAt), at(&r.removed)}, append(counts(&s.Counts), &r.gate, &r.secretOptions)...)
 }
 
 // Value is what was scanned, without jobs.
@@ -44,6 +44,11 @@ func (r *Scan) Value() (host.Scan, error) {
 	if r.gate != nil {
 		r.scan.Gate = &host.Gate{}
 		if err := decode("gate", r.gate, r.scan.Gate); err != nil {
+			return r.scan, err
+		}
+	}
+	if r.secretOptions != nil {
+		if err := decode("secret options", r.secretOptions, &r.scan.SecretOptions); err != nil {
 			return r.scan, err
 		}
 	}
@@ -78,6 +83,15 @@ func Gate(s host.Scan) *string {
 	return new(Encode(s.Gate))
 }
 
+// SecretOptions is the column of the names of a scan's secret options; nil is
+// null: it has none.
+func SecretOptions(s host.Scan) *string {
+	if s.SecretOptions == nil {
+		return nil
+	}
+	return new(Encode(s.SecretOptions))
+}
+
 // Blob is the column of the blob that a scan needs; nil is null: it needs none.
 func Blob(s host.Scan) *string {
 	if a := s.Input.Archive; a != nil && a.Blob != "" {
@@ -101,18 +115,23 @@ func Accepted(in host.Scan) (host.Scan, error) {
 		return in, in.Gate.Check()
 	case in.Options != nil && !json.Valid(in.Options):
 		return in, fmt.Errorf("the options are not JSON: %w", host.ErrInvalid)
+	case (in.Secrets == nil) != (len(in.SecretOptions) == 0):
+		return in, fmt.Errorf("secret options need a box and names: %w", host.ErrInvalid)
 	case !IsID(in.ID):
 		return in, fmt.Errorf("scan id %.64q is not a UUID: %w", string(in.ID), host.ErrInvalid)
 	case !IsID(in.TenantID):
 		return in, fmt.Errorf("tenant %.64q: %w", string(in.TenantID), host.ErrNotFound)
 	}
 	out := host.Scan{ID: in.ID, TenantID: in.TenantID, Type: Clean(in.Type), Project: Clean(in.Project),
-		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued, Once: in.Once}
+		Priority: host.Priorities()[in.Priority.Rank()], Input: host.Input{URL: Clean(in.Input.URL)}, State: host.StateQueued, Once: in.Once, Secrets: in.Secrets}
 	if in.Gate != nil {
 		out.Gate = new(*in.Gate)
 	}
 	if in.Options != nil {
 		out.Options = json.RawMessage(Clean(string(in.Options)))
+	}
+	for _, name := range in.SecretOptions {
+		out.SecretOptions = append(out.SecretOptions, Clean(name))
 	}
 	if a != nil {
 		c := *a
@@ -150,14 +169,14 @@ func AllAccepted(scans []host.Scan) (out []host.Scan, op string, err error) {
 }
 
 // Stamp makes accepted scans what is read back of them: they were accepted now,
-// their archive's data shows only in a claim, and what they were asked for by
+// their archive's data and their secrets show only in a claim, and what they were asked for by
 // nowhere.
 func Stamp(scans []host.Scan, now time.Time) {
 	for i := range scans {
 		if a := scans[i].Input.Archive; a != nil {
 			a.Data = nil
 		}
-		scans[i].CreatedAt, scans[i].Once = now, nil
+		scans[i].CreatedAt, scans[i].Once, scans[i].Secrets = now, nil, nil
 		for k := range scans[i].Jobs {
 			scans[i].Jobs[k].CreatedAt, scans[i].Jobs[k].RunAt = now, now
 		}

@@ -1,0 +1,11 @@
+-- Options that nobody is shown: a login of a target, for one. They are sealed under
+-- a key that is not in the database, and gone when the scan has ended.
+
+-- +goose Up
+alter table scans add column secrets blob
+    check (finished_at is null or secrets is null);
+alter table scans add column secret_options text; -- JSON array of their names, in order; null: there are none
+
+-- +goose Down
+alter table scans drop column secrets;
+alter table scans drop column secret_options;
