@@ -222,22 +222,17 @@ plugin "dependencies" {
 	return h
 }
 
-// gosecBlock shares the build cache of the tests, which it must be able to write:
-// compiling net/http for each scan would be most of the time. So it is the one
-// engine that is not confined here.
+// gosecBlock has the go command of the tests.
 func gosecBlock(t *testing.T) string {
 	t.Helper()
+	root := goEnv(t, "GOROOT")
 	return fmt.Sprintf(`
 plugin "gosec" {
-  dev     = true
-  sandbox = "off"
-  env     = { PATH = %q }
-
-  config {
-    build_cache = %q
-  }
+  dev  = true
+  env  = { PATH = %q }
+  read = [%q]
 }
-`, filepath.Join(goEnv(t, "GOROOT"), "bin")+":/usr/bin:/bin", goEnv(t, "GOCACHE"))
+`, filepath.Join(root, "bin")+":/usr/bin:/bin", root)
 }
 
 // semgrepBlock is the recipe in examples/plugins, with the places of this machine.

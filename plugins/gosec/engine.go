@@ -2,12 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"go/build"
 	"io"
-	"log"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -15,9 +12,7 @@ import (
 	"strings"
 
 	"github.com/securego/gosec/v2"
-	"github.com/securego/gosec/v2/analyzers"
 	"github.com/securego/gosec/v2/issue"
-	"github.com/securego/gosec/v2/rules"
 )
 
 // engineArg makes a process of this program the engine: gosec cannot be
@@ -68,26 +63,9 @@ func engine(args []string, stdout, stderr io.Writer) int {
 	}
 	slices.Sort(dirs)
 	far := &progress{out: stdout}
-	conf := gosec.NewConfig()
-	conf.SetGlobal(gosec.Nosec, "true") // the target does not decide what is found in it
-	a := gosec.NewAnalyzer(conf, *tests, false, false, *workers, log.New(far, "", 0))
-	a.LoadRules(rules.Generate(false).RulesInfo())
-	a.LoadAnalyzers(analyzers.Generate(false).AnalyzersInfo())
 	stop := far.tell()
 	defer stop() // when it was not called
-	if err := a.Process(nil, dirs...); err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	issues, metrics, errs := a.Report()
-	out := report{Errors: errs, Files: metrics.NumFiles, Packages: len(dirs), Done: true}
-	for _, dir := range dirs {
-		built, unbuilt := countGo(dir, *tests)
-		out.Built, out.Unbuilt = out.Built+built, out.Unbuilt+unbuilt
-	}
-	for _, i := range issues {
-		out.Issues = append(out.Issues, newFound(i))
-	}
+	out := newAudit(*workers, *tests, far).all(dirs)
 	stop()
 	if err := json.NewEncoder(stdout).Encode(out); err != nil {
 		fmt.Fprintln(stderr, err)
@@ -100,26 +78,6 @@ func engine(args []string, stdout, stderr io.Writer) int {
 // pattern fits whatever has their names in its path, such as a vendorlist.
 func leftOut(root string) *regexp.Regexp {
 	return regexp.MustCompile("^" + regexp.QuoteMeta(filepath.ToSlash(root)) + `/(?:.*/)?(?:vendor|\.git)(?:/|$)`)
-}
-
-// countGo counts as gosec chooses files. It leaves out a package of which the go
-// command knows nothing, and files that are not built here, without a word.
-func countGo(dir string, tests bool) (built, unbuilt int) {
-	p, err := build.ImportDir(dir, 0)
-	var none *build.NoGoError
-	if err != nil && !errors.As(err, &none) {
-		return 0, 0 // among gosec's errors
-	}
-	built = len(p.GoFiles) + len(p.CgoFiles)
-	if tests {
-		built += len(p.TestGoFiles) + len(p.XTestGoFiles)
-	}
-	for _, f := range p.IgnoredGoFiles {
-		if tests || !strings.HasSuffix(f, "_test.go") {
-			unbuilt++
-		}
-	}
-	return built, unbuilt
 }
 
 func newFound(i *issue.Issue) found {

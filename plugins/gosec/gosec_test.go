@@ -36,21 +36,6 @@ func goEnv(t testing.TB, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// settings share the build cache of the tests: compiling what the samples import
-// for each of them would be most of the time.
-func settings(t testing.TB, more map[string]any) string {
-	t.Helper()
-	all := map[string]any{"build_cache": goEnv(t, "GOCACHE")}
-	for k, v := range more {
-		all[k] = v
-	}
-	b, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 const goMod = "module example.com/app\n\ngo 1.21\n"
 
 const weak = `package app
@@ -73,7 +58,7 @@ func TestSample(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"go.mod": goMod, "app.go": weak, "clean/clean.go": "package clean\n\nfunc Add(a, b int) int { return a + b }\n",
 		"app_test.go": strings.ReplaceAll(weak, "Run", "RunTest"), "vendor/x/x.go": "package x\n\nimport \"crypto/md5\"\n\nvar H = md5.New()\n", "README.md": "words\n"}
-	r := sdktest.Scan(t, newScanner(os.Args[0]), files, settings(t, nil))
+	r := sdktest.Scan(t, newScanner(os.Args[0]), files, "{}")
 	var got []string
 	for _, f := range r.Findings {
 		got = append(got, fmt.Sprintf("%s:%d:%d %s severity %d: %s", f.At.Path, f.At.StartLine, f.At.StartColumn, f.Rule, f.Severity, f.Message))
@@ -100,20 +85,20 @@ func TestEndings(t *testing.T) {
 	for name, tt := range map[string]struct {
 		self   string
 		files  map[string]string
-		more   map[string]any
+		config string
 		status string
 		why    string
 	}{
-		"no Go files":  {"/nowhere", map[string]string{"a.py": "x\n"}, nil, sdktest.NotApplicable, "no Go files"},
-		"no go":        {os.Args[0], app, map[string]any{"go": "no-such-go"}, sdktest.Failed, "the go command (no-such-go) is not"},
-		"no engine":    {"/nowhere/engine", app, nil, sdktest.Failed, "no such file"},
-		"engine fails": {"false", app, nil, sdktest.Failed, "exit status 1"},
-		"engine quits": {"true", app, nil, sdktest.Failed, "did not come to its end"},
-		"engine hangs": {os.Args[0], app, map[string]any{"timeout": "1ms"}, sdktest.Failed, "longer than 1ms"},
+		"no Go files":  {"/nowhere", map[string]string{"a.py": "x\n"}, "{}", sdktest.NotApplicable, "no Go files"},
+		"no go":        {os.Args[0], app, `{"go": "no-such-go"}`, sdktest.Failed, "the go command (no-such-go) is not"},
+		"no engine":    {"/nowhere/engine", app, "{}", sdktest.Failed, "no such file"},
+		"engine fails": {"false", app, "{}", sdktest.Failed, "exit status 1"},
+		"engine quits": {"true", app, "{}", sdktest.Failed, "did not come to its end"},
+		"engine hangs": {os.Args[0], app, `{"timeout": "1ms"}`, sdktest.Failed, "longer than 1ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := sdktest.Scan(t, newScanner(tt.self), tt.files, settings(t, tt.more))
+			r := sdktest.Scan(t, newScanner(tt.self), tt.files, tt.config)
 			if r.Status != tt.status || !strings.Contains(r.Reason, tt.why) || len(r.Findings) > 0 {
 				t.Errorf("%s: %q, want %s: %q", r.Status, r.Reason, tt.status, tt.why)
 			}
@@ -130,7 +115,7 @@ func TestPartial(t *testing.T) {
 		"syntax/a.go":  "package syntax\n\nfunc {\n",
 		"types/a.go":   "package types\n\nvar X int = \"text\"\n",
 	}
-	r := sdktest.Scan(t, newScanner(os.Args[0]), files, settings(t, nil))
+	r := sdktest.Scan(t, newScanner(os.Args[0]), files, "{}")
 	if r.Status != sdktest.Partial || !strings.Contains(r.Reason, "packages or files could not be loaded whole") || len(r.Findings) != 6 {
 		t.Errorf("%s: %s, %d findings", r.Status, r.Reason, len(r.Findings))
 	}
@@ -162,7 +147,7 @@ func TestUnseen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := sdktest.Scan(t, newScanner(os.Args[0]), tt.files, settings(t, nil))
+			r := sdktest.Scan(t, newScanner(os.Args[0]), tt.files, "{}")
 			if r.Status != tt.status || !strings.Contains(r.Reason, tt.wants) || len(r.Findings) != tt.findings {
 				t.Errorf("%s: %s, %d findings, want %s: %q", r.Status, r.Reason, len(r.Findings), tt.status, tt.wants)
 			}
@@ -210,7 +195,7 @@ func sameAsGosec(t *testing.T, root, golden string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := sdktest.Run(t, newScanner(os.Args[0]), sdktest.Request{Root: root, Config: settings(t, map[string]any{"module_cache": goEnv(t, "GOMODCACHE")})})
+	r := sdktest.Run(t, newScanner(os.Args[0]), sdktest.Request{Root: root, Config: fmt.Sprintf(`{"module_cache": %q}`, goEnv(t, "GOMODCACHE"))})
 	var got []string
 	for _, f := range r.Findings {
 		got = append(got, f.String())
@@ -251,7 +236,7 @@ func byCommand(t *testing.T, command, root string) string {
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	r := sdktest.Run(t, newScanner(os.Args[0]), sdktest.Request{Files: map[string]string{"go.mod": goMod, "app.go": weak}, Config: settings(t, nil),
+	r := sdktest.Run(t, newScanner(os.Args[0]), sdktest.Request{Files: map[string]string{"go.mod": goMod, "app.go": weak}, Config: "{}",
 		CancelAt: func(ev *pluginv1.ScanEvent) bool { return ev.GetProgress().GetPhase() == "analysing" }})
 	if r.Status != sdktest.Canceled {
 		t.Errorf("%s: %s", r.Status, r.Reason)

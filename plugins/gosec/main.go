@@ -15,9 +15,8 @@ const version = "0.1.0"
 
 // Config is the operator's settings.
 type Config struct {
-	Go          string        `json:"go" default:"go" doc:"The go command, by an absolute path or by a name in PATH. Its toolchain is what code is compiled with, and no other is fetched."`
+	Go          string        `json:"go" default:"go" doc:"The go command, by an absolute path or by a name in PATH. Its standard library is what code is checked with, and no other toolchain is fetched."`
 	ModuleCache string        `json:"module_cache" doc:"A directory of modules that targets may use, as GOMODCACHE: only read. Empty: none, so that what a target requires and does not vendor is missing."`
-	BuildCache  string        `json:"build_cache" doc:"A directory for what is compiled, as GOCACHE, that it must be able to write to and that all scans share: faster, and only where all targets are trusted. Empty: one for each scan."`
 	Tests       bool          `json:"tests" default:"false" doc:"Looks at test files too."`
 	Timeout     time.Duration `json:"timeout" default:"0s" min:"0s" max:"24h" doc:"After that the engine is killed, and the scan has failed. 0s: as long as the scan type allows."`
 	Workers     int           `json:"workers" default:"0" min:"0" max:"64" doc:"Packages at once. 0: one for each CPU the process may use."`

@@ -19,7 +19,7 @@ const tellEvery = 500 * time.Millisecond
 // step is a line of that, beside the report's.
 type step struct {
 	Checked *uint64 `json:"checked"` // files
-	Seconds int     `json:"seconds"` // since it began: while code is compiled, no file is checked
+	Seconds int     `json:"seconds"` // since it began: while imports are checked, no file is
 }
 
 // stepStart tells a step from the report.

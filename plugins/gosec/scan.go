@@ -96,17 +96,13 @@ func environment(c *Config, t *sdk.Target, vendored bool) []string {
 	if modules == "" {
 		modules = filepath.Join(t.WorkDir(), "modules")
 	}
-	build := c.BuildCache
-	if build == "" {
-		build = filepath.Join(t.WorkDir(), "build")
-	}
 	mod := "-mod=mod"
 	if vendored {
 		mod = "-mod=vendor"
 	}
 	env := []string{
 		"GOFLAGS=" + mod + " -buildvcs=false", "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOWORK=off", "GOENV=off", "GO111MODULE=on",
-		"GOVCS=*:off", "GOTELEMETRY=off", "CGO_ENABLED=0", "GOMODCACHE=" + modules, "GOCACHE=" + build,
+		"GOVCS=*:off", "GOTELEMETRY=off", "CGO_ENABLED=0", "GOMODCACHE=" + modules, "GOCACHE=" + filepath.Join(t.WorkDir(), "build"),
 	}
 	if filepath.IsAbs(c.Go) { // gosec and go look for it by its name
 		env = append(env, "PATH="+filepath.Dir(c.Go)+":"+os.Getenv("PATH"))
