@@ -36,6 +36,16 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
+// program is built with the race detector for the long storm: it makes every start
+// of a host, of which there are many, three times as long. internal/e2e has it
+// always.
+func program() []string {
+	if *flagScans > 0 {
+		return []string{"-race", "./cmd/securetag"}
+	}
+	return []string{"./cmd/securetag"}
+}
+
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "chaos-bin-")
 	if err != nil {
@@ -45,7 +55,7 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin.dir, bin.securetag, bin.flaky = dir, filepath.Join(dir, "securetag"), filepath.Join(dir, "flaky")
 	for out, args := range map[string][]string{
-		bin.securetag: {"-race", "./cmd/securetag"},
+		bin.securetag: program(),
 		bin.flaky:     {"./internal/chaos/flaky"},
 	} {
 		if err := testhost.Build(root, out, args...); err != nil {

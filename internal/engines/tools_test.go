@@ -29,7 +29,7 @@ func TestBrokenTools(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(garbage, "advisories.db"), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	goTree := map[string]string{"go.mod": "module example.com/a\n\ngo 1.21\n", "a.go": "package a\n"}
+	goTree := map[string]string{"go.mod": "module example.com/a\n\ngo 1.21\n", "a.go": "package a\n\nimport \"os\"\n\nvar _ = os.Args\n"}
 	large := map[string]string{"go.mod": goTree["go.mod"], "a.go": "package a\n\nfunc f(x int) int { return x }\n" + strings.Repeat("\nvar _ = f(1) + f(2) + f(3) + f(4)\n", 50_000)}
 	pins := map[string]string{"requirements.txt": "django==3.2.10\n"}
 	goroot := goEnv(t, "GOROOT")
