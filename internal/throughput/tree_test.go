@@ -135,7 +135,7 @@ func packageLock(r *rand.Rand, i int) (path, text string) {
 	for range 300 {
 		name := word(r) + "-" + word(r)
 		packages["node_modules/"+name] = map[string]any{
-			"version": fmt.Sprintf("%d.%d.%d", r.IntN(9), r.IntN(20), r.IntN(20)), "resolved": "https://registry.npmjs.org/" + name + "/-/" + name + ".tgz",
+			"version": fmt.Sprintf("%d.%d.%d", r.IntN(9), r.IntN(20), r.IntN(20)), "resolved": "https://packages.example.com/" + name + "/-/" + name + ".tgz",
 			"integrity": fmt.Sprintf("sha512-%064x", r.Uint64()),
 		}
 	}
