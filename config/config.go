@@ -198,7 +198,7 @@ type PluginLimits struct {
 // other scanners are read.
 func Default() Config {
 	archive, web, reports := defaultScan(), defaultScan(), defaultScan()
-	// The slowest first: they start in this order where there are fewer slots.
+	// In this order they start where there are fewer slots.
 	archive.Plugins = []string{"gosec", "secrets", "iac", "dependencies"}
 	// They are ours, and must work where they cannot be confined: in a container, on a Mac.
 	secrets, site := defaultPlugin("secrets"), defaultPlugin("web")

@@ -1,6 +1,7 @@
 package migrations_test
 
 import (
+	"database/sql"
 	"slices"
 	"strings"
 	"testing"
@@ -221,4 +222,14 @@ func (d dialect) fill(statement string) string {
 		pairs = append(pairs, "<"+string(n)+">", "'00000000-0000-7000-8000-00000000000"+string(n)+"'")
 	}
 	return strings.NewReplacer(pairs...).Replace(statement)
+}
+
+// runs gives what executes statements, filled in, that must succeed.
+func (d dialect) runs(t *testing.T, db *sql.DB) func(statement string) {
+	return func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), d.fill(statement)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -37,12 +37,7 @@ func TestScansFromBeforeProjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := d.db(t, dsn)
-		run := func(statement string) {
-			t.Helper()
-			if _, err := db.ExecContext(t.Context(), d.fill(statement)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		run := d.runs(t, db)
 		run(`insert into tenants (id, name, created_at) values (<1>, 'one', <now>)`)
 		for id, project := range map[string]string{"<2>": "shop", "<3>": "shop", "<4>": ""} {
 			run(`insert into scans (id, tenant_id, type, project, url, created_at) values (` + id + `, <1>, 'web', '` + project + `', 'u', <now>)`)
@@ -87,12 +82,7 @@ func TestDeliveriesFromBeforeTheirScans(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := d.db(t, dsn)
-		run := func(statement string) {
-			t.Helper()
-			if _, err := db.ExecContext(t.Context(), d.fill(statement)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		run := d.runs(t, db)
 		run(`insert into tenants (id, name, created_at) values (<1>, 'one', <now>)`)
 		run(webhook + ` values (<2>, <1>, 'u', 'e', 's', <now>)`)
 		scan := strings.Trim(d.fill("<5>"), "'")

@@ -113,8 +113,7 @@ func (o options) check(raw json.RawMessage, t ScanType) (json.RawMessage, error)
 func (o options) faults(given map[string]any, t ScanType) []Fault {
 	var out []Fault
 	bad := func(name, format string, args ...any) {
-		name = strings.NewReplacer("~", "~0", "/", "~1").Replace(fmt.Sprintf("%.64s", name)) // RFC 6901
-		out = append(out, Fault{Field: "options/" + name, Detail: fmt.Sprintf(format, args...)})
+		out = append(out, Fault{Field: "options/" + escape(name), Detail: fmt.Sprintf(format, args...)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		property, known := o.properties[name]
