@@ -16,8 +16,16 @@ import (
 // engine makes the checks of one language. All scans share it. Safe for concurrent
 // use, as what Open Policy Agent has compiled is.
 type engine struct {
+	alone  map[*check]rego.PreparedEvalQuery
+	groups map[string]*group // by kind of object, in lower case; "" has all other kinds
+}
+
+// group is the checks that are for some kinds. One query asks for the results of all:
+// in it they share what they work out of a document, such as its containers, which
+// takes most of their time.
+type group struct {
 	checks []*check
-	query  map[*check]rego.PreparedEvalQuery
+	query  rego.PreparedEvalQuery
 }
 
 // newEngine compiles the checks of a language: half a second of CPU, so it is
@@ -28,7 +36,7 @@ func newEngine(ctx context.Context, l language) (*engine, error) {
 
 // engineOf compiles some of the checks of a language.
 func engineOf(ctx context.Context, l language, all []*check) (*engine, error) {
-	e := &engine{checks: all, query: map[*check]rego.PreparedEvalQuery{}}
+	e := &engine{alone: map[*check]rego.PreparedEvalQuery{}, groups: map[string]*group{}}
 	modules := map[string]*ast.Module{}
 	for _, name := range libraries(l) {
 		module, err := parseModule(checks.EmbeddedLibraryFileSystem, name)
@@ -44,20 +52,81 @@ func engineOf(ctx context.Context, l language, all []*check) (*engine, error) {
 		}
 		modules[k.file] = module
 	}
+	var err error
 	able := ast.CapabilitiesForThisVersion()
 	able.AllowNet = []string{} // no host: offline means offline
 	compiler := ast.NewCompiler().WithCapabilities(able)
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, compiler.Errors
 	}
-	for _, k := range e.checks {
-		query, err := rego.New(rego.Query(k.rule), rego.Compiler(compiler)).PrepareForEval(ctx)
-		if err != nil {
+	for _, k := range all {
+		if e.alone[k], err = prepare(ctx, compiler, k.rule); err != nil {
 			return nil, fmt.Errorf("check %s: %w", k.id, err)
 		}
-		e.query[k] = query
 	}
-	return e, nil
+	return e, e.gather(ctx, compiler, all)
+}
+
+// gather makes the groups, one for all kinds that have the same checks.
+func (e *engine) gather(ctx context.Context, c *ast.Compiler, all []*check) error {
+	for _, kind := range kindsOf(all) {
+		fit := slices.DeleteFunc(slices.Clone(all), func(k *check) bool { return !k.fits(kind) })
+		for _, g := range e.groups {
+			if slices.Equal(g.checks, fit) {
+				e.groups[kind] = g
+			}
+		}
+		if e.groups[kind] == nil {
+			g, err := newGroup(ctx, c, fit)
+			if err != nil {
+				return fmt.Errorf("the checks of %q together: %w", kind, err)
+			}
+			e.groups[kind] = g
+		}
+	}
+	return nil
+}
+
+// prepare compiles a query. All are when the engine is made: compiling writes to
+// what evaluating reads.
+func prepare(ctx context.Context, c *ast.Compiler, query string) (rego.PreparedEvalQuery, error) {
+	return rego.New(rego.Query(query), rego.Compiler(c)).PrepareForEval(ctx)
+}
+
+// kindsOf lists the kinds that a check names, and "".
+func kindsOf(all []*check) []string {
+	kinds := []string{""}
+	for _, k := range all {
+		kinds = append(kinds, k.kinds...)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
+
+func newGroup(ctx context.Context, c *ast.Compiler, all []*check) (*group, error) {
+	g := &group{checks: all}
+	if len(all) == 0 {
+		return g, nil
+	}
+	query := make([]string, len(all))
+	for i, k := range all {
+		// A comprehension has a value also where the rule has none.
+		query[i] = fmt.Sprintf("%s = [denied | denied = %s]", result(i), k.rule)
+	}
+	var err error
+	g.query, err = prepare(ctx, c, strings.Join(query, "; "))
+	return g, err
+}
+
+// result is the variable of a group's query that has what a check denied.
+func result(check int) string { return fmt.Sprintf("check%d", check) }
+
+// group gives the checks for objects of a kind.
+func (e *engine) group(kind string) *group {
+	if g := e.groups[strings.ToLower(kind)]; g != nil {
+		return g
+	}
+	return e.groups[""]
 }
 
 // libraries are those that the checks of a language import.
@@ -85,10 +154,32 @@ type problem struct {
 	from, to int // lines; 0: of the whole, so that there is none to name
 }
 
+// look makes the group's checks of a document. An error is one of any of them, and
+// then there are no problems of the others either.
+func (g *group) look(ctx context.Context, document ast.Value) ([]problem, error) {
+	if len(g.checks) == 0 {
+		return nil, nil
+	}
+	results, err := g.query.Eval(ctx, rego.EvalParsedInput(document))
+	if err != nil {
+		return nil, err
+	}
+	var out []problem
+	for _, r := range results {
+		for i, k := range g.checks {
+			values, _ := r.Bindings[result(i)].([]any) // a comprehension
+			for _, v := range values {
+				out = append(out, problems(k, v)...)
+			}
+		}
+	}
+	return out, nil
+}
+
 // look makes one check of a document. An error is one of this check alone, unless
 // ctx has ended.
 func (e *engine) look(ctx context.Context, k *check, document ast.Value) ([]problem, error) {
-	query, ok := e.query[k]
+	query, ok := e.alone[k]
 	if !ok {
 		return nil, fmt.Errorf("the check %s is of another language", k.id)
 	}
@@ -99,16 +190,23 @@ func (e *engine) look(ctx context.Context, k *check, document ast.Value) ([]prob
 	var out []problem
 	for _, r := range results {
 		for _, x := range r.Expressions {
-			denied, ok := x.Value.([]any)
-			if !ok {
-				denied = []any{x.Value}
-			}
-			for _, d := range denied {
-				out = append(out, newProblem(k, d))
-			}
+			out = append(out, problems(k, x.Value)...)
 		}
 	}
 	return out, nil
+}
+
+// problems reads the value of a rule: a set of what it denies, or the one thing.
+func problems(k *check, value any) []problem {
+	denied, ok := value.([]any)
+	if !ok {
+		denied = []any{value}
+	}
+	var out []problem
+	for _, d := range denied {
+		out = append(out, newProblem(k, d))
+	}
+	return out
 }
 
 // newProblem reads an element of the set "deny": the object that result.new has

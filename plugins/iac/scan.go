@@ -317,26 +317,39 @@ func (s *scan) engine(l language) (*engine, error) {
 	return e, err
 }
 
-// look makes the checks that the operator wants and that are for this kind. One
-// that fails costs no other, and is no pass.
+// look makes the checks that the operator wants and that are for this kind. When
+// they fail together each is made alone: one that fails costs no other, and is no
+// pass.
 func (s *scan) look(ctx context.Context, e *engine, name, kind string, document ast.Value, give func(problem)) error {
-	for _, k := range e.checks {
-		if !s.wanted[k] || !k.fits(kind) {
-			continue
-		}
-		problems, err := e.look(ctx, k, document)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			s.out.Note(sdk.Note{Level: sdk.Warning, Path: name, Summary: fmt.Sprintf("the check %s failed: %v", k.id, err)})
-			s.out.Partial("some checks failed")
-		}
-		for _, p := range problems {
+	g := e.group(kind)
+	all, err := g.look(ctx, document)
+	if err != nil && ctx.Err() == nil {
+		all = s.oneByOne(ctx, e, g, name, document)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, p := range all {
+		if s.wanted[p.check] {
 			give(p)
 		}
 	}
 	return nil
+}
+
+func (s *scan) oneByOne(ctx context.Context, e *engine, g *group, name string, document ast.Value) (all []problem) {
+	for _, k := range g.checks {
+		if !s.wanted[k] || ctx.Err() != nil {
+			continue
+		}
+		problems, err := e.look(ctx, k, document)
+		if err != nil && ctx.Err() == nil {
+			s.out.Note(sdk.Note{Level: sdk.Warning, Path: name, Summary: fmt.Sprintf("the check %s failed: %v", k.id, err)})
+			s.out.Partial("some checks failed")
+		}
+		all = append(all, problems...)
+	}
+	return all
 }
 
 func newFinding(p problem, name string) sdk.Finding {
