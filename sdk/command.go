@@ -19,8 +19,9 @@ const (
 	maxStderr        = 64 << 10 // of the end, for errors
 	commandGrace     = 2 * time.Second
 	// passedOn is what a command sees of the plugin's environment: where to find
-	// programs, and the mark by which a host finds every process of a plugin.
-	passedOn = "PATH SECURETAG_PROCESS"
+	// programs, the mark by which a host finds every process of a plugin, and what
+	// programs in Go can have of the machine.
+	passedOn = "PATH SECURETAG_PROCESS GOMEMLIMIT GOGC GOMAXPROCS"
 	// throughHost is passed on where the host confines the plugin to its proxy, and
 	// has set the first: there is no other way out.
 	throughHost = "SECURETAG_EGRESS_SOCKET HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy"
@@ -29,8 +30,9 @@ const (
 // Command is a program that a scanner runs. It sees nothing of the target but
 // what Args name, and nothing of the plugin: HOME and TMPDIR are empty
 // directories, the working directory is Target.WorkDir, and the environment is
-// PATH and what Env adds; where the host has the plugin go out by its proxy, the
-// variables that name that as well. Declare Needs.SpawnsProcesses.
+// PATH, what the host lets programs in Go have (GOMEMLIMIT, GOGC, GOMAXPROCS) and what
+// Env adds; where the host has the plugin go out by its proxy, the variables that name
+// that as well. Declare Needs.SpawnsProcesses.
 type Command struct {
 	Args []string // the program and its arguments; the program by path or in PATH
 	Env  []string // "NAME=value"

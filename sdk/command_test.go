@@ -121,13 +121,14 @@ func TestCommandEnvironment(t *testing.T) {
 	// Not parallel: it sets a variable.
 	t.Setenv("SDK_TEST_SECRET", "hunter2")
 	t.Setenv("SECURETAG_PROCESS", "mark")
+	t.Setenv("GOMEMLIMIT", "1GiB")
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // the operator's own, which is the plugin's alone
 	running(t, sdk.Command{Args: []string{"environment"}, Env: []string{"MORE=1"}}, func(ran sdk.Ran, err error) {
 		out := string(ran.Stdout)
 		if err != nil || strings.Contains(out, "hunter2") || strings.Contains(out, "HTTP_PROXY") || !strings.HasPrefix(out, "0 ") {
 			t.Errorf("%q, %v", out, err)
 		}
-		for _, want := range []string{"MORE=1", "PATH=", "HOME=", "TMPDIR=", "SECURETAG_PROCESS=mark"} {
+		for _, want := range []string{"MORE=1", "PATH=", "HOME=", "TMPDIR=", "SECURETAG_PROCESS=mark", "GOMEMLIMIT=1GiB"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %s in %q", want, out)
 			}

@@ -25,6 +25,7 @@ const (
 // host stops it or dies; run by hand it explains itself, and can describe and
 // run the scanner. It does not return.
 func Main[C any](s Scanner[C]) {
+	useMemory()
 	if os.Getenv(wire.MagicCookieKey) == wire.MagicCookieValue {
 		os.Exit(serve(s))
 	}
