@@ -67,7 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	def(&c.Lease, 15*time.Second)
-	def(&c.Heartbeat, time.Second)
+	def(&c.Heartbeat, 500*time.Millisecond)
 	def(&c.Horizon, 30*time.Second)
 	def(&c.Sweep, 2*time.Second)
 	if c.Window == 0 {

@@ -32,10 +32,9 @@ const (
 	Unconfined Confinement = "off"
 )
 
-// cell is the place of one confined process. It was started before its job is
-// known and sees no more than what was shown to it then, so that the job's tree
-// has to come to it: each slot is a directory of the host's that it sees
-// read-only.
+// cell is the place of one confined process. It sees no more than what was shown to
+// it when it was started. If that was before its job was known, the job's tree has
+// to come to it: each slot is a directory of the host's that it sees read-only.
 //
 //	RunDir/p…/         its socket; it may write here
 //	RunDir/p…/tmp      HOME and TMPDIR; in memory, where it has a root of its own
@@ -61,8 +60,8 @@ type slot struct {
 	dir  *os.File // the directory itself, whatever the plugin does to the path
 }
 
-// confine makes a cell for proc, unless it is not to be confined.
-func (e *Executor) confine(proc *process) error {
+// confine makes a cell for proc, unless it is not to be confined. tree is shown in it.
+func (e *Executor) confine(proc *process, tree string) error {
 	p := proc.plugin
 	if p.Sandbox == Unconfined {
 		return nil
@@ -76,6 +75,9 @@ func (e *Executor) confine(proc *process) error {
 	c := &cell{dir: proc.dir, limits: p.Limits, sees: slices.Clone(p.Read), hides: e.cfg.Hide}
 	if p.Isolation == Shared {
 		c.sees = append(c.sees, e.cfg.TreeDirs...)
+	}
+	if tree != "" {
+		c.sees = append(c.sees, tree)
 	}
 	work := filepath.Join(proc.dir, "work")
 	err := os.Mkdir(work, 0o700)

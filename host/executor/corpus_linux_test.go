@@ -3,7 +3,7 @@ package executor_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -295,8 +295,9 @@ func confession(s *sink) map[string]string {
 	return facts
 }
 
-// TestTreeComesToTheProcess: a process that waits gets the tree of its job, by
-// being moved, by a copy, or because it saw it all along; read-only.
+// TestTreeComesToTheProcess: a process gets the tree of its job; one that waited by
+// a move, by a copy, or because it saw it all along; one that is started for the job
+// sees it where it is. Read-only.
 func TestTreeComesToTheProcess(t *testing.T) {
 	t.Parallel()
 	tree := func(t *testing.T) string {
@@ -359,12 +360,39 @@ func TestTreeComesToTheProcess(t *testing.T) {
 	})
 	t.Run("copied", func(t *testing.T) {
 		t.Parallel()
-		b := newBench(t, "read-tree", confined)
+		b := newBench(t, "read-tree", confined, standby(1))
+		eventually(t, "a process waits", func() bool { return b.status().Standby == 1 })
 		task := b.task(t, "")
 		task.Root = tree(t)
 		run(t, b, task)
 		if _, err := os.Stat(filepath.Join(task.Root, "file")); err != nil {
 			t.Errorf("the original: %v", err)
+		}
+	})
+	t.Run("in place", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, "read-tree", confined)
+		task := b.task(t, "")
+		task.Root = tree(t)
+		task.Give = notAsked
+		run(t, b, task)
+	})
+	t.Run("in place, and no other", func(t *testing.T) {
+		t.Parallel()
+		o, _ := anOutside(t)
+		b := newBench(t, "escape", confined, func(c *executor.Config) { c.Hide = []string{o.Dir} })
+		task, s := b.task(t, ""), &sink{}
+		task.Root, task.Give = filepath.Join(o.Dir, "trees", "mine"), notAsked
+		task.Options, _ = json.Marshal(o)
+		if err := os.Mkdir(task.Root, 0o755); err != nil { //nolint:gosec // the plugin is another user
+			t.Fatal(err)
+		}
+		if _, err := b.Run(t.Context(), task, s); err != nil {
+			t.Fatal(err)
+		}
+		got := confession(s)
+		if !strings.Contains(got["read-other-tree"], "no such file") || got["list-other-trees"] != "[mine]" {
+			t.Errorf("beside its own tree it sees %s and reads %s", got["list-other-trees"], got["read-other-tree"])
 		}
 	})
 	t.Run("shared", func(t *testing.T) {
@@ -374,11 +402,14 @@ func TestTreeComesToTheProcess(t *testing.T) {
 		for range 2 {
 			task := b.task(t, "")
 			task.Root = root
-			task.Give = func(string) (func(), error) { return nil, fmt.Errorf("asked to move what is in sight") }
+			task.Give = notAsked
 			run(t, b, task)
 		}
 	})
 }
+
+// notAsked is how a tree is given that is in sight.
+func notAsked(string) (func(), error) { return nil, errors.New("asked to move what is in sight") }
 
 // stopped waits until no run is left.
 func (b *bench) stopped(t *testing.T) {

@@ -88,10 +88,11 @@
 //
 // # The sandbox
 //
-// Package sandbox confines a process; cell.go says what it gets to see. A process
-// may have started before its job is known, so its job's tree is moved into a
-// directory that it sees already (a slot) when the scan begins, and it sees no
-// other job's. With Shared it sees the trees of all, read-only. Required refuses to
+// Package sandbox confines a process; cell.go says what it gets to see. One that is
+// started for a job is shown the job's tree where it lies. One that was started before
+// its job was known has the tree moved into a directory that it sees already (a slot)
+// when the scan begins, or, where other jobs of the scan use it, linked there. Neither
+// sees another scan's. With Shared it sees the trees of all, read-only. Required refuses to
 // start a plugin where a wall of the sandbox does not hold; PluginStatus says
 // which layers there are. What a process ran out of is the reason of its fault.
 //

@@ -17,6 +17,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/catalog"
 	"github.com/securetaghq/securetag/host/executor/proxy"
+	"github.com/securetaghq/securetag/host/internal/spread"
 )
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.
@@ -96,6 +97,7 @@ func (e *Executor) Serve(ctx context.Context) error {
 	if err := os.MkdirAll(e.cfg.RunDir, 0o700); err != nil {
 		return fmt.Errorf("executor: make the run directory: %w", err)
 	}
+	spread.Out(e.cfg.RunDir)
 	e.sweep()
 	e.tellSandbox()
 
@@ -239,7 +241,7 @@ func stopping() *host.Fault {
 
 // runOn gets a process and gives it back, or ends it.
 func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.Sink) (host.Report, error) {
-	p, err := k.acquire(ctx, t.Tenant)
+	p, err := k.acquire(ctx, t)
 	if err != nil {
 		return host.Report{}, err
 	}
@@ -308,7 +310,7 @@ func (e *Executor) Describe(ctx context.Context, name string) (Info, error) {
 		f.Err = host.ErrNoPlugin
 		return Info{}, f
 	}
-	p, err := k.start(ctx)
+	p, err := k.start(ctx, "")
 	if err == nil {
 		p.stop(true)
 	}

@@ -43,7 +43,7 @@ func (e *Executor) Start(ctx context.Context, name string) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	proc, err := e.open(ctx, k.plugin, program)
+	proc, err := e.open(ctx, k.plugin, program, "")
 	if err != nil {
 		return 0, err
 	}

@@ -56,7 +56,7 @@ type keeper struct {
 // tools are what a keeper needs of its executor.
 type tools struct {
 	open   func(catalog.Source) (*catalog.Program, error)
-	launch func(context.Context, Plugin, *catalog.Program) (*process, error)
+	launch func(ctx context.Context, p Plugin, program *catalog.Program, tree string) (*process, error)
 	cache  catalog.Cache
 }
 
@@ -95,7 +95,7 @@ func (k *keeper) keep(ctx context.Context) {
 		if d := k.delay(); d > 0 && !rest(ctx, d) {
 			return
 		}
-		if p, err := k.start(ctx); err == nil {
+		if p, err := k.start(ctx, ""); err == nil {
 			k.offer(ctx, p)
 		}
 	}
@@ -116,9 +116,10 @@ func (k *keeper) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// start launches one process and notes how it went. The error is a *host.Fault,
-// at once when the plugin is quarantined.
-func (k *keeper) start(ctx context.Context) (*process, error) {
+// start launches one process and notes how it went. tree is that of the job it is
+// for, which it is shown where it lies; "" for none that is known. The error is a
+// *host.Fault, at once when the plugin is quarantined.
+func (k *keeper) start(ctx context.Context, tree string) (*process, error) {
 	k.mu.Lock()
 	if err := k.breaker.blocks(time.Now()); err != nil {
 		k.mu.Unlock()
@@ -127,7 +128,7 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 	k.starting++
 	k.taken = time.Time{}
 	k.mu.Unlock()
-	p, err := k.tryStart(ctx)
+	p, err := k.tryStart(ctx, tree)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.starting--
@@ -152,15 +153,15 @@ func (k *keeper) start(ctx context.Context) (*process, error) {
 }
 
 // tryStart does what start does for the plugin.
-func (k *keeper) tryStart(ctx context.Context) (*process, error) {
+func (k *keeper) tryStart(ctx context.Context, tree string) (*process, error) {
 	if k.plugin.Attach != nil {
-		return k.tools.launch(ctx, k.plugin, nil)
+		return k.tools.launch(ctx, k.plugin, nil, tree)
 	}
 	program, err := k.prepare()
 	if err != nil {
 		return nil, err
 	}
-	p, err := k.tools.launch(ctx, k.plugin, program)
+	p, err := k.tools.launch(ctx, k.plugin, program, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -335,17 +336,17 @@ func (k *keeper) died(p *process) {
 
 // acquire gives a process for one run. The error is a *host.Fault, or ctx
 // ended.
-func (k *keeper) acquire(ctx context.Context, tenant host.TenantID) (*process, error) {
+func (k *keeper) acquire(ctx context.Context, t host.Task) (*process, error) {
 	switch k.plugin.Isolation {
 	case Shared:
 		return k.join(ctx)
 	case PerTenant:
-		return k.joinTenant(ctx, tenant)
+		return k.joinTenant(ctx, t.Tenant)
 	}
 	if p := k.takeIdle(); p != nil {
 		return p, nil
 	}
-	p, err := k.start(ctx)
+	p, err := k.start(ctx, t.Root)
 	if err != nil {
 		return nil, err
 	}

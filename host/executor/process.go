@@ -65,8 +65,8 @@ type process struct {
 // launch starts a process and makes it ready to scan. The error is a
 // *host.Fault, and then nothing of the process is left. ctx is for starting
 // only, the process outlives it.
-func (e *Executor) launch(ctx context.Context, p Plugin, program *catalog.Program) (*process, error) {
-	proc, err := e.open(ctx, p, program)
+func (e *Executor) launch(ctx context.Context, p Plugin, program *catalog.Program, tree string) (*process, error) {
+	proc, err := e.open(ctx, p, program, tree)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (e *Executor) launch(ctx context.Context, p Plugin, program *catalog.Progra
 }
 
 // open makes what starts nothing, or attaches: then there is no program.
-func (e *Executor) open(ctx context.Context, p Plugin, program *catalog.Program) (*process, error) {
+func (e *Executor) open(ctx context.Context, p Plugin, program *catalog.Program, tree string) (*process, error) {
 	if p.Attach != nil {
 		return e.attach(ctx, p)
 	}
@@ -96,7 +96,7 @@ func (e *Executor) open(ctx context.Context, p Plugin, program *catalog.Program)
 		err = proc.place(program)
 	}
 	if err == nil {
-		err = e.confine(proc)
+		err = e.confine(proc, tree)
 	}
 	if err == nil {
 		return proc, nil

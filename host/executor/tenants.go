@@ -59,7 +59,7 @@ func (k *keeper) joinTenant(ctx context.Context, tenant host.TenantID) (*process
 
 // seat starts the process of a tenant. Its caller alone does, as seated says.
 func (k *keeper) seat(ctx context.Context, tenant host.TenantID) error {
-	p, err := k.start(ctx)
+	p, err := k.start(ctx, "")
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.seated, tenant)

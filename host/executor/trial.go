@@ -79,7 +79,7 @@ func (e *Executor) Try(ctx context.Context, name string, taps Taps) (*Trial, err
 		return nil, f
 	}
 	defer func() { _ = program.Close() }() // what runs by then is not touched by it
-	p, err := e.open(ctx, k.plugin, program)
+	p, err := e.open(ctx, k.plugin, program, "")
 	if err != nil {
 		return nil, err
 	}

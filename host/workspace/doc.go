@@ -46,7 +46,7 @@
 //	h123/x3     a bin: what is in it is being removed
 //
 // A crash leaves the sub-directory with its lock free, and the next manager to
-// sweep removes it. Nothing in here needs to survive: put it on a tmpfs or a
-// file system of its own where many small uploads are scanned, because ext4
-// creates files ten times slower where thousands were deleted just before.
+// sweep removes it. Nothing in here needs to survive. Trees are spread over the disk,
+// because ext4 creates files up to twenty times slower where thousands were deleted
+// in the last minutes (package spread).
 package workspace

@@ -7,19 +7,24 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/treecopy"
 )
 
 // Give puts the tree at dst, a path that is free and on the same file system, for
-// a process that sees nothing but what lies there. The tree of a scan's only job
-// is moved, and then belongs to whoever owns dst; one that other jobs of the scan
-// use, or may, is linked file by file. gone takes it away from dst again; what a
+// a process that sees nothing but what lies there. The tree of a scan's only job, or
+// of its last, is moved, and then belongs to whoever owns dst; one that other jobs of
+// the scan use, or may, is linked file by file. gone takes it away from dst again; what a
 // plugin has changed there it leaves. On an error the tree is where it was.
 func (t *Tree) Give(dst string) (gone func(), err error) { return t.give(dst) }
 
-func (m *Manager) give(s *shared, dst string) (func(), error) {
+func (m *Manager) give(s *shared, job host.JobID, dst string) (func(), error) {
 	m.mu.Lock()
-	alone := s.refs == 1 && s.of == 1 && !s.lent && !m.closed
+	others := len(s.left) // that have had it
+	if s.left[job] {
+		others--
+	}
+	alone := s.refs == 1 && others >= s.of-1 && !s.lent && !m.closed
 	if alone {
 		// Who asks for the scan's tree from now on unpacks another.
 		s.lent = true
@@ -28,7 +33,11 @@ func (m *Manager) give(s *shared, dst string) (func(), error) {
 		}
 	}
 	m.mu.Unlock()
-	gone := func() { s.tree.removeAt(dst) }
+	gone := func() {
+		if !s.tree.large() || !m.aside(dst) {
+			s.tree.removeAt(dst)
+		}
+	}
 	if !alone {
 		if !oneFileSystem(m.dir, filepath.Dir(dst)) {
 			// The caller may have a place where nothing has to be copied.

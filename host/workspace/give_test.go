@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/securetaghq/securetag/host"
+	"github.com/securetaghq/securetag/host/workspace"
 )
 
 // aTree acquires a scan's tree with one file.
@@ -76,6 +77,41 @@ func TestGiveLinks(t *testing.T) {
 	gone(t, dst)
 	release()
 	wantFile(t, root) // the other job's still
+}
+
+// TestGiveLast: the last job of several has the tree itself, and when it is tried
+// again, another.
+func TestGiveLast(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := newManager(t, dir)
+	data := packZip(t, []item{file("a/file", "text")})
+	run := func(job host.JobID) (stays bool) {
+		t.Helper()
+		tree, err := m.AcquireFor(t.Context(), "scan", workspace.Use{Job: job, Of: 2}, opens(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Release()
+		dst := filepath.Join(dir, "slot")
+		taken, err := tree.Give(dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer gone(t, dst)
+		defer taken()
+		wantFile(t, dst)
+		_, err = os.Lstat(tree.Root())
+		return err == nil
+	}
+	for i, step := range []struct {
+		job   host.JobID
+		stays bool
+	}{{"one", true}, {"one", true}, {"two", false}, {"two", true}, {"one", false}} {
+		if stays := run(step.job); stays != step.stays {
+			t.Errorf("step %d, job %s: the tree stays where it was: %t", i, step.job, stays)
+		}
+	}
 }
 
 // TestGiveFails: the tree is where it was, and goes when it is released.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/rmtree"
+	"github.com/securetaghq/securetag/host/internal/spread"
 )
 
 const (
@@ -36,14 +37,15 @@ type Manager struct {
 	log  hclog.Logger
 	next atomic.Int64 // numbers the names below dir
 
-	extractions sync.WaitGroup
+	background sync.WaitGroup // extracts, and removes
 
-	mu     sync.Mutex
-	lim    Limits // guarded by mu
-	closed bool
-	trees  map[host.ScanID]*shared
-	unused []*shared // nobody has them, and more jobs of their scans may come; the longest unused first
-	idle   []workDir // given back as they were handed out
+	mu       sync.Mutex
+	lim      Limits // guarded by mu
+	closed   bool
+	trees    map[host.ScanID]*shared
+	unused   []*shared // nobody has them, and more jobs of their scans may come; the longest unused first
+	idle     []workDir // given back as they were handed out
+	removing int       // trees, in goroutines of their own
 }
 
 // shared is a scan's tree: being extracted, then used by any number of jobs.
@@ -134,6 +136,7 @@ func (m *Manager) claim() error {
 		m.lock.Close()
 		return errors.Join(err, os.RemoveAll(m.dir))
 	}
+	spread.Out(m.dir)
 	m.can = findPowers(m.at, m.name("p"))
 	return nil
 }
@@ -162,7 +165,7 @@ func (m *Manager) Close() error {
 		s.timer.Stop()
 		s.tree.close()
 	}
-	m.extractions.Wait()
+	m.background.Wait()
 
 	err := m.clear()
 	// The lock goes last, and together with the directory: a sweep that found
@@ -346,7 +349,7 @@ func (m *Manager) AcquireFor(ctx context.Context, scan host.ScanID, u Use, open 
 		root:    filepath.Join(m.dir, s.name),
 		sum:     s.sum,
 		release: sync.OnceFunc(func() { m.leave(s, u.Job) }),
-		give:    func(dst string) (func(), error) { return m.give(s, dst) },
+		give:    func(dst string) (func(), error) { return m.give(s, u.Job, dst) },
 	}, nil
 }
 
@@ -388,7 +391,7 @@ func (m *Manager) join(ctx context.Context, scan host.ScanID, u Use, open func(c
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &shared{scan: scan, name: m.name("t"), cancel: cancel, refs: 1, of: max(u.Of, 1), left: map[host.JobID]bool{}, done: make(chan struct{})}
 	m.trees[scan] = s
-	m.extractions.Go(func() { m.extract(ctx, s, open) })
+	m.background.Go(func() { m.extract(ctx, s, open) })
 	return s, nil
 }
 
@@ -425,13 +428,16 @@ func (m *Manager) leave(s *shared, job host.JobID) {
 }
 
 // removeTree takes a tree apart as it was made, which is quick, and searches
-// what is left when it has changed.
+// what is left when it has changed or is large.
 func (m *Manager) removeTree(s *shared) {
 	defer s.tree.close()
 	m.mu.Lock()
 	closed := m.closed
 	m.mu.Unlock()
-	if !closed && s.tree.remove(m.at, s.name) != nil {
+	switch {
+	case closed: // Close removes everything
+	case s.tree.large() && m.aside(filepath.Join(m.dir, s.name)):
+	case s.tree.remove(m.at, s.name) != nil:
 		m.remove(s.name, "scan", s.scan)
 	}
 }

@@ -34,6 +34,9 @@ func (l *listing) file(path string) {
 	}
 }
 
+// large reports whether to remove the tree takes some time.
+func (t *tree) large() bool { return t.list.long }
+
 func (l *listing) add(to *[]string, path string) {
 	if l.long = l.long || len(l.dirs)+len(l.files) == maxListing; !l.long {
 		*to = append(*to, path)

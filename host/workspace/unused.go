@@ -51,8 +51,8 @@ func (m *Manager) expire(s *shared) {
 		return
 	}
 	m.forget(s)
-	m.extractions.Add(1)
-	defer m.extractions.Done()
+	m.background.Add(1)
+	defer m.background.Done()
 	m.mu.Unlock()
 	m.dropUnused(s)
 }

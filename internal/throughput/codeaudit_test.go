@@ -42,7 +42,7 @@ func BenchmarkCodeaudit(b *testing.B) {
 	host, c := auditHost(b, dir, plugins)
 	slowest, cpu := time.Duration(0), time.Duration(0)
 	for _, name := range engines {
-		took, used := alone(b, filepath.Join(plugins, name), tree)
+		took, used := alone(b, filepath.Join(plugins, name), tree, int64(config.Default().Plugins[name].Limits.Memory))
 		slowest, cpu = max(slowest, took), cpu+used
 		b.Logf("%s alone: %.1f s, of CPU %.1f s", name, took.Seconds(), used.Seconds())
 	}
@@ -116,10 +116,11 @@ func auditHost(b *testing.B, dir, plugins string) (*testhost.Process, *client.Cl
 	return p, c
 }
 
-// alone runs a plugin by hand. It exits with 1 when it found something, and with
+// alone runs a plugin by hand, with the memory that the host gives it. It exits with 1 when it found something, and with
 // another code when it could not see everything.
-func alone(b *testing.B, plugin, tree string) (took, cpu time.Duration) {
+func alone(b *testing.B, plugin, tree string, memory int64) (took, cpu time.Duration) {
 	began, cmd := time.Now(), exec.CommandContext(b.Context(), plugin, "scan", tree)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%dMiB", memory*8/10>>20)) // as the host says
 	out, err := cmd.CombinedOutput()
 	took = time.Since(began)
 	if code := (&exec.ExitError{}); err != nil && (!asExit(err, &code) || code.ExitCode() > 1) {

@@ -157,6 +157,17 @@ func attempts(o outside, req *pluginv1.ScanRequest) map[string]any {
 		}
 		return err
 	}
+	list := func(dir string) string {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err.Error()
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return fmt.Sprint(names)
+	}
 	pids, _ := filepath.Glob("/proc/[0-9]*")
 	return map[string]any{
 		"write-outside":    os.WriteFile(filepath.Join(o.Dir, "new"), nil, 0o600),
@@ -165,7 +176,7 @@ func attempts(o outside, req *pluginv1.ScanRequest) map[string]any {
 		"read-shadow":      read("/etc/shadow"),
 		"read-database":    read(filepath.Join(o.Dir, "securetag.db")),
 		"read-other-tree":  read(filepath.Join(o.Tree, "file")),
-		"list-other-trees": func() error { _, err := os.ReadDir(filepath.Dir(o.Tree)); return err }(),
+		"list-other-trees": list(filepath.Dir(o.Tree)),
 		"write-tree":       os.WriteFile(filepath.Join(req.GetTarget().GetRoot(), "new"), nil, 0o600),
 		"write-itself":     os.WriteFile(os.Args[0], nil, 0o600),
 		"link-outside":     os.Link(filepath.Join(o.Dir, "secret"), filepath.Join(req.GetWorkDir(), "link")),

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package spread
+
+// Out is for Linux.
+func Out(string) {}
