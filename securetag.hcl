@@ -101,7 +101,7 @@ worker {
   # A host that is not heard of for the length of a lease is taken for dead,
   # and its jobs go to another. At least three heartbeats.
   lease     = "15s"
-  heartbeat = "1s"
+  heartbeat = "500ms"
 
   # File system in memory in which archives of at most 1 MiB are unpacked, one
   # for each slot at most: on a disk, making and removing the files would be

@@ -225,7 +225,7 @@ func Default() Config {
 		},
 		Database: Database{MaxConnections: 20},
 		Redis:    Redis{Addresses: []string{}, KeyPrefix: "securetag"},
-		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: time.Second, MemoryDir: "/dev/shm"},
+		Worker:   Worker{Lease: 15 * time.Second, Heartbeat: 500 * time.Millisecond, MemoryDir: "/dev/shm"},
 		Limits:   Limits{ArchiveSize: 50 * MiB, UnpackedSize: GiB, FileSize: 256 * MiB, Entries: 100_000, Findings: 25_000, RuleFindings: 5_000, Artifacts: 64 * MiB, ProjectFindings: 100_000},
 		Log:      Log{Level: "info", Format: "auto"},
 		// Findings are what people come back for, so nobody removes them unasked.
