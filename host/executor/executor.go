@@ -17,7 +17,7 @@ import (
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/executor/catalog"
 	"github.com/securetaghq/securetag/host/executor/proxy"
-	"github.com/securetaghq/securetag/host/internal/spread"
+	"github.com/securetaghq/securetag/internal/spread"
 )
 
 // Executor runs jobs in plugin processes. Safe for concurrent use.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/internal/rmtree"
-	"github.com/securetaghq/securetag/host/internal/spread"
+	"github.com/securetaghq/securetag/internal/spread"
 )
 
 const (

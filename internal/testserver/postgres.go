@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/securetaghq/securetag/internal/spread"
 )
 
 // PostgresServer is a private PostgreSQL with its durability left on. Its
@@ -123,6 +125,8 @@ func (p *postgres) initdb(ctx context.Context) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
+	// Tests make and drop databases by the dozen, of some hundred files each.
+	spread.Out(filepath.Join(p.data(), "base"))
 	return nil
 }
 

@@ -37,7 +37,7 @@ import (
 	"syscall"
 
 	"github.com/securetaghq/securetag/host"
-	"github.com/securetaghq/securetag/host/internal/spread"
+	"github.com/securetaghq/securetag/internal/spread"
 )
 
 const (

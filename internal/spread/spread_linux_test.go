@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/securetaghq/securetag/host/internal/spread"
+	"github.com/securetaghq/securetag/internal/spread"
 )
 
 // TestOut: the directory has the flag afterwards where its file system has flags for
