@@ -234,10 +234,7 @@ func newRunSink(p *program, f pluginRunFlags, task host.Task) *runSink {
 	now := time.Now().UTC()
 	s := &runSink{
 		p: p, out: f.out,
-		progress: report.NewProgress(report.ProgressConfig{
-			Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
-			WidthFunc: func() int { return p.width(p.stderr) },
-		}),
+		progress: p.progress(f.quiet),
 		scan: client.Scan{
 			ID: string(task.Scan), Type: task.ScanType, Priority: client.Priority(host.PriorityNormal), State: client.StateRunning,
 			URL: task.URL, CreatedAt: now, StartedAt: &now,

@@ -134,10 +134,7 @@ func (p *program) scan(cmd *cobra.Command, target string, f scanFlags) error {
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	progress := report.NewProgress(report.ProgressConfig{
-		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
-		WidthFunc: func() int { return p.width(p.stderr) },
-	})
+	progress := p.progress(f.quiet)
 	start, err := p.prepare(ctx, target, f, secrets, progress)
 	if err != nil {
 		return p.scanError(ctx, f, err)
@@ -168,6 +165,14 @@ func (p *program) scan(cmd *cobra.Command, target string, f scanFlags) error {
 		return &exitError{code: code}
 	}
 	return nil
+}
+
+// progress shows on standard error how far a scan is.
+func (p *program) progress(quiet bool) *report.Progress {
+	return report.NewProgress(report.ProgressConfig{
+		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: quiet,
+		WidthFunc: func() int { return p.width(p.stderr) },
+	})
 }
 
 // checkServer refuses a server that is named by nothing at all: a variable that CI

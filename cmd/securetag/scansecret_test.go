@@ -95,7 +95,7 @@ func TestLooksLikeSite(t *testing.T) {
 	for arg, want := range map[string][2]bool{ // a URL, and what a path that does not exist looks like
 		"https://shop.example": {true, true}, "HTTP://x": {true, true}, "ftp://shop.example": {false, true}, "shop.example.com/cart": {false, true},
 		"localhost:8080": {false, true}, "src": {false, false}, "./shop.example": {false, false}, "../a.b": {false, false}, "app.zip": {false, false},
-		"/srv/shop.example": {false, false}, "https:/shop": {false, false}, "": {false, false}, "a b": {false, false},
+		"/srv/shop.example": {false, false}, "./http://shop": {false, true}, "https:/shop": {false, false}, "": {false, false}, "a b": {false, false},
 	} {
 		if got := [2]bool{isURL(arg), looksLikeSite(arg)}; got != want {
 			t.Errorf("%q: %v, want %v", arg, got, want)

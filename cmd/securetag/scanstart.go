@@ -19,6 +19,7 @@ import (
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
+	"github.com/securetaghq/securetag/host/permission"
 )
 
 // isURL reports whether an argument is one, and no path.
@@ -167,10 +168,24 @@ func startURL(ctx context.Context, c *client.Client, target string, opts client.
 	switch {
 	case refused.StatusCode == http.StatusUnsupportedMediaType:
 		err = usageError{fmt.Errorf("scan type %q takes archives, not URLs", opts.Type)}
-	case refused.Code == "target_not_permitted":
-		err = fmt.Errorf("%w. On the command line it is securetag targets add", err)
+	case refused.Code == "target_not_permitted" && provable(target) != "":
+		err = fmt.Errorf("%w; to prove it from here: securetag targets add %s", err, provable(target))
 	}
 	return scan, err
+}
+
+// provable is the host of a URL as a tenant can prove it to be theirs; "" when it
+// cannot.
+func provable(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return ""
+	}
+	name, err := permission.ParseHost(u.Host)
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // cancelScan tells the server that nobody waits any more.
