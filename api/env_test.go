@@ -151,7 +151,9 @@ func newEnvPlan(t testing.TB, cfg api.Config, maxArchive int64, plan host.Plan, 
 		{Name: "deep", Input: host.InputURL, Plugins: []string{"probe"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
 		{Name: "packed", Input: host.InputArchive, Plugins: []string{"secrets"}, Timeout: time.Minute, Attempts: 1, Options: json.RawMessage(ownOptions)},
 	}
-	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{MaxArchive: maxArchive, Inline: -1}, log)
+	in, err := intake.New(e.store, blobs, checkZip, types, func() {}, intake.Config{
+		MaxArchive: maxArchive, Inline: -1, Sealer: secretKeys(t), SecretOptions: secretOptions,
+	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,3 +50,12 @@ func (a *API) documentOptions(body *huma.RequestBody, scanType string) {
 	media := body.Content["application/json"]
 	media.Schema = &huma.Schema{AllOf: []*huma.Schema{media.Schema, narrowed}}
 }
+
+// secretsSchema documents the secrets of an upload. Which ones a scan type takes
+// its plugins say, who may not have been started yet.
+func secretsSchema() *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: true, WriteOnly: true,
+		Description: "JSON, by name the options that nobody is shown: at most 16 KiB, nested at most 8 deep. They are sealed, and removed when the scan has ended.",
+	}
+}

@@ -22,7 +22,7 @@ import (
 
 // What an upload may hold beside the archive.
 const (
-	maxParts      = 5         // file, project, priority, options, gate
+	maxParts      = 6         // file, project, priority, options, secrets, gate
 	maxOverhead   = 128 << 10 // bytes: fields, part headers, boundaries
 	maxEpilogue   = 4 << 10   // bytes behind the last boundary
 	maxProjectLen = 64
@@ -88,10 +88,13 @@ func uploadBody(maxArchive int64, options, gate *huma.Schema) *huma.RequestBody 
 					"project":  {Type: huma.TypeString, Pattern: intake.ProjectPattern, MaxLength: &maxProject, Description: "The line of scans that this one belongs to."},
 					"priority": {Type: huma.TypeString, Enum: []any{"high", "normal", "low"}, Description: "Which of your own scans go first. Default: normal."},
 					"options":  options,
+					"secrets":  secretsSchema(),
 					"gate":     {Ref: gate.Ref, Description: "JSON, what the scan is held to instead of its project's gate."},
 				},
 			},
-			Encoding: map[string]*huma.Encoding{"options": {ContentType: "application/json"}, "gate": {ContentType: "application/json"}},
+			Encoding: map[string]*huma.Encoding{
+				"options": {ContentType: "application/json"}, "secrets": {ContentType: "application/json"}, "gate": {ContentType: "application/json"},
+			},
 		}},
 	}
 }
@@ -115,7 +118,10 @@ func (a *API) upload(path, name string) func(context.Context, *uploadInput) (*sc
 			f.staged.Discard(ctx)
 			return nil, problemOf(err, inForm)
 		}
-		req := intake.Request{Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority, Options: f.options, Gate: f.gate, Key: key}
+		req := intake.Request{
+			Tenant: rec.tenant, Plan: rec.plan, Type: name, Project: f.project, Priority: f.priority,
+			Options: f.options, Secrets: f.secrets, Gate: f.gate, Key: key,
+		}
 		s, err := a.deps.Intake.AcceptArchive(ctx, req, f.staged)
 		return a.answerAccepted(ctx, s, err, in.Prefer, inForm)
 	}
@@ -129,6 +135,7 @@ type form struct {
 	project  string
 	priority host.Priority
 	options  json.RawMessage
+	secrets  json.RawMessage
 	gate     *host.Gate
 	seen     map[string]bool
 }
@@ -221,25 +228,37 @@ func (a *API) readPart(ctx context.Context, f *form, part *multipart.Part, src *
 		}
 		f.priority = host.Priority(raw)
 		return intake.CheckPriority(f.priority)
+	case "options", "secrets", "gate":
+		return a.readObject(ctx, f, part, name)
+	default:
+		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority, options, secrets and gate.", name))
+	}
+}
+
+// readObject reads a part that is JSON, and checks it before the archive comes.
+func (a *API) readObject(ctx context.Context, f *form, part *multipart.Part, name string) error {
+	limit := int64(intake.MaxOptions)
+	if name == "gate" {
+		limit = maxGate
+	}
+	raw, err := readField(part, name, limit)
+	if err != nil {
+		return err
+	}
+	switch name {
 	case "options":
-		var raw string
-		if raw, err = readField(part, name, intake.MaxOptions); err != nil {
-			return err
-		}
 		// As it was given: by that a request is known again, and defaults may change.
 		f.options = json.RawMessage(raw)
-		_, err = a.deps.Intake.CheckOptions(f.scanType, f.options)
-		return err
-	case "gate":
-		var raw string
-		if raw, err = readField(part, name, maxGate); err != nil {
-			return err
+		if _, err = a.deps.Intake.CheckOptions(f.scanType, f.options); err == nil {
+			err = a.deps.Intake.CheckSecrets(ctx, f.scanType, f.options, nil)
 		}
+	case "secrets":
+		f.secrets = json.RawMessage(raw)
+		err = a.deps.Intake.CheckSecrets(ctx, f.scanType, nil, f.secrets)
+	case "gate":
 		f.gate, err = parseGate(raw)
-		return err
-	default:
-		return badField("unknown_part", "", fmt.Sprintf("The form has a part named %.32q; known are file, project, priority, options and gate.", name))
 	}
+	return err
 }
 
 // readField reads a small part whole.

@@ -375,7 +375,7 @@ func (h *heapWatcher) Read(p []byte) (int, error) {
 // FuzzUpload: no form makes the handler panic, hang, or answer a 5xx, and what
 // it refuses leaves no blob.
 func FuzzUpload(f *testing.F) {
-	_, whole := encode(f, part{"project", "", "a"}, part{"file", "a.zip", "PK123"}, part{"options", "", "{}"})
+	_, whole := encode(f, part{"project", "", "a"}, part{"file", "a.zip", "PK123"}, part{"options", "", "{}"}, part{"secrets", "", `{"login":1}`})
 	boundary := strings.TrimPrefix(strings.SplitN(string(whole), "\r\n", 2)[0], "--")
 	whole = bytes.ReplaceAll(whole, []byte(boundary), []byte("b"))
 	f.Add("multipart/form-data; boundary=b", whole)

@@ -22,6 +22,7 @@ type UploadOptions struct {
 	Project  string          // default: none
 	Priority Priority        // default: normal
 	Options  json.RawMessage // a JSON object: by name the options of the scan type, by plugin name an object for that plugin; default: none
+	Secrets  json.RawMessage // a JSON object: by name the options that nobody is shown; default: none
 	Gate     *GatePolicy     // default: the project's
 	// Size of the archive in bytes, when it is known: a host then refuses one
 	// that is too large before it is sent. 0: not known.
@@ -106,6 +107,9 @@ func formAround(opts UploadOptions) (head, tail []byte, contentType string, err 
 	}
 	if len(opts.Options) > 0 {
 		err = errors.Join(err, w.WriteField("options", string(opts.Options)))
+	}
+	if len(opts.Secrets) > 0 {
+		err = errors.Join(err, w.WriteField("secrets", string(opts.Secrets)))
 	}
 	if opts.Gate != nil {
 		raw, gateErr := json.Marshal(opts.Gate)

@@ -31,14 +31,14 @@ type connection struct {
 // connect makes one. giveUp ends ctx when the host in this process ends first.
 func (p *program) connect(ctx context.Context, cmd *cobra.Command, f scanFlags, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
 	if f.local {
-		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
+		return p.connectEmbedded(ctx, cmd, f, logs, giveUp)
 	}
 	on, err := p.resolve(ctx, f.on)
 	if err != nil {
 		return nil, err
 	}
 	if on.server == "" {
-		return p.connectEmbedded(ctx, cmd, f.kind, logs, giveUp)
+		return p.connectEmbedded(ctx, cmd, f, logs, giveUp)
 	}
 	if first(f.on.server, p.getenv(envServer)) == "" && !f.quiet {
 		fmt.Fprintf(p.stderr, "Scanning on %s, as logged in; --local scans here.\n", on.server)
@@ -62,7 +62,7 @@ func first(values ...string) string {
 // connectEmbedded starts a whole host for one scan, on a temporary directory
 // and a loopback port, with the plugins of the configuration that --config names
 // or the machine has.
-func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind string, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
+func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, f scanFlags, logs io.Writer, giveUp context.CancelCauseFunc) (*connection, error) {
 	// People scan what others wrote, from inside it: a securetag.hcl that lies
 	// there must not choose the plugins, which are programs that run here.
 	opts := p.configOptions(cmd)
@@ -71,7 +71,7 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 	if err != nil {
 		return nil, err
 	}
-	if err := checkScanType(loaded.Config.Scans, kind); err != nil {
+	if err := checkScanType(loaded.Config.Scans, f.kind, f.url); err != nil {
 		return nil, usageError{err}
 	}
 	dir, err := os.MkdirTemp("", "securetag-scan-")
@@ -110,10 +110,14 @@ func (p *program) connectEmbedded(ctx context.Context, cmd *cobra.Command, kind 
 }
 
 // checkScanType says what the host would refuse only after the upload.
-func checkScanType(scans map[string]config.Scan, kind string) error {
+func checkScanType(scans map[string]config.Scan, kind string, url bool) error {
+	input, other := host.InputArchive, "takes URLs, not archives"
+	if url {
+		input, other = host.InputURL, "takes archives, not URLs"
+	}
 	var fit []string
 	for _, name := range slices.Sorted(maps.Keys(scans)) {
-		if scans[name].Input == string(host.InputArchive) && name != api.ImportType {
+		if scans[name].Input == string(input) && name != api.ImportType {
 			fit = append(fit, name)
 		}
 	}
@@ -122,14 +126,14 @@ func checkScanType(scans map[string]config.Scan, kind string) error {
 	case !ok:
 		return fmt.Errorf("there is no scan type %q: there is %s", kind, strings.Join(fit, ", "))
 	case !slices.Contains(fit, kind):
-		return fmt.Errorf("scan type %q takes URLs, not archives: there is %s", kind, strings.Join(fit, ", "))
+		return fmt.Errorf("scan type %q %s: there is %s", kind, other, strings.Join(fit, ", "))
 	case len(s.Plugins) == 0:
 		return fmt.Errorf("scan type %q has no plugins: name some in securetag.hcl, in scan %q", kind, kind)
 	}
 	return nil
 }
 
-// forOneScan is the configuration of a host that scans its own user's files:
+// forOneScan is the configuration of a host that scans for its own user:
 // nothing is kept and nobody else reaches it.
 func forOneScan(cfg config.Config, dir string) config.Config {
 	cfg.DataDir = dir

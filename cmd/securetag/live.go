@@ -202,6 +202,7 @@ func (l *live) apply(cfg config.Config, plugin string) (begun []string, err erro
 		return nil, errors.Join(err, n.sweeper.Update(sweeps(old)))
 	}
 	l.now.Store(next)
+	n.relearn()
 	n.plans.set(cfg)
 	n.api.SetLimits(apiLimits(cfg))
 	n.log.SetLevel(hclog.LevelFromString(cfg.Log.Level))

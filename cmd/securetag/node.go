@@ -56,6 +56,7 @@ type node struct {
 	watch        *watch.Hub     // nil: the same
 	dispatcher   *dispatch.Dispatcher
 	executor     *executor.Executor // nil: it runs no jobs
+	changed      chan struct{}      // its plugins did: see learn
 	confinement  confinement        // of its plugins; zero: it runs none
 	sweeper      *retention.Sweeper
 	tracker      *tracking.Tracker
@@ -77,7 +78,7 @@ type purpose struct {
 // openNode opens everything and starts nothing. Close it also after an error of
 // run.
 func openNode(ctx context.Context, cfg config.Config, what purpose, version string, log hclog.Logger) (_ *node, err error) {
-	n := &node{cfg: cfg, log: log, plans: newPlans(cfg, log.Named("plans"))}
+	n := &node{cfg: cfg, log: log, changed: make(chan struct{}, 1), plans: newPlans(cfg, log.Named("plans"))}
 	n.live = newLive(n, cfg, what.archives)
 	defer func() {
 		if err != nil {
@@ -435,6 +436,9 @@ func (n *node) run(ctx context.Context) error {
 		group.Go(func() error { return n.executor.Serve(plugins) })
 		group.Go(func() error { return n.deliverer.Run(ctx) })
 		group.Go(func() error { return n.permission.Run(ctx) })
+		if !embeddedQueue(n.cfg) { // else nobody else takes requests for it
+			group.Go(func() error { n.learn(ctx); return nil })
+		}
 	}
 	group.Go(func() error { return n.sweeper.Run(ctx) })
 	group.Go(func() error { return n.tracker.Run(ctx) })

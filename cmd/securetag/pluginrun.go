@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 type pluginRunFlags struct {
 	pluginFlags
 	target, options string
+	secrets         []string
 	out, failOn     string
 	timeout         time.Duration
 	json, sarif     bool
@@ -39,6 +42,9 @@ func (p *program) pluginRunCommand() *cobra.Command {
 		Long: `run starts the executable as a host does, has it scan a directory as it is or a
 URL, and prints what a host would keep. There is no queue, no database and no
 archive, so .gitignore is not looked at.
+
+--secret says where an option is read that the plugin calls sensitive, as in
+securetag scan.
 
 The plugin gets an empty environment but for --env. An argument that names a file
 is made absolute. Write -- before a command whose arguments begin with a dash.
@@ -57,6 +63,7 @@ Exit codes are those of securetag scan: 0 clean, 1 findings at or over --fail-on
 	fl := cmd.Flags()
 	f.add(fl)
 	fl.StringVar(&f.options, "options", "", "options of the scan, a JSON object")
+	fl.StringArrayVar(&f.secrets, "secret", nil, secretUsage)
 	fl.StringVar(&f.out, "out", "", "directory to copy artifacts to; it is made when it is missing")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
 	fl.DurationVar(&f.timeout, "timeout", 30*time.Minute, "how long the scan may take")
@@ -76,6 +83,11 @@ func (p *program) runPlugin(ctx context.Context, a []string, f pluginRunFlags) e
 	if err != nil {
 		return usageError{err}
 	}
+	secrets, err := p.readSecrets(ctx, f.secrets)
+	if err != nil {
+		return err
+	}
+	task.Secret = secrets
 	scan, findings, err := p.runTask(ctx, a, f, task)
 	if err != nil {
 		return err
@@ -119,7 +131,7 @@ func (f pluginRunFlags) task() (host.Task, error) {
 		}
 		task.Options = json.RawMessage(f.options)
 	}
-	if strings.HasPrefix(f.target, "http://") || strings.HasPrefix(f.target, "https://") {
+	if isURL(f.target) {
 		task.URL = f.target
 		return task, nil
 	}
@@ -171,6 +183,11 @@ func (p *program) runTask(ctx context.Context, a []string, f pluginRunFlags, tas
 	if err != nil {
 		return scan, nil, pluginFault(ctx, err)
 	}
+	for name := range task.Secret {
+		if !slices.Contains(info.Secret, name) {
+			return scan, nil, usageError{fmt.Errorf("--secret %.64q: plugin %s has no such option that it calls sensitive; those are: %s", name, info.Name, cmp.Or(strings.Join(info.Secret, ", "), "none"))}
+		}
+	}
 	task.Plugin = info.Name
 	sink := newRunSink(p, f, task)
 	limited, cancel := context.WithTimeoutCause(ctx, f.timeout, errWaitedTooLong)
@@ -217,10 +234,7 @@ func newRunSink(p *program, f pluginRunFlags, task host.Task) *runSink {
 	now := time.Now().UTC()
 	s := &runSink{
 		p: p, out: f.out,
-		progress: report.NewProgress(report.ProgressConfig{
-			Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
-			WidthFunc: func() int { return p.width(p.stderr) },
-		}),
+		progress: p.progress(f.quiet),
 		scan: client.Scan{
 			ID: string(task.Scan), Type: task.ScanType, Priority: client.Priority(host.PriorityNormal), State: client.StateRunning,
 			URL: task.URL, CreatedAt: now, StartedAt: &now,

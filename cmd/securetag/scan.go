@@ -14,7 +14,6 @@ import (
 
 	"github.com/securetaghq/securetag/api/client"
 	"github.com/securetaghq/securetag/api/export"
-	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/intake"
@@ -39,34 +38,50 @@ type scanFlags struct {
 	quiet          bool
 	newOnly        bool
 	gated          bool // the server judges, by --fail-on and --new-only
+	url            bool // it is a site that is scanned
 	options        []string
+	secrets        []string
 }
 
 func (p *program) scanCommand() *cobra.Command {
 	var f scanFlags
 	cmd := &cobra.Command{
-		Use:   "scan PATH|ARCHIVE",
-		Short: "Scan a directory or an archive and print the findings",
-		Long: `scan packs a directory (honouring .gitignore) or takes an archive as it is, scans
-it and prints the findings. It does so on a server: that of --server, of
-$` + envServer + ` or of securetag login. Without one, or with --local,
-the whole host runs in this process, for this one scan, and leaves nothing behind.
-A securetag.hcl in the working directory counts only when --config names it: it
-may be part of what is scanned.
+		Use:   "scan PATH|ARCHIVE|URL",
+		Short: "Scan a directory, an archive or a site and print the findings",
+		Long: `scan packs a directory (honouring .gitignore), takes an archive as it is, or has a
+site looked at from outside, and prints the findings. What begins with http:// or
+https:// is a URL, also where a file has that name: write ./ before it. It does so
+on a server: that of --server, of $` + envServer + ` or of securetag login.
+Without one, or with --local, the whole host runs in this process, for this one scan,
+and leaves nothing behind. A securetag.hcl in the working directory counts only when
+--config names it: it may be part of what is scanned.
+
+From here a site is scanned without proof that it is yours: you answer for it. On a
+server it must be: see securetag targets. Addresses that are not public, and ports
+but 80 and 443, are scanned only when the configuration allows them to the plugin.
+
+A secret, such as the login of a site, does not stand on the command line, where
+other users and the shell's history see it. --secret says where it is read:
+  NAME=@FILE         a file
+  NAME=env:VARIABLE  a variable of the environment
+  NAME=-             standard input, or what is typed and not shown
+What begins with {, [ or " there is JSON, everything else text, without the space
+around it. NAME.KEY is the member KEY of NAME: headers.Authorization, cookies.session.
 
 Exit codes:
   0    clean: the scan succeeded, nothing at or over --fail-on
   1    the scan succeeded, with findings at or over --fail-on, or did not pass
        the gate of its project
-  2    usage or configuration, or an archive that is refused
+  2    usage or configuration, or an archive or URL that is refused
   3    the scan failed, is partial or was canceled, whatever it found
-  4    credentials or quota
+  4    credentials or quota, or a site that is not yours to have scanned
   5    network or server
   6    the scan timed out, or --timeout was over
   130  interrupted: the scan is canceled`,
 		Example: `  securetag scan .
   securetag scan --format sarif -o findings.sarif .
-  securetag scan --server https://scans.example.com --key "$KEY" app.zip`,
+  securetag scan --server https://scans.example.com --key "$KEY" app.zip
+  securetag scan --secret headers.Authorization=@login.txt https://shop.example.com/`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			f.gated = f.project != "" && (f.newOnly || cmd.Flags().Changed("fail-on")) && f.failOn != "none"
@@ -77,9 +92,10 @@ Exit codes:
 	fl := cmd.Flags()
 	fl.BoolVar(&f.local, "local", false, "scan in this process, whatever server the environment or a login names")
 	fl.StringVar(&f.project, "project", "", "project that the scan belongs to")
-	fl.StringVar(&f.kind, "type", "codeaudit", "scan type")
+	fl.StringVar(&f.kind, "type", "", "scan type (default codeaudit, for a URL web)")
 	fl.StringVar(&f.priority, "priority", "normal", "which of your own scans go first: high, normal or low")
 	fl.StringArrayVar(&f.options, "option", nil, "option of the scan type, as NAME=VALUE; VALUE is JSON or a string (repeatable)")
+	fl.StringArrayVar(&f.secrets, "secret", nil, secretUsage)
 	fl.StringVar(&f.format, "format", "table", oneOf(scanFormats()))
 	fl.StringVarP(&f.output, "output", "o", "", "file to write in --format; standard output then shows the table")
 	fl.StringVar(&f.failOn, "fail-on", "low", "least severity of a finding that makes the exit code 1 (critical, high, medium, low, info, unknown), or none")
@@ -89,7 +105,7 @@ Exit codes:
 	return cmd
 }
 
-func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
+func (p *program) scan(cmd *cobra.Command, target string, f scanFlags) error {
 	render, err := p.renderer(f.format, f.output)
 	if err != nil {
 		return usageError{err}
@@ -98,29 +114,36 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--fail-on: %w", err)}
 	}
+	f.url = isURL(target)
+	if f.kind == "" {
+		f.kind = defaultType(f.url)
+	}
 	if err := errors.Join(f.check(), p.checkServer(cmd, f)); err != nil {
 		return usageError{err}
+	}
+	if f.url {
+		if target, err = checkURL(target); err != nil {
+			return usageError{err}
+		}
+	}
+	secrets, err := p.readSecrets(cmd.Context(), f.secrets)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), f.timeout, errWaitedTooLong)
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	progress := report.NewProgress(report.ProgressConfig{
-		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: f.quiet,
-		WidthFunc: func() int { return p.width(p.stderr) },
-	})
-	plan, err := pack.Prepare(ctx, path, pack.Config{ProgressFunc: progress.Upload})
+	progress := p.progress(f.quiet)
+	start, err := p.prepare(ctx, target, f, secrets, progress)
 	if err != nil {
-		return p.scanError(ctx, f, usageError{err})
-	}
-	if !f.quiet {
-		p.warnLeftOut(plan.Stats())
+		return p.scanError(ctx, f, err)
 	}
 	conn, err := p.connect(ctx, cmd, f, progress, giveUp)
 	if err != nil {
 		return p.scanError(ctx, f, err)
 	}
-	scan, findings, err := p.runScan(ctx, conn.client, plan, f, progress)
+	scan, findings, err := runScan(ctx, conn.client, start, progress)
 	progress.Stop()
 	if serr := conn.close(); err == nil && serr != nil {
 		err = fmt.Errorf("stop the scan host: %w", serr)
@@ -132,6 +155,7 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 		return fmt.Errorf("print the findings: %w", err)
 	}
 	p.hintPlugins(scan, conn.pluginDir)
+	p.hintRefused(scan, conn.pluginDir)
 	if g := scan.Gate; g != nil && !f.quiet {
 		for _, reason := range g.Reasons {
 			fmt.Fprintln(p.stderr, "Gate: "+safetext.Plain(reason))
@@ -141,6 +165,14 @@ func (p *program) scan(cmd *cobra.Command, path string, f scanFlags) error {
 		return &exitError{code: code}
 	}
 	return nil
+}
+
+// progress shows on standard error how far a scan is.
+func (p *program) progress(quiet bool) *report.Progress {
+	return report.NewProgress(report.ProgressConfig{
+		Out: p.stderr, Live: p.terminal(p.stderr), Quiet: quiet,
+		WidthFunc: func() int { return p.width(p.stderr) },
+	})
 }
 
 // checkServer refuses a server that is named by nothing at all: a variable that CI
@@ -171,6 +203,9 @@ func (f scanFlags) check() error {
 		return errors.New("--new-only needs --project, whose scans before say what is new, and a severity for --fail-on")
 	}
 	if _, err := parseOptions(f.options); err != nil {
+		return err
+	}
+	if _, err := parseSecrets(f.secrets); err != nil {
 		return err
 	}
 	if f.local && f.on.server != "" {
@@ -253,77 +288,5 @@ func (p *program) hintPlugins(scan client.Scan, dir string) {
 			fmt.Fprintf(p.stderr, "Hint: plugins are looked up in %s (plugin_dir, SECURETAG_PLUGIN_DIR). \"securetag plugin list\" tries each one.\n", dir)
 			return
 		}
-	}
-}
-
-// runScan uploads, waits and reads the findings. When ctx ends on the way the
-// scan is canceled.
-func (p *program) runScan(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags, progress *report.Progress) (client.Scan, []client.Finding, error) {
-	scan, err := p.upload(ctx, c, plan, f)
-	if err != nil {
-		return scan, nil, err
-	}
-	id := scan.ID
-	progress.Scan(scan) // it may have ended before it is asked for
-	scan, err = c.WaitForGate(ctx, id, progress.Scan)
-	if err != nil {
-		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errHostEnded) {
-			cancelScan(ctx, c, id)
-		}
-		return scan, nil, err
-	}
-	var findings []client.Finding
-	for finding, err := range c.AllFindings(ctx, id, client.FindingsQuery{}) {
-		if err != nil {
-			return scan, nil, fmt.Errorf("read the findings: %w", err)
-		}
-		findings = append(findings, finding)
-	}
-	return scan, findings, nil
-}
-
-// upload sends the archive while it is being packed.
-func (p *program) upload(ctx context.Context, c *client.Client, plan *pack.Plan, f scanFlags) (client.Scan, error) {
-	options, err := parseOptions(f.options)
-	if err != nil {
-		return client.Scan{}, usageError{err}
-	}
-	pr, pw := io.Pipe()
-	packed := make(chan error, 1)
-	go func() {
-		_, err := plan.Write(ctx, pw)
-		_ = pw.CloseWithError(err)
-		packed <- err
-	}()
-	opts := client.UploadOptions{Filename: plan.Filename(), Project: f.project, Type: f.kind, Priority: client.Priority(f.priority), Options: options}
-	if f.gated {
-		opts.Gate = &client.GatePolicy{FailOn: f.failOn, NewOnly: f.newOnly}
-	}
-	scan, err := c.Upload(ctx, pr, opts)
-	_ = pr.CloseWithError(io.ErrClosedPipe) // the server answered early: stop packing
-	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
-		return scan, fmt.Errorf("pack: %w", perr)
-	}
-	if report.ExitCodeOf(err) == report.ExitUsage { // it is about what was sent
-		err = fmt.Errorf("%s: %w", plan.Filename(), err)
-	}
-	return scan, err
-}
-
-// cancelScan tells the server that nobody waits any more.
-func cancelScan(ctx context.Context, c *client.Client, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_, _ = c.Cancel(ctx, id) // nothing is left to do when it fails
-}
-
-// warnLeftOut names what of the directory is not scanned and may be missed.
-func (p *program) warnLeftOut(s pack.Stats) {
-	const most = 10
-	for _, left := range s.Left[:min(most, len(s.Left))] {
-		fmt.Fprintf(p.stderr, "Warning: not scanned: %q: %s\n", left.Name, left.Reason)
-	}
-	if s.LeftTotal > most {
-		fmt.Fprintf(p.stderr, "Warning: not scanned: %d more\n", s.LeftTotal-most)
 	}
 }

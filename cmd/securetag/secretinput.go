@@ -23,10 +23,8 @@ func (p *program) readSecret(ctx context.Context, prompt string) (string, error)
 	var line string
 	var err error
 	if p.terminal(p.stdin) {
-		line, err = readHidden(ctx, p.stdin.(*os.File), p.stderr, prompt)
-		if errors.Is(err, io.EOF) { // Ctrl-C, which is no signal there, or Ctrl-D
-			fmt.Fprintln(p.stderr, "Interrupted.")
-			return "", &exitError{code: report.ExitInterrupted}
+		if line, err = p.askHidden(ctx, prompt); errors.As(err, new(*exitError)) {
+			return "", err
 		}
 	} else {
 		line, err = bufio.NewReader(io.LimitReader(p.stdin, maxSecret)).ReadString('\n')
@@ -41,6 +39,17 @@ func (p *program) readSecret(ctx context.Context, prompt string) (string, error)
 		return "", usageError{errors.New("no key was given: type it, or send it to standard input")}
 	}
 	return line, nil
+}
+
+// askHidden reads a line from the terminal that standard input is, without showing
+// what is typed.
+func (p *program) askHidden(ctx context.Context, prompt string) (string, error) {
+	line, err := readHidden(ctx, p.stdin.(*os.File), p.stderr, prompt)
+	if errors.Is(err, io.EOF) { // Ctrl-C, which is no signal there, or Ctrl-D
+		fmt.Fprintln(p.stderr, "Interrupted.")
+		return "", &exitError{code: report.ExitInterrupted}
+	}
+	return line, err
 }
 
 // readHidden reads a line from a terminal, which shows nothing from before the

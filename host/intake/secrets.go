@@ -52,26 +52,48 @@ func (n secretNames) all() []string {
 	return slices.Compact(out)
 }
 
-// keepSecrets puts the secrets of a request into the scan's box, and refuses those
-// that stand among the options, where everybody who may see the scan would see
-// them.
-func (in *Intake) keepSecrets(ctx context.Context, req Request, t ScanType, scan *host.Scan) error {
-	if len(req.Options) == 0 && len(req.Secrets) == 0 {
-		return nil
+// CheckSecrets holds what a client gives with a scan of a type against what its
+// plugins call secret: none of it may stand among the options, where everybody who
+// may see the scan would see it, and all of the secrets must be taken. A [*Refusal]
+// names everything that is wrong, and repeats no value.
+func (in *Intake) CheckSecrets(ctx context.Context, scanType string, options, secrets json.RawMessage) error {
+	types := in.rules.Load().types
+	i := slices.IndexFunc(types, func(t ScanType) bool { return t.Name == scanType })
+	if i < 0 {
+		return refuse(host.ErrNotFound, "unknown_scan_type", "", "There is no scan type %.64q.", scanType)
+	}
+	_, _, err := in.checkSecrets(ctx, types[i], options, secrets)
+	return err
+}
+
+// checkSecrets is CheckSecrets of a type. It gives the secrets in one spelling, and
+// each by its name.
+func (in *Intake) checkSecrets(ctx context.Context, t ScanType, options, secrets json.RawMessage) (content []byte, given map[string]json.RawMessage, err error) {
+	if len(options) == 0 && len(secrets) == 0 {
+		return nil, nil, nil
 	}
 	names := in.secretNames(ctx, t)
-	if faults := names.shown(req.Options, t); len(faults) > 0 {
-		return faulty(faults)
+	if faults := names.shown(options, t); len(faults) > 0 {
+		return nil, nil, faulty(faults)
 	}
-	content, given, err := parseSecrets(req.Secrets)
+	content, given, err = parseSecrets(secrets)
 	if err != nil || len(given) == 0 {
-		return err
+		return nil, nil, err
 	}
 	if in.cfg.Sealer == nil {
-		return refuse(host.ErrInvalid, "", "secrets", "This host has no key and takes no secrets.")
+		return nil, nil, refuse(host.ErrInvalid, "", "secrets", "This host has no key and takes no secrets.")
 	}
 	if faults := names.faults(given, t); len(faults) > 0 {
-		return faulty(faults)
+		return nil, nil, faulty(faults)
+	}
+	return content, given, nil
+}
+
+// keepSecrets puts the secrets of a request into the scan's box.
+func (in *Intake) keepSecrets(ctx context.Context, req Request, t ScanType, scan *host.Scan) error {
+	content, given, err := in.checkSecrets(ctx, t, req.Options, req.Secrets)
+	if err != nil || len(given) == 0 {
+		return err
 	}
 	scan.SecretOptions = slices.Sorted(maps.Keys(given))
 	scan.Secrets = in.cfg.Sealer.Seal(scan.TenantID, scan.ID, content)

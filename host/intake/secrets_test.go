@@ -93,12 +93,19 @@ func TestSecrets(t *testing.T) {
 		if diff := cmp.Diff(tt.names, scan.SecretOptions); diff != "" {
 			t.Errorf("%s: names (-want +got):\n%s", name, diff)
 		}
+		// What is refused of a whole request is refused of its parts, before the rest comes.
+		if perr := in.CheckSecrets(t.Context(), tt.kind, json.RawMessage(tt.options), json.RawMessage(tt.secrets)); fmt.Sprint(perr) != fmt.Sprint(err) {
+			t.Errorf("%s: checked alone: %v, accepted: %v", name, perr, err)
+		}
 		if strings.Contains(string(scan.Options), "canary") || (scan.Secrets != nil) != (tt.names != nil) {
 			t.Errorf("%s: options %s, secrets %s", name, scan.Options, scan.Secrets)
 		}
 		if name == "one" && string(scan.Secrets) != fmt.Sprintf(`%s %s {"headers":{"a":"canary"}}`, tenant, scan.ID) {
 			t.Errorf("sealed %s", scan.Secrets)
 		}
+	}
+	if err := secretIntake(t, &keys{}, sealer{}).CheckSecrets(t.Context(), "nothing", nil, nil); !errors.Is(err, host.ErrNotFound) {
+		t.Errorf("an unknown type: %v", err)
 	}
 	_, err := secretIntake(t, &keys{}, nil).AcceptURL(t.Context(), intake.Request{Tenant: tenant, Type: "dast", Secrets: json.RawMessage(`{"headers":1}`)}, "https://example.com/")
 	if !errors.Is(err, host.ErrInvalid) {

@@ -45,6 +45,8 @@ export interface UploadOptions {
   priority?: "high" | "normal" | "low";
   /** Options of the scan type, and by plugin name an object for that plugin. */
   options?: Record<string, unknown>;
+  /** Options that nobody is shown, by name. They are removed when the scan has ended. */
+  secrets?: Record<string, unknown>;
   signal?: AbortSignal;
 }
 
@@ -83,8 +85,9 @@ export class SecureTag {
       bodySerializer: (body) => {
         const form = new FormData();
         for (const [name, value] of Object.entries(body)) {
-          if (name === "options") form.append(name, new Blob([JSON.stringify(value)], { type: "application/json" }));
-          else if (name !== "file" && value !== undefined) form.append(name, String(value));
+          if (name === "file" || value === undefined) continue;
+          if (typeof value === "object") form.append(name, new Blob([JSON.stringify(value)], { type: "application/json" }));
+          else form.append(name, String(value));
         }
         form.append("file", body.file, filename);
         return form;

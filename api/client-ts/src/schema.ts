@@ -4137,6 +4137,10 @@ export interface operations {
                     priority?: "high" | "normal" | "low";
                     /** @description The line of scans that this one belongs to. */
                     project?: string;
+                    /** @description JSON, by name the options that nobody is shown: at most 16 KiB, nested at most 8 deep. They are sealed, and removed when the scan has ended. */
+                    secrets?: {
+                        [key: string]: unknown;
+                    };
                 };
             };
         };
@@ -5134,6 +5138,10 @@ export interface operations {
                     priority?: "high" | "normal" | "low";
                     /** @description The line of scans that this one belongs to. */
                     project?: string;
+                    /** @description JSON, by name the options that nobody is shown: at most 16 KiB, nested at most 8 deep. They are sealed, and removed when the scan has ended. */
+                    secrets?: {
+                        [key: string]: unknown;
+                    };
                 };
             };
         };

@@ -57,6 +57,11 @@ test("what the host refuses is thrown", async () => {
   const client = new SecureTag({ server, key });
   await assert.rejects(client.upload(new Blob(["no archive"])), (err) => err instanceof ProblemError && err.status >= 415);
   await assert.rejects(client.upload(new Blob(["x"]), { options: { nobody: 1 } }), ProblemError);
+  await assert.rejects(client.upload(new Blob(["x"]), { secrets: { nobody: "1" } }), (err) => {
+    assert(err instanceof ProblemError);
+    assert.equal(err.problem?.errors?.[0]?.pointer, "form.secrets/nobody");
+    return true;
+  });
 });
 
 test("waiting outlives a host that is away, and ends with its signal", async (t) => {
