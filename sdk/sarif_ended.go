@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -43,7 +44,7 @@ func (inv *sarifInvocation) why() string {
 // first is what the first of a level says; "" when there is none.
 func first(all []sarifDiagnostic, level string) string {
 	for _, n := range all {
-		if n.Level == level {
+		if n.level() == level {
 			if s := n.Message.fill(n.Message.Text); s != "" {
 				return s
 			}
@@ -53,11 +54,14 @@ func first(all []sarifDiagnostic, level string) string {
 	return ""
 }
 
+// level is "warning" where it is left out, as the standard says.
+func (n *sarifDiagnostic) level() string { return cmp.Or(n.Level, "warning") }
+
 // tell makes notes of what the tool had to say beside its results. After an
 // error of it, results may be missing; after a warning, if strict.
 func (inv *sarifInvocation) tell(p *places, strict bool, out *Out) {
 	for _, n := range inv.Executing {
-		if n.Level == "error" || n.Level == "warning" {
+		if n.level() == "error" || n.level() == "warning" {
 			out.Note(Note{Level: Warning, Summary: p.hide(n.Message.fill(n.Message.Text))})
 		}
 	}
