@@ -258,6 +258,17 @@ func TestSemgrep(t *testing.T) {
 			t.Errorf("%s has %d samples that it finds and %d that it leaves alone", id, bad[id], good[id])
 		}
 	}
+	typed, err := os.ReadFile(filepath.Join(root, "sample.ts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range declared { // one rule for both languages
+		for _, says := range []string{"// ruleid: ", "// ok: "} {
+			if strings.HasPrefix(id, "javascript-") && !strings.Contains(string(typed), says+id+"\n") {
+				t.Errorf("TypeScript has no sample %s%s", says, id)
+			}
+		}
+	}
 	if n := len(slices.Collect(maps.Keys(bad))); n != len(declared) {
 		t.Errorf("samples for %d rules, and there are %d", n, len(declared))
 	}
