@@ -88,7 +88,7 @@ func (t *tail) String() string {
 
 // complaints are what runtimes say when a limit stops them that the kernel does
 // not count, and what they have run out of then.
-var complaints = []struct{ text, spent string }{
+var complaints = []struct{ text, spent string }{ //nolint:gochecknoglobals // a table, never written
 	{"out of memory", "memory"}, {"MemoryError", "memory"}, {"annot allocate memory", "memory"}, {"heap limit", "memory"},
 	{"cannot map pages", "memory"}, {"errno=12)", "memory"},
 	{"too many open files", "open files"}, {"file too large", "file size"},

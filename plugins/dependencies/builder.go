@@ -73,7 +73,7 @@ func (b *builder) zip(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // only read
 	for _, f := range z.File {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -20,7 +20,7 @@ const (
 	lockTimeout    = 2 * time.Second // nobody writes to a database that is in place
 )
 
-var metaBucket, metaKey = []byte("\x00meta"), []byte("meta")
+var metaBucket, metaKey = []byte("\x00meta"), []byte("meta") //nolint:gochecknoglobals // never written
 
 // meta is what a database says of itself.
 type meta struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // extractors hold no state: all scans share them.
-var extractors = sync.OnceValue(newExtractors)
+var extractors = sync.OnceValue(newExtractors) //nolint:gochecknoglobals // as it says
 
 // scan is one scan under way.
 type scan struct {

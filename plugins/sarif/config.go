@@ -78,7 +78,7 @@ func (c *Config) Validate() error {
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-var severities = map[string]sdk.Severity{
+var severities = map[string]sdk.Severity{ //nolint:gochecknoglobals // a table, never written
 	"critical": sdk.Critical, "high": sdk.High, "medium": sdk.Medium, "low": sdk.Low, "info": sdk.Info,
 }
 
