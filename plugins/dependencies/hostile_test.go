@@ -45,8 +45,10 @@ func TestEveryExtractorHasAFile(t *testing.T) {
 		t.Fatalf("%d extractors, %d names", len(all), len(names))
 	}
 	for i, e := range all {
-		if !e.FileRequired(candidate{sdk.File{Path: place(names[i]), Size: 1}}) {
-			t.Errorf("%s does not want %s", e.Name(), names[i])
+		for _, size := range []int64{1, 1 << 40} { // how large it may be is for max_file_size to say
+			if !e.FileRequired(candidate{sdk.File{Path: place(names[i]), Size: size}}) {
+				t.Errorf("%s does not want %s of %d bytes", e.Name(), names[i], size)
+			}
 		}
 	}
 }

@@ -78,6 +78,7 @@ func look(ctx context.Context, t *sdk.Target, out *sdk.Out) (s seen, err error) 
 		case ctx.Err() != nil:
 			return s, context.Cause(ctx)
 		case err != nil:
+			out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path, Summary: "could not be read"})
 			out.Partial("some files could not be read")
 		case f.Path == "vendor/modules.txt":
 			s.vendored = true
