@@ -112,6 +112,42 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	const frames, csp, kind, refers = "X-Frame-Options", "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"
+	cases := []struct {
+		name, value string
+		rule        string // that looks at it
+		bad         bool
+	}{
+		{frames, "", "framing-allowed", true}, {frames, "DENY", "framing-allowed", false}, {frames, "sameorigin", "framing-allowed", false},
+		{frames, "ALLOW-FROM https://a.test", "framing-allowed", true}, {frames, "ALLOWALL", "framing-allowed", true},
+		{csp, "frame-ancestors 'none'", "framing-allowed", false}, {csp, "frame-ancestors https://a.test", "framing-allowed", false},
+		{csp, "frame-ancestors *", "framing-allowed", true}, {csp, "frame-ancestors https:", "framing-allowed", true},
+		{csp, "frame-ancestors *, frame-ancestors 'self'", "framing-allowed", false}, {csp, "default-src 'none'", "framing-allowed", true},
+		{kind, "", "nosniff-missing", true}, {kind, "NoSniff", "nosniff-missing", false}, {kind, "sniff", "nosniff-missing", true},
+		{refers, "", "referrer-leaks", false}, {refers, "unsafe-url", "referrer-leaks", true}, {refers, "no-referrer-when-downgrade", "referrer-leaks", true},
+		{refers, "unsafe-url, strict-origin", "referrer-leaks", false}, {refers, "no-referrer, unsafe-url", "referrer-leaks", true},
+	}
+	var answers []http.HandlerFunc
+	for _, c := range cases {
+		answers = append(answers, header(c.name, c.value, "text/html", "<p>x"))
+	}
+	for i, all := range each(t, answers) {
+		if c := cases[i]; (len(broken(all, c.rule)) > 0) != c.bad {
+			t.Errorf("%s: %s: %v", c.name, c.value, ruleIDs(sdktest.Result{Findings: all}))
+		}
+	}
+	// A browser that knows frame-ancestors does not look at the other.
+	both := each(t, []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(frames, "DENY")
+		header(csp, "frame-ancestors *", "text/html", "<p>x")(w, r)
+	}})[0]
+	if len(broken(both, "framing-allowed")) == 0 {
+		t.Error("X-Frame-Options takes nothing back from frame-ancestors *")
+	}
+}
+
 func TestCookies(t *testing.T) {
 	t.Parallel()
 	lines := map[string][]string{
