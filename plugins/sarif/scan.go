@@ -132,10 +132,10 @@ type tree struct {
 func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tree, err error) {
 	out.Progress(sdk.Progress{Phase: "walking"})
 	var shown []sdk.File
-	hidden := 0
+	var hidden []string
 	skip := func(dir string) bool {
 		if fits(c.Hide, dir) {
-			hidden++
+			hidden = append(hidden, dir)
 			return true
 		}
 		return false
@@ -148,7 +148,7 @@ func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tre
 			out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path, Summary: "could not be read"})
 			out.Partial("some files could not be read")
 		case fits(c.Hide, f.Path):
-			hidden++
+			hidden = append(hidden, f.Path)
 		default:
 			shown = append(shown, f)
 			if len(c.Files) == 0 || fits(c.Files, f.Path) {
@@ -162,15 +162,24 @@ func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tre
 		return seen, sdk.NotApplicable("no files that it looks at: " + strings.Join(c.Files, ", "))
 	case seen.files == 0:
 		return seen, sdk.NotApplicable("no files")
-	case hidden == 0:
+	case len(hidden) == 0:
 		return seen, nil
 	}
-	out.Note(sdk.Note{Summary: fmt.Sprintf("%d files or directories of the target are hidden from the tool: they would configure it", hidden)})
+	out.Note(sdk.Note{Summary: fmt.Sprintf("%d files or directories of the target are hidden from the tool, as its settings say: %s", len(hidden), some(hidden))})
 	seen.copied = filepath.Join(t.WorkDir(), "tree")
 	if err := copyTree(ctx, seen.copied, shown); err != nil {
 		return seen, fmt.Errorf("copy the target without what is hidden from the tool (limits.disk of the plugin must have room for it): %w", err)
 	}
 	return seen, nil
+}
+
+// some are the first of many names.
+func some(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
 }
 
 func copyTree(ctx context.Context, to string, files []sdk.File) error {
