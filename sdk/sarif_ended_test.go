@@ -31,7 +31,8 @@ func TestReportOfWhatDidNotLook(t *testing.T) {
 		"error":               {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "ROOT/a.c: cannot parse in ROOT"}}]}]}`, sdktest.Partial, "an error of the tool: a.c: cannot parse in ."},
 		"error without words": {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error"}]}]}`, sdktest.Partial, "it does not say what"},
 		"warning":             {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "warning", "message": {"text": "slow"}}]}]}`, sdktest.Succeeded, ""},
-		"misconfigured":       {`{` + found + `, "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "no such rule"}}]}]}`, sdktest.Failed, "configured wrongly: no such rule"},
+		"a file, as Bandit":   {`{"results": [], "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "syntax error"}, "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file://ROOT/a.py"}}}]}]}]}`, sdktest.Partial, "an error of the tool: syntax error"},
+		"misconfigured":       {`{` + found + `, "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "no such rule"}, "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file:///etc/rules.yaml"}}}]}]}]}`, sdktest.Failed, "configured wrongly: no such rule"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -92,8 +92,9 @@ type (
 		Text string `json:"text"`
 	}
 	sarifDiagnostic struct {
-		Level   string       `json:"level"`
-		Message sarifMessage `json:"message"`
+		Level     string          `json:"level"`
+		Message   sarifMessage    `json:"message"`
+		Locations []sarifLocation `json:"locations"`
 	}
 	sarifLocation struct {
 		Physical struct {
@@ -201,7 +202,7 @@ func (s SARIFTool) Read(report []byte, t *Target, out *Out) error {
 			places.move(run)
 		}
 		for _, inv := range run.Invocations {
-			inv.tell(places, s.PartialOnWarning, out)
+			inv.tell(run, places, s.PartialOnWarning, out)
 		}
 		for j := range run.Results {
 			s.result(run, &run.Results[j], places, out)
