@@ -54,7 +54,7 @@ func (s *scan) checkTLS(ctx context.Context) error {
 			continue
 		}
 		if n++; n > maxHosts {
-			s.out.Partial(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
+			s.missed(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
 			return nil
 		}
 		state, err := s.handshake(ctx, u, lenient())
@@ -62,7 +62,7 @@ func (s *scan) checkTLS(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			s.out.Partial(fmt.Sprintf("TLS of %s was not looked at: %v", o, err))
+			s.missed(fmt.Sprintf("TLS of %s was not looked at: %v", o, err))
 			continue
 		}
 		t := &tlsCheck{scan: s, url: u}
@@ -215,7 +215,7 @@ func (t *tlsCheck) versions(ctx context.Context, best tls.ConnectionState) {
 // server that says no has.
 func (t *tlsCheck) unanswered(err error) {
 	if !errors.Is(err, errDeclined) {
-		t.out.Partial(fmt.Sprintf("TLS of %s was not looked at whole: %v", origin(t.url), err))
+		t.missed(fmt.Sprintf("TLS of %s was not looked at whole: %v", origin(t.url), err))
 	}
 }
 
