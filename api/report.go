@@ -81,7 +81,7 @@ func (a *API) getReport(ctx context.Context, in *reportInput) (*huma.StreamRespo
 			return nil, err
 		}
 		made = true
-		return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // huma's is the request's
+		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			defer a.reports.give(s.TenantID)
 			a.sendCycloneDX(ctx, s, doc)
 		}}, nil

@@ -66,7 +66,7 @@ func newTargets(t *testing.T) *env {
 
 func denied(err error) (*client.Error, bool) {
 	var refused *client.Error
-	return refused, errors.As(err, &refused) && refused.StatusCode == http.StatusForbidden && refused.Problem.Code == "target_not_permitted"
+	return refused, errors.As(err, &refused) && refused.StatusCode == http.StatusForbidden && refused.Code == "target_not_permitted"
 }
 
 // TestTargets: what is proved may be scanned by who proved it, until it is taken
@@ -81,7 +81,7 @@ func TestTargets(t *testing.T) {
 	}
 	const url = "https://shop.example.com/"
 	before, ok := denied(scan(bob, url))
-	if !ok || !strings.Contains(before.Problem.Detail, "_securetag-challenge.shop.example.com") || len(before.Problem.Errors) != 1 || before.Problem.Errors[0].Pointer != "#/url" {
+	if !ok || !strings.Contains(before.Detail, "_securetag-challenge.shop.example.com") || len(before.Errors) != 1 || before.Errors[0].Pointer != "#/url" {
 		t.Errorf("not proved: %+v", before)
 	}
 	made, err := alice.CreateTarget(t.Context(), "Shop.Example.com")
@@ -114,7 +114,7 @@ func TestTargets(t *testing.T) {
 
 	// Bob learns nothing of it, and what alice published proves nothing for him.
 	after, _ := denied(scan(bob, url))
-	before.Problem.RequestID, after.Problem.RequestID = "", ""
+	before.RequestID, after.RequestID = "", ""
 	if diff := cmp.Diff(before.Problem, after.Problem); diff != "" {
 		t.Errorf("bob sees that alice proved it (-before +after):\n%s", diff)
 	}

@@ -31,7 +31,8 @@ func TestReportOfWhatDidNotLook(t *testing.T) {
 		"error":               {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error", "message": {"text": "ROOT/a.c: cannot parse in ROOT"}}]}]}`, sdktest.Partial, "an error of the tool: a.c: cannot parse in ."},
 		"error without words": {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "error"}]}]}`, sdktest.Partial, "it does not say what"},
 		"warning":             {`{"results": [], "invocations": [{"toolExecutionNotifications": [{"level": "warning", "message": {"text": "slow"}}]}]}`, sdktest.Succeeded, ""},
-		"misconfigured":       {`{` + found + `, "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "no such rule"}}]}]}`, sdktest.Failed, "configured wrongly: no such rule"},
+		"a file, as Bandit":   {`{"results": [], "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "syntax error"}, "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file://ROOT/a.py"}}}]}]}]}`, sdktest.Partial, "an error of the tool: syntax error"},
+		"misconfigured":       {`{` + found + `, "invocations": [{"executionSuccessful": true, "toolConfigurationNotifications": [{"level": "error", "message": {"text": "no such rule"}, "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file:///etc/rules.yaml"}}}]}]}]}`, sdktest.Failed, "configured wrongly: no such rule"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,9 +48,10 @@ func TestReportOfWhatDidNotLook(t *testing.T) {
 // A warning says that something was not looked at, if the tool is known for it.
 func TestPartialOnWarning(t *testing.T) {
 	t.Parallel()
-	for level, want := range map[string]string{"warning": "a warning of the tool: a.c took too long", "note": ""} {
+	const slow = "a warning of the tool: a.c took too long"
+	for level, want := range map[string]string{`"level": "warning", `: slow, `"level": "note", `: "", "": slow} { // left out it is one
 		root := lintTree(t, `{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": [
-			{"level": "`+level+`", "message": {"text": "ROOT/a.c took too long"}}]}]}]}`)
+			{`+level+`"message": {"text": "ROOT/a.c took too long"}}]}]}]}`)
 		r := sdktest.Run(t, lint(sdk.SARIFTool{Command: []string{"print", "{target}/report.sarif"}, PartialOnWarning: true}), sdktest.Request{Root: root})
 		if (r.Status == sdktest.Partial) != (want != "") || r.Reason != want {
 			t.Errorf("%s: %s: %q, want %q", level, r.Status, r.Reason, want)
@@ -79,5 +81,20 @@ func TestSARIFSeverityAndTree(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a.c critical", "b.c low"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The operator's word on a level holds for results that leave theirs to the rule,
+// as Semgrep's do, also where the rule is declared with a severity of its own.
+func TestSARIFSeverityOfLevels(t *testing.T) {
+	t.Parallel()
+	const report = `{"version": "2.1.0", "runs": [{"tool": {"driver": {"rules": [{"id": "L1", "defaultConfiguration": {"level": "note"}}]}},
+		"results": [{"ruleId": "L1", "message": {"text": "bad"}}]}]}`
+	for level, want := range map[string]sdk.Severity{"note": sdk.Critical, "warning": sdk.Low} { // the rule's own
+		root := lintTree(t, report)
+		r := sdktest.Run(t, lint(sdk.SARIFTool{Command: []string{"print", "{target}/report.sarif"}, Severity: map[string]sdk.Severity{level: sdk.Critical}}), sdktest.Request{Root: root})
+		if len(r.Findings) != 1 || r.Findings[0].Rule != "L1" || r.Findings[0].Severity != want {
+			t.Errorf("%s is critical: %s %+v", level, r.Status, r.Findings)
+		}
 	}
 }

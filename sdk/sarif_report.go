@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -91,8 +92,9 @@ type (
 		Text string `json:"text"`
 	}
 	sarifDiagnostic struct {
-		Level   string       `json:"level"`
-		Message sarifMessage `json:"message"`
+		Level     string          `json:"level"`
+		Message   sarifMessage    `json:"message"`
+		Locations []sarifLocation `json:"locations"`
 	}
 	sarifLocation struct {
 		Physical struct {
@@ -200,7 +202,7 @@ func (s SARIFTool) Read(report []byte, t *Target, out *Out) error {
 			places.move(run)
 		}
 		for _, inv := range run.Invocations {
-			inv.tell(places, s.PartialOnWarning, out)
+			inv.tell(run, places, s.PartialOnWarning, out)
 		}
 		for j := range run.Results {
 			s.result(run, &run.Results[j], places, out)
@@ -243,9 +245,10 @@ func (s SARIFTool) result(run *sarifRun, r *sarifResult, places *places, out *Ou
 	if level == "" && r.Kind != "" && r.Kind != "fail" {
 		level = "none"
 	}
+	_, mapped := s.Severity[levelOf(level, rule)]
 	if v, ok := s.Severity[id]; ok {
 		f.Severity = v
-	} else if level != "" || declared == s.Other {
+	} else if level != "" || declared == s.Other || rule != nil && mapped {
 		f.Severity = s.severity(level, rule)
 	}
 	if len(r.Suppressions) > 0 { // in the source, which is the target's: shown all the same
@@ -360,15 +363,18 @@ func (m sarifMessage) fill(text string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// severity of a level; "" is the rule's, and else "warning", as the standard
+// levelOf is a level; of "" it is the rule's, and else "warning", as the standard
 // says.
-func (s SARIFTool) severity(level string, rule *sarifRule) Severity {
+func levelOf(level string, rule *sarifRule) string {
 	if level == "" && rule != nil {
 		level = rule.Default.Level
 	}
-	if level == "" {
-		level = "warning"
-	}
+	return cmp.Or(level, "warning")
+}
+
+// severity of a level, or of "".
+func (s SARIFTool) severity(level string, rule *sarifRule) Severity {
+	level = levelOf(level, rule)
 	if v, ok := s.Severity[level]; ok {
 		return v
 	}

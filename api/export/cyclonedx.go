@@ -70,7 +70,7 @@ func parseBOM(raw []byte) (object, error) {
 	if err := dec.Decode(&doc); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // Token gives it bare
+	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("something follows it")
 	}
 	spec, _ := doc["specVersion"].(string)
@@ -126,7 +126,7 @@ func merge(s client.Scan, version string, boms []BOM, docs []object) object {
 }
 
 // refs are the names of what holds a reference, or a list of them.
-var refs = []string{"bom-ref", "ref", "dependsOn", "provides", "assemblies", "dependencies", "vulnerabilities", "subjects"}
+var refs = []string{"bom-ref", "ref", "dependsOn", "provides", "assemblies", "dependencies", "vulnerabilities", "subjects"} //nolint:gochecknoglobals // a table, never written
 
 // own puts the prefix before every reference below v.
 func own(v any, prefix string) {

@@ -18,7 +18,7 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
+var page = template.Must(template.New("page.html").Funcs(template.FuncMap{ //nolint:gochecknoglobals // a constant, as is its text
 	"line": safetext.Plain, "text": safetext.Text, "place": Place, "severity": SeverityName, "words": StateWords, "reason": JobReason,
 	"when": when, "took": took, "link": link, "count": Count,
 	"did": JobWords, "notes": Notes, "others": Others,

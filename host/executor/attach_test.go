@@ -29,14 +29,15 @@ func TestNotApplicable(t *testing.T) {
 	}
 }
 
-// TestNotes: what a plugin remarks on the target reaches who asked for the scan,
-// clean, and without the places of this machine; the operator's log has it whole.
+// TestNotes: what a plugin remarks on the target, and why its result is not whole,
+// reaches who asked for the scan, clean, and without the places of this machine; the operator's log has it whole.
 func TestNotes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "notes")
 	task, s := b.task(t, ""), &sink{}
-	if rep, err := b.Run(t.Context(), task, s); err != nil || rep.State != host.StateSucceeded {
-		t.Fatalf("Run: %+v, %v", rep, err)
+	whole := host.Report{State: host.StatePartial, Reason: "part of the target was not scanned: cannot read a/b.go, nor write c"}
+	if rep, err := b.Run(t.Context(), task, s); err != nil || rep != whole {
+		t.Fatalf("Run: %+v, %v; want %+v", rep, err, whole)
 	}
 	want := []host.Note{
 		{Level: host.NoteNotice, Text: "two [2Jlines"},

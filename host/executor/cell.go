@@ -310,7 +310,7 @@ func (p *process) watchDisk() (stop func()) {
 	if p.plugin.Disk <= 0 {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // ends with stop
+	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		tick := time.NewTicker(diskLook)

@@ -245,7 +245,7 @@ func (e *Executor) runOn(ctx context.Context, k *keeper, t host.Task, sink host.
 	if err != nil {
 		return host.Report{}, err
 	}
-	t, leave, err := p.occupy(t, fmt.Sprintf("%x", e.runs.Add(1)))
+	t, leave, err := p.occupy(t, fmt.Sprintf("%x", e.runs.Add(1))) //nolint:contextcheck // what watches it ends with leave
 	if err != nil {
 		k.release(p, true)
 		return host.Report{}, err

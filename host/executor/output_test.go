@@ -64,19 +64,20 @@ func FuzzHandshake(f *testing.F) {
 func TestParseLog(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]struct {
-		level hclog.Level
-		text  string
+		level  hclog.Level
+		text   string
+		logged bool
 	}{
-		"plain":                               {hclog.Debug, "plain"},
-		`{"@message":1}`:                      {hclog.Debug, `{"@message":1}`},
-		`{"@message":"x","@level":{}}`:        {hclog.Debug, `{"@message":"x","@level":{}}`},
-		`{"@message":"x","@level":"off"}`:     {hclog.Debug, `{"@message":"x","@level":"off"}`},
-		`{"@message":"x"`:                     {hclog.Debug, `{"@message":"x"`},
-		`{"@level":"warn","@message":"slow"}`: {hclog.Warn, "slow"},
-		`{"@level":"error","@message":"bad\n\u001b","b":2,"a":"x","c":{"d":1},"@timestamp":[]}`: {hclog.Error, "bad a=x b=2"},
+		"plain":                               {hclog.Debug, "plain", false},
+		`{"@message":1}`:                      {hclog.Debug, `{"@message":1}`, false},
+		`{"@message":"x","@level":{}}`:        {hclog.Debug, `{"@message":"x","@level":{}}`, false},
+		`{"@message":"x","@level":"off"}`:     {hclog.Debug, `{"@message":"x","@level":"off"}`, false},
+		`{"@message":"x"`:                     {hclog.Debug, `{"@message":"x"`, false},
+		`{"@level":"warn","@message":"slow"}`: {hclog.Warn, "slow", true},
+		`{"@level":"error","@message":"bad\n\u001b","b":2,"a":"x","c":{"d":1},"@timestamp":[]}`: {hclog.Error, "bad a=x b=2", true},
 	} {
-		if level, text := executor.ParseLog(in); level != want.level || text != want.text {
-			t.Errorf("%s: %s %q, want %s %q", in, level, text, want.level, want.text)
+		if level, text, logged := executor.ParseLog(in); level != want.level || text != want.text || logged != want.logged {
+			t.Errorf("%s: %s %q, logged %t, want %+v", in, level, text, logged, want)
 		}
 	}
 }
@@ -85,7 +86,7 @@ func FuzzParseLog(f *testing.F) {
 	f.Add(`{"@message":1,"@level":[],"@timestamp":{}}`)
 	f.Add("panic: \x1b\u202e")
 	f.Fuzz(func(t *testing.T, s string) {
-		level, text := executor.ParseLog(s)
+		level, text, _ := executor.ParseLog(s)
 		if strings.ContainsAny(text, "\n\x00\x1b\u202e") || len(text) > 2<<10 || level == hclog.NoLevel || level == hclog.Off {
 			t.Errorf("%q: %s %q", s, level, text)
 		}
@@ -121,5 +122,12 @@ func TestTail(t *testing.T) {
 	executor.CopyLog(strings.NewReader("1\n2\n\n3\n"+strings.Repeat("4", 9000)+"\n"), &tail, hclog.NewNullLogger())
 	if got := tail.String(); !strings.HasPrefix(got, "2 | 3 | 444") || len(got) > 400 {
 		t.Errorf("tail %q (%d bytes)", got, len(got))
+	}
+	// Where it listens is among nobody's last words.
+	const listens = `{"@level":"debug","@message":"plugin address","address":"/run/securetag/plugin1","network":"unix"}`
+	var last executor.Tail
+	executor.CopyLog(strings.NewReader(listens+"\n"+`{"@level":"error","@message":"no memory"}`+"\n"), &last, hclog.NewNullLogger())
+	if got := last.String(); got != "no memory" {
+		t.Errorf("tail %q", got)
 	}
 }

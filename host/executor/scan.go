@@ -287,7 +287,7 @@ func (s *scan) overflow(ctx context.Context) (host.Report, error) {
 
 // complete checks Completed, and that it is the last word.
 func (s *scan) complete(ctx context.Context, c *pluginv1.Completed) (host.Report, error) {
-	reason := clean.Line(c.GetReason(), maxFaultLine)
+	reason := clean.Line(s.withoutPlace(c.GetReason()), maxFaultLine)
 	if reason == "" && c.GetStatus() != pluginv1.Completed_STATUS_SUCCEEDED {
 		reason = "the plugin gave no reason"
 	}

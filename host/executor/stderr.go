@@ -88,7 +88,7 @@ func (t *tail) String() string {
 
 // complaints are what runtimes say when a limit stops them that the kernel does
 // not count, and what they have run out of then.
-var complaints = []struct{ text, spent string }{
+var complaints = []struct{ text, spent string }{ //nolint:gochecknoglobals // a table, never written
 	{"out of memory", "memory"}, {"MemoryError", "memory"}, {"annot allocate memory", "memory"}, {"heap limit", "memory"},
 	{"cannot map pages", "memory"}, {"errno=12)", "memory"},
 	{"too many open files", "open files"}, {"file too large", "file size"},
@@ -111,8 +111,10 @@ func copyLog(r io.Reader, t *tail, log hclog.Logger) {
 	for {
 		line, err := readLine(br)
 		if line != "" {
-			level, text := parseLog(line)
-			t.add(text)
+			level, text, logged := parseLog(line)
+			if !logged || level > hclog.Debug { // else every plugin's would be where go-plugin says that it listens
+				t.add(text)
+			}
 			if m.allow(time.Now()) && text != "" {
 				log.Log(level, text)
 			}
@@ -139,17 +141,17 @@ func readLine(br *bufio.Reader) (string, error) {
 }
 
 // parseLog understands what hclog writes as JSON, with every type checked;
-// anything else is a debug line.
-func parseLog(line string) (hclog.Level, string) {
+// anything else is a debug line, and not logged by it.
+func parseLog(line string) (level hclog.Level, text string, logged bool) {
 	var entry map[string]any
 	if !strings.HasPrefix(line, "{") || json.Unmarshal([]byte(line), &entry) != nil {
-		return hclog.Debug, clean.Line(line, maxLogLine)
+		return hclog.Debug, clean.Line(line, maxLogLine), false
 	}
 	message, isText := entry["@message"].(string)
 	name, _ := entry["@level"].(string)
-	level := hclog.LevelFromString(name)
+	level = hclog.LevelFromString(name)
 	if !isText || level == hclog.NoLevel || level == hclog.Off {
-		return hclog.Debug, clean.Line(line, maxLogLine)
+		return hclog.Debug, clean.Line(line, maxLogLine), false
 	}
 	var b strings.Builder
 	b.WriteString(message)
@@ -161,5 +163,5 @@ func parseLog(line string) (hclog.Level, string) {
 			}
 		}
 	}
-	return level, clean.Line(b.String(), maxLogLine)
+	return level, clean.Line(b.String(), maxLogLine), true
 }

@@ -70,7 +70,7 @@ type complaints struct {
 }
 
 func (c *complaints) hear(event any) {
-	text := ""
+	var text string
 	switch e := event.(type) {
 	case *runtime.EventConsoleAPICalled: // no page of ours has a script that could
 		text = fmt.Sprintf("console.%s", e.Type)
@@ -145,7 +145,7 @@ func TestBrowser(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprint(w, "<!doctype html><body>"+bad[r.URL.Path])
+		_, _ = fmt.Fprint(w, "<!doctype html><body>"+bad[r.URL.Path])
 	}))
 	defer srv.Close()
 	for path := range bad {

@@ -66,7 +66,7 @@ func TestOneKey(t *testing.T) {
 	for host := range hosts - 1 {
 		_, err := send(host+1, other)
 		var refused *client.Error
-		if !errors.As(err, &refused) || refused.Problem.Code != "idempotency_key_reused" {
+		if !errors.As(err, &refused) || refused.Code != "idempotency_key_reused" {
 			t.Errorf("another archive by the same key at host %d: %v", host+1, err)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // took three quarters of the CPU of host/sqlite's tests. The driver above them is traced, as
 // is everything of ours. The Makefile says the same to go test, so that the
 // two share what they compile.
-var Untraced = []string{
+var Untraced = []string{ //nolint:gochecknoglobals // a table, never written
 	"-gcflags=modernc.org/sqlite/lib=-race=false",
 	"-gcflags=modernc.org/libc=-race=false",
 	"-gcflags=modernc.org/memory=-race=false",

@@ -73,7 +73,7 @@ func (b *builder) zip(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // only read
 	for _, f := range z.File {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -122,7 +122,8 @@ func (b *builder) record(name string, r io.Reader) error {
 		}
 		return nil
 	}
-	if modified.After(b.newest) {
+	// One that says it is of tomorrow would keep the database from ever being old.
+	if modified.After(b.newest) && modified.Before(time.Now().Add(24*time.Hour)) {
 		b.newest = modified
 	}
 	for about, a := range advisories {

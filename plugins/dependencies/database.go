@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -19,7 +20,7 @@ const (
 	lockTimeout    = 2 * time.Second // nobody writes to a database that is in place
 )
 
-var metaBucket, metaKey = []byte("\x00meta"), []byte("meta")
+var metaBucket, metaKey = []byte("\x00meta"), []byte("meta") //nolint:gochecknoglobals // never written
 
 // meta is what a database says of itself.
 type meta struct {
@@ -41,11 +42,9 @@ type database struct {
 
 func openDatabase(dir string) (db *database, err error) {
 	path := filepath.Join(dir, databaseFile)
-	defer func() {
-		if v := recover(); v != nil { // bbolt asserts what it reads
-			db, err = nil, fmt.Errorf("open %s: it is damaged; make it again with \"dependencies update\"", path)
-		}
-	}()
+	defer damaged(func() {
+		db, err = nil, fmt.Errorf("open %s: it is damaged; make it again with \"dependencies update\"", path)
+	})()
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -84,11 +83,9 @@ func (d *database) has(ecosystem string) bool { return d.meta.Advisories[ecosyst
 
 // of gives the advisories about a package.
 func (d *database) of(ecosystem, name string) (out []advisory, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			out, err = nil, fmt.Errorf("read %s: it is damaged; make it again with \"dependencies update\"", d.bolt.Path())
-		}
-	}()
+	defer damaged(func() {
+		out, err = nil, fmt.Errorf("read %s: it is damaged; make it again with \"dependencies update\"", d.bolt.Path())
+	})()
 	prefix := append([]byte(name), 0)
 	err = d.bolt.View(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket([]byte(ecosystem))
@@ -106,6 +103,20 @@ func (d *database) of(ecosystem, name string) (out []advisory, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// damaged makes reading a database that is none cost no more than this reading:
+// bbolt panics at what it asserts, and the kernel would end the process where the
+// file ends before what its pages say. What it gives is to be deferred, and calls
+// then when that happened.
+func damaged(then func()) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if recover() != nil {
+			then()
+		}
+	}
 }
 
 // age is how old the data is, and whether that is too old.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	cpb "github.com/google/osv-scalibr/binary/proto/config_go_proto"
 	"github.com/google/osv-scalibr/extractor/filesystem"
@@ -55,8 +56,11 @@ func newExtractors() []filesystem.Extractor {
 		pubspec.New, elixir.New, cabal.New, stacklock.New, renvlock.New, conanlock.New, manifesttoml.New,
 	}
 	out := make([]filesystem.Extractor, 0, len(makers))
+	// Some pass over files above a size of their own, and say nothing: max_file_size
+	// is for all, and is said.
+	config := &cpb.PluginConfig{MaxFileSizeBytes: math.MaxInt64}
 	for _, newExtractor := range makers {
-		e, err := newExtractor(&cpb.PluginConfig{})
+		e, err := newExtractor(config)
 		if err != nil {
 			panic(fmt.Sprintf("an extractor of the engine refuses its own defaults: %v", err))
 		}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,8 +47,58 @@ func TestEveryExtractorHasAFile(t *testing.T) {
 		t.Fatalf("%d extractors, %d names", len(all), len(names))
 	}
 	for i, e := range all {
-		if !e.FileRequired(candidate{sdk.File{Path: place(names[i]), Size: 1}}) {
-			t.Errorf("%s does not want %s", e.Name(), names[i])
+		for _, size := range []int64{1, 1 << 40} { // how large it may be is for max_file_size to say
+			if !e.FileRequired(candidate{sdk.File{Path: place(names[i]), Size: size}}) {
+				t.Errorf("%s does not want %s of %d bytes", e.Name(), names[i], size)
+			}
+		}
+	}
+}
+
+// Every extractor that the engine has for a language is among ours, or left out for
+// a reason: a release with one more lockfile must not pass unseen.
+func TestEveryExtractorOfTheEngine(t *testing.T) {
+	t.Parallel()
+	const (
+		manifest  = "its ranges are no versions; the lockfile beside it is read"
+		installed = "it reads what was installed or vendored, of which a lockfile tells"
+		artifact  = "it reads what was built"
+		code      = "it is none, but code of others"
+		twin      = "another reads the same file"
+	)
+	left := map[string]string{
+		"dart/packageconfig": installed, "golang/vendormodules": installed, "python/condameta": installed, "python/ipythoninstall": "it reads commands in notebooks",
+		"python/wheelegg": installed, "ruby/gem": installed, "dotnet/projectassetsjson": installed, "javascript/packagejson": manifest, "javascript/denojson": manifest,
+		"dotnet/paketdependencies": manifest, "gleam/gleamtoml": manifest, "julia/projecttoml": manifest, "lua/luarocks": manifest, "nim/nimble": manifest,
+		"ocaml/opam": manifest, "perl/cpan": manifest, "python/pyprojecttoml": manifest, "python/setup": manifest, "ruby/gemspec": manifest, "rust/cargotoml": manifest,
+		"javascript/denotssource": "it reads imports in code", "dotnet/depsjson": artifact, "dotnet/dotnetpe": artifact, "golang/gobinary": artifact, "java/archive": artifact,
+		"javascript/electronasar": artifact, "javascript/vsix": artifact, "rust/cargoauditable": artifact, "erlang/mixlock": twin,
+		"dotnet/common": code, "golang/purl": code, "java/groupid": code, "java/javalockfile": code, "java/purl": code, "javascript/denohelper": code,
+		"javascript/denometadata": code, "javascript/internal": code, "javascript/metadata": code, "javascript/purl": code, "php/purl": code,
+		"python/pypipurl": code, "swift/swiftutils": code,
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/osv-scalibr").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "extractor", "filesystem", "language")
+	all, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil || len(all) < 50 {
+		t.Fatal(all, err)
+	}
+	ours := map[string]bool{}
+	for _, e := range extractors() {
+		kind := reflect.TypeOf(e)
+		if kind.Kind() == reflect.Pointer {
+			kind = kind.Elem()
+		}
+		_, name, _ := strings.Cut(kind.PkgPath(), "/language/")
+		ours[name] = true
+	}
+	for _, path := range all {
+		name := filepath.ToSlash(strings.TrimPrefix(path, dir+string(filepath.Separator)))
+		if (left[name] != "") == ours[name] {
+			t.Errorf("%s: used: %t, left out because %q", name, ours[name], left[name])
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // extractors hold no state: all scans share them.
-var extractors = sync.OnceValue(newExtractors)
+var extractors = sync.OnceValue(newExtractors) //nolint:gochecknoglobals // as it says
 
 // scan is one scan under way.
 type scan struct {
@@ -131,13 +131,7 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 	}
 	db, err := openDatabase(s.config.Database)
 	if err != nil {
-		s.out.Log().Error("the vulnerability database cannot be used", "error", err)
-		s.out.Note(sdk.Note{
-			Level:   sdk.Warning,
-			Summary: "nobody looked for vulnerabilities: the database cannot be read",
-			Detail:  "The plugin's health and log tell the operator why.",
-		})
-		s.out.Partial("nobody looked for vulnerabilities: the database cannot be read")
+		s.unreadable("nobody looked for vulnerabilities: the database cannot be read", err)
 		return nil
 	}
 	defer db.close()
@@ -153,7 +147,21 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 	if n := db.meta.Skipped; n > 0 {
 		s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%s could not be read when the database was made, and are missing from it", count(n, "record"))})
 	}
-	return s.matchAll(ctx, db, all)
+	if err := s.matchAll(ctx, db, all); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.unreadable("nobody looked for the vulnerabilities of all packages: the database cannot be read to its end", err)
+	}
+	return nil
+}
+
+// unreadable says that the database is not what it should be. Where it is, and
+// what is wrong with it, is the operator's business.
+func (s *scan) unreadable(what string, err error) {
+	s.out.Log().Error("the vulnerability database cannot be used", "error", err)
+	s.out.Note(sdk.Note{Level: sdk.Warning, Summary: what, Detail: "The plugin's log tells the operator why."})
+	s.out.Partial(what)
 }
 
 // health tells operators of a database that is old or cannot be read.

@@ -187,6 +187,42 @@ func TestDamagedDatabase(t *testing.T) {
 	}
 }
 
+// One that ends early, as when copying it was cut off, or has a bad page in the
+// middle, is no crash, and what was not looked up is said; what was is there.
+func TestCutDatabase(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join(sampleDir(t), databaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	whole, partial := 0, 0
+	try := func(name string, b []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, databaseFile), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := scanApp(t, sdktest.Request{Root: "testdata/app", Config: fmt.Sprintf(`{"database": %q}`, dir)})
+		switch {
+		case len(sbom(t, r)) == 0 || strings.Contains(r.Reason+strings.Join(r.Notes, ""), dir):
+			t.Errorf("%s: %s: %s %q", name, r.Status, r.Reason, r.Notes)
+		case r.Status == sdktest.Succeeded && len(r.Findings) > 0:
+			whole++ // the page has nothing that the sample needs
+		case r.Status == sdktest.Partial && strings.Contains(r.Reason, "nobody looked for"):
+			partial++
+		default:
+			t.Errorf("%s: %s: %s, %d findings", name, r.Status, r.Reason, len(r.Findings))
+		}
+	}
+	for at := page; at < len(raw); at += page {
+		try(fmt.Sprintf("cut at %d", at), raw[:at])
+		try(fmt.Sprintf("zeros at %d", at), slices.Concat(raw[:at], make([]byte, page), raw[at+page:]))
+	}
+	if whole == 0 || partial < 3 {
+		t.Errorf("%d were read whole, %d in part", whole, partial)
+	}
+}
+
 // The database may have nothing of an ecosystem, as it may be made of some.
 func TestMissingEcosystem(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ import (
 
 // ecosystems are what is fetched by default: those of the extractors that OSV
 // has advisories for.
-var ecosystems = []string{
+var ecosystems = []string{ //nolint:gochecknoglobals // a table, never written
 	"npm", "PyPI", "Go", "Maven", "crates.io", "RubyGems", "Packagist", "NuGet", "Pub", "Hex", "Hackage", "CRAN", "SwiftURL",
 }
 

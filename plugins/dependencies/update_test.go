@@ -87,12 +87,14 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// A record that cannot be read is counted, and scans say that it is missing.
+// A record that cannot be read is counted, and scans say that it is missing; one
+// from the future makes nothing new.
 func TestUpdateSkips(t *testing.T) {
 	t.Parallel()
 	from := writeFiles(t, map[string]string{
 		"good.json": `{"id":"GHSA-1","modified":"2024-12-01T00:00:00Z","affected":[{"package":{"ecosystem":"npm","name":"p"},"versions":["1.0.0"]}]}`,
 		"bad.json":  `{"id":`,
+		"late.json": `{"id":"GHSA-2","modified":"9999-12-01T00:00:00Z","affected":[{"package":{"ecosystem":"npm","name":"q"},"versions":["1.0.0"]}]}`,
 	})
 	to := t.TempDir()
 	code, out := runUpdate(t, "--from", from, "--to", to)

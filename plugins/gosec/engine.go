@@ -27,7 +27,8 @@ type report struct {
 	Built    int                      `json:"built"`   // files that a build here has, all of which gosec should look at
 	Unbuilt  int                      `json:"unbuilt"` // those for other systems, tags or cgo, which it does not
 	Packages int                      `json:"packages"`
-	Done     bool                     `json:"done"` // it came to the end
+	Failed   []string                 `json:"failed"` // what gosec says of rules that did not come to their end
+	Done     bool                     `json:"done"`   // it came to the end
 }
 
 // found is one issue.
@@ -67,6 +68,7 @@ func engine(args []string, stdout, stderr io.Writer) int {
 	defer stop() // when it was not called
 	out := newAudit(*workers, *tests, far).all(dirs)
 	stop()
+	out.Failed = far.failures()
 	if err := json.NewEncoder(stdout).Encode(out); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1

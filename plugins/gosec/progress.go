@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,17 +26,61 @@ type step struct {
 // stepStart tells a step from the report.
 const stepStart = `{"checked":`
 
-// progress is gosec's log, of which it counts the files that are checked.
+// progress is gosec's log, of which it counts the files that are checked, and
+// keeps what gosec says of its own failures, which is nowhere else.
 type progress struct {
 	out     io.Writer
 	checked atomic.Uint64
+
+	mu     sync.Mutex
+	failed []string
 }
+
+// maxFailed and maxFailure bound what is kept of failures, and of one, in bytes.
+const (
+	maxFailed  = 20
+	maxFailure = 300
+)
 
 func (p *progress) Write(line []byte) (int, error) {
 	if bytes.HasPrefix(line, []byte("Checking file:")) {
 		p.checked.Add(1)
+	} else if failure(line) {
+		p.fail(line)
 	}
 	return len(line), nil
+}
+
+// failure reports whether gosec says that a rule did not come to its end: what it
+// would have found is missing. That it follows no values in what has errors is
+// among the errors already.
+func failure(line []byte) bool {
+	if bytes.Contains(line, []byte("has type errors, skipping SSA analysis")) {
+		return false
+	}
+	for _, s := range []string{"Error building the SSA", "Panic when running SSA", "Error running analyzer", "Error waiting for analyzers", "Rule error:"} {
+		if bytes.HasPrefix(line, []byte(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *progress) fail(line []byte) {
+	line, _, _ = bytes.Cut(line, []byte("\n")) // a stack follows
+	text := strings.ToValidUTF8(string(line[:min(len(line), maxFailure)]), "")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.failed) < maxFailed && !slices.Contains(p.failed, text) {
+		p.failed = append(p.failed, text)
+	}
+}
+
+// failures are those until now.
+func (p *progress) failures() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.failed)
 }
 
 // tell prints steps until stop, after which it prints no more. Stopping twice is

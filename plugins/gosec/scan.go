@@ -60,6 +60,7 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 		p.finding(f, t, out)
 	}
 	p.unloaded(r, t, out)
+	failed(r, t, out)
 	unseen(r, out)
 	out.Scanned(uint64(max(r.Files, 0)), seen.bytes)
 	return nil
@@ -77,6 +78,7 @@ func look(ctx context.Context, t *sdk.Target, out *sdk.Out) (s seen, err error) 
 		case ctx.Err() != nil:
 			return s, context.Cause(ctx)
 		case err != nil:
+			out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path, Summary: "could not be read"})
 			out.Partial("some files could not be read")
 		case f.Path == "vendor/modules.txt":
 			s.vendored = true
@@ -158,6 +160,16 @@ func (p *plugin) unloaded(r report, t *sdk.Target, out *sdk.Out) {
 	}
 	if n := len(r.Errors); n > 0 {
 		out.Partial(fmt.Sprintf("%d packages or files could not be loaded whole, most often because what they import is not there: module_cache or a vendor directory has it", n))
+	}
+}
+
+// failed tells of rules that gosec gave up, of which it says so in its log alone.
+func failed(r report, t *sdk.Target, out *sdk.Out) {
+	for _, text := range r.Failed {
+		out.Note(sdk.Note{Level: sdk.Warning, Summary: "gosec failed: " + hide(t, text)})
+	}
+	if len(r.Failed) > 0 {
+		out.Partial("gosec failed in the middle of some of its rules: what they would have found is missing")
 	}
 }
 

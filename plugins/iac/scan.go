@@ -87,12 +87,15 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 	switch {
 	case err != nil:
 		return err
-	case !docker && !mayBeManifest(text) && !s.isTemplate(f.Path, text):
-		return nil
-	case !whole && (docker || looksLikeManifest(text)):
+	case !whole:
+		if !docker && !s.isTemplate(f.Path, text) {
+			if is, err := isLargeManifest(ctx, f); err != nil || !is {
+				return err
+			}
+		}
 		s.unread(f.Path, fmt.Errorf("it is larger than %s", s.config.MaxFileSize))
 		return nil
-	case !whole:
+	case !docker && !mayBeManifest(text) && !s.isTemplate(f.Path, text):
 		return nil
 	}
 	if docker {
@@ -111,7 +114,8 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 	return nil
 }
 
-// peek is how much of a file that is too large is looked at to see what it is.
+// peek is how much of a file that is too large is looked at, at once, to see what
+// it is.
 const peek = 64 << 10
 
 // read gives the text, or the beginning of one that is too large.
@@ -130,6 +134,33 @@ func (s *scan) read(f sdk.File) (text []byte, whole bool, err error) {
 		return nil, false, err
 	}
 	return bytes.TrimPrefix(text, []byte("\ufeff")), int64(len(text)) <= most && f.Size <= int64(s.config.MaxFileSize), nil
+}
+
+// isLargeManifest looks through a file that is too large for what manifests have:
+// it may be in the last of many documents.
+func isLargeManifest(ctx context.Context, f sdk.File) (bool, error) {
+	r, err := f.Open()
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	const carried = 256 // of one piece into the next: a key may be on its edge
+	buf := make([]byte, 0, peek+carried)
+	version, kind := false, false
+	for ctx.Err() == nil {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		version = version || bytes.Contains(buf, []byte("apiVersion")) && keyVersion.Match(buf)
+		kind = kind || bytes.Contains(buf, []byte("kind")) && keyKind.Match(buf)
+		if version && kind || errors.Is(err, io.EOF) {
+			return version && kind, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		buf = buf[:copy(buf, buf[max(0, len(buf)-carried):])]
+	}
+	return false, context.Cause(ctx)
 }
 
 // unread says that a Dockerfile or manifest, or a part of it, was not looked at.

@@ -147,6 +147,7 @@ func TestEndings(t *testing.T) {
 		"unknown flag":      {map[string]string{"Dockerfile": "FROM --new=x a:latest\n"}, "", sdktest.Succeeded, "", "", true},
 		"check fails":       {map[string]string{"Dockerfile": "ARG A=1\nARG A=2\nFROM a:1\n"}, "", sdktest.Partial, "some checks failed", "Dockerfile: the check DS-0001 failed", true},
 		"large manifest":    {map[string]string{"p.yaml": pod + "#" + strings.Repeat("x", 2000), "d.json": strings.Repeat("1", 2000)}, `{"max_file_size": "1KiB"}`, sdktest.Partial, "", "p.yaml: was not looked at whole: it is larger than 1KiB", false},
+		"at its end":        {map[string]string{"p.yaml": strings.Repeat("# padding\n", 20_000) + pod, "d.yaml": strings.Repeat("kind: x\n", 20_000)}, `{"max_file_size": "1KiB"}`, sdktest.Partial, "", "p.yaml: was not looked at whole: it is larger than 1KiB", false},
 		"large Dockerfile":  {map[string]string{"Dockerfile": weakDockerfile + "#" + strings.Repeat("x", 2000)}, `{"max_file_size": "1KiB"}`, sdktest.Partial, "", "Dockerfile: was not looked at whole: it is larger than 1KiB", false},
 		"slow":              {map[string]string{"p.yaml": strings.Repeat(pod+"---\n", 100)}, `{"file_timeout": "1ms"}`, sdktest.Partial, "", "p.yaml: was not looked at whole: it took longer than file_timeout", true},
 		"unknown exclude":   {nil, `{"exclude": ["DS-0026", "DS-9999"]}`, sdktest.Refused, `there is no check "DS-9999"`, "", false},

@@ -25,10 +25,11 @@ type Config struct {
 	MaxReport        sdk.Bytes         `json:"max_report" default:"32MiB" min:"1KiB" max:"256MiB" doc:"A larger report is a failure; nothing of it is taken."`
 	Severity         map[string]string `json:"severity" doc:"Severity of the results of a rule, by its id, or of a level: error, warning, note or none. The values are critical, high, medium, low and info. A rule comes before its level."`
 	Files            []string          `json:"files" doc:"Patterns of the files that it looks at, such as \"*.py\" or \"deploy/*.yaml\": one without a slash fits names anywhere. In a target with none of them it does not run. Empty: any file."`
-	Hide             []string          `json:"hide" doc:"Patterns of files and directories, as in files, that it must not see: its own configuration, which a target may bring along. Where there are any, it gets a copy of the target without them."`
+	Hide             []string          `json:"hide" doc:"Patterns of files and directories, as in files, that it must not see: its own configuration, which a target may bring along, and what is not the target's own. Where there are any, it gets a copy of the target without them."`
 	Env              map[string]string `json:"env" doc:"Its environment, beside PATH, HOME, TMPDIR and LANG. Nothing secret: give that to the plugin's block."`
 	EnvPass          []string          `json:"env_pass" pattern:"^[A-Za-z_][A-Za-z0-9_]*$" doc:"Variables of the plugin's own environment, which its block gives, that it gets too."`
 	PartialOnWarning bool              `json:"partial_on_warning" default:"false" doc:"A warning among the notifications of a report makes the scan partial, as an error does: for tools to which a file that took too long, or that they could not read whole, is one."`
+	PartialIf        string            `json:"partial_if" doc:"A regular expression (RE2). A line that it fits, of what the tool says on standard error and, where its report is a file, on standard output, makes the scan partial: for tools that say only there what they could not read. The last 64 KiB are looked at."`
 	HideSnippets     bool              `json:"hide_snippets" default:"false" doc:"Leaves out the text at a finding: for tools that find secrets and show them."`
 	KeepReport       bool              `json:"keep_report" default:"false" doc:"Keeps the report as an artifact of the scan, as the tool wrote it."`
 	Version          string            `json:"version" doc:"A regular expression (RE2) that what it prints with version_args must match. Empty: any version, and it is not asked."`
@@ -70,15 +71,17 @@ func (c *Config) Validate() error {
 			bad(`"env" has the name %.80q, which no variable can have`, k)
 		}
 	}
-	if _, err := regexp.Compile(c.Version); err != nil {
-		bad(`"version" must be a regular expression: %w`, err)
+	for name, re := range map[string]string{"version": c.Version, "partial_if": c.PartialIf} {
+		if _, err := regexp.Compile(re); err != nil {
+			bad(`%q must be a regular expression: %w`, name, err)
+		}
 	}
 	return errors.Join(errs...)
 }
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-var severities = map[string]sdk.Severity{
+var severities = map[string]sdk.Severity{ //nolint:gochecknoglobals // a table, never written
 	"critical": sdk.Critical, "high": sdk.High, "medium": sdk.Medium, "low": sdk.Low, "info": sdk.Info,
 }
 

@@ -73,6 +73,9 @@ func fakeTool(how string, args []string) int {
 		fmt.Print(clean)
 		fmt.Fprintf(os.Stderr, "starting\nerror: no licence for %s\n", target)
 		return 2
+	case "mumbles":
+		fmt.Print(whole(target))
+		fmt.Fprintf(os.Stderr, "starting\n2 files in %s could not be parsed\n", target)
 	case "crashes":
 		fmt.Fprintf(os.Stderr, "Traceback (most recent call last):\n  File \"x.py\", line 3\nKeyError: 'rules'\n")
 		return 1

@@ -53,7 +53,7 @@ func (p *plugin) wrong(ctx context.Context, c *Config) string {
 	if why := missing(c); why != "" || c.Version == "" {
 		return why
 	}
-	p.probe(c)
+	p.probe(c) //nolint:contextcheck // what it hears is kept for the next scans
 	select {
 	case <-p.done:
 		return p.unfit(c)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -47,6 +48,9 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 		return say.reason(err, ran.Stderr)
 	}
 	out.Scanned(seen.files, seen.bytes)
+	if line := c.says(ran); line != "" {
+		out.Partial("the tool says: " + say.clean(line))
+	}
 	if !c.KeepReport {
 		return nil
 	}
@@ -56,7 +60,34 @@ func (p *plugin) scan(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Ou
 	})
 }
 
-// run gives the report of a run that ended as the operator accepts.
+// says is the first line by which the operator knows that the tool did not look at
+// all; "" for none.
+func (c *Config) says(ran sdk.Ran) string {
+	if c.PartialIf == "" {
+		return ""
+	}
+	bad := regexp.MustCompile(c.PartialIf) // Validate has tried it
+	for line := range strings.Lines(strings.ToValidUTF8(string(ran.Stdout)+"\n"+ran.Stderr, "")) {
+		if bad.MatchString(strings.TrimRight(line, "\r\n")) {
+			return strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return ""
+}
+
+// ending keeps the end of what is written to it, as sdk.Ran does of standard error.
+type ending []byte
+
+func (e *ending) Write(p []byte) (int, error) {
+	*e = append(*e, p...)
+	if over := len(*e) - probeMost; over > 0 {
+		*e = append((*e)[:0], (*e)[over:]...)
+	}
+	return len(p), nil
+}
+
+// run gives the report of a run that ended as the operator accepts. What else it
+// printed is in Ran.
 func (p *plugin) run(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out, seen tree) ([]byte, sdk.Ran, error) {
 	target := t.Root()
 	if seen.copied != "" {
@@ -71,8 +102,9 @@ func (p *plugin) run(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out
 		cmd.Args = append(cmd.Args, put.Replace(a))
 		toFile = toFile || strings.Contains(a, "{output}")
 	}
+	var said ending
 	if toFile {
-		cmd.Stdout = io.Discard
+		cmd.Stdout = &said
 	}
 	for k, v := range c.Env {
 		cmd.Env = append(cmd.Env, k+"="+put.Replace(v))
@@ -85,8 +117,11 @@ func (p *plugin) run(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out
 	out.Progress(sdk.Progress{Phase: "running", Message: filepath.Base(c.Command)})
 	ran, err := t.Run(ctx, cmd)
 	if err != nil || !toFile {
-		return ran.Stdout, ran, err
+		report := ran.Stdout
+		ran.Stdout = nil
+		return report, ran, err
 	}
+	ran.Stdout = said
 	report, err := readOutput(work, name, c.MaxReport)
 	if err != nil {
 		err = fmt.Errorf("read the report that %s was to write: %w", filepath.Base(c.Command), err)
@@ -132,10 +167,10 @@ type tree struct {
 func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tree, err error) {
 	out.Progress(sdk.Progress{Phase: "walking"})
 	var shown []sdk.File
-	hidden := 0
+	var hidden []string
 	skip := func(dir string) bool {
 		if fits(c.Hide, dir) {
-			hidden++
+			hidden = append(hidden, dir)
 			return true
 		}
 		return false
@@ -148,7 +183,7 @@ func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tre
 			out.Note(sdk.Note{Level: sdk.Warning, Path: f.Path, Summary: "could not be read"})
 			out.Partial("some files could not be read")
 		case fits(c.Hide, f.Path):
-			hidden++
+			hidden = append(hidden, f.Path)
 		default:
 			shown = append(shown, f)
 			if len(c.Files) == 0 || fits(c.Files, f.Path) {
@@ -162,15 +197,24 @@ func look(ctx context.Context, c *Config, t *sdk.Target, out *sdk.Out) (seen tre
 		return seen, sdk.NotApplicable("no files that it looks at: " + strings.Join(c.Files, ", "))
 	case seen.files == 0:
 		return seen, sdk.NotApplicable("no files")
-	case hidden == 0:
+	case len(hidden) == 0:
 		return seen, nil
 	}
-	out.Note(sdk.Note{Summary: fmt.Sprintf("%d files or directories of the target are hidden from the tool: they would configure it", hidden)})
+	out.Note(sdk.Note{Summary: fmt.Sprintf("%d files or directories of the target are hidden from the tool, as its settings say: %s", len(hidden), some(hidden))})
 	seen.copied = filepath.Join(t.WorkDir(), "tree")
 	if err := copyTree(ctx, seen.copied, shown); err != nil {
 		return seen, fmt.Errorf("copy the target without what is hidden from the tool (limits.disk of the plugin must have room for it): %w", err)
 	}
 	return seen, nil
+}
+
+// some are the first of many names.
+func some(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
 }
 
 func copyTree(ctx context.Context, to string, files []sdk.File) error {

@@ -150,6 +150,26 @@ func TestPartial(t *testing.T) {
 			}
 		})
 	}
+	output := []string{"{target}", "{output}"}
+	for name, tt := range map[string]struct {
+		how  string
+		more map[string]any
+		why  string // "": it succeeds
+	}{
+		"standard error":     {"mumbles", map[string]any{"partial_if": "could not be parsed$"}, "the tool says: 2 files in . could not be parsed"},
+		"another line":       {"mumbles", map[string]any{"partial_if": "^2 errors"}, ""},
+		"standard output":    {"writes", map[string]any{"partial_if": "^done$", "args": output}, "the tool says: done"},
+		"not the report":     {"works", map[string]any{"partial_if": "Bad call"}, ""},
+		"not that of a file": {"writes", map[string]any{"partial_if": "Bad call", "args": output}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := run(t, tt.how, tt.more)
+			if (r.Status == sdktest.Partial) != (tt.why != "") || r.Reason != tt.why || len(r.Findings) != 1 {
+				t.Errorf("%s: %q, %d findings, want %q", r.Status, r.Reason, len(r.Findings), tt.why)
+			}
+		})
+	}
 	t.Run("elsewhere", func(t *testing.T) {
 		t.Parallel()
 		r := run(t, "another target", nil) // shown, without the place
@@ -231,6 +251,7 @@ func TestRefused(t *testing.T) {
 		"pattern":          {map[string]any{"files": []string{"**/*.py"}}, "no pattern"},
 		"variable":         {map[string]any{"env": map[string]string{"A=B": "x"}}, "no variable"},
 		"version":          {map[string]any{"version": "("}, "regular expression"},
+		"partial_if":       {map[string]any{"partial_if": "("}, "regular expression"},
 		"command":          {map[string]any{"command": nil}, "command"},
 	} {
 		t.Run(name, func(t *testing.T) {

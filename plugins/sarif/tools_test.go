@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -177,7 +178,7 @@ func TestSemgrepOnProjects(t *testing.T) {
 	r := scan(t, recipe, root)
 	report := byHand(t, root, []string{"PYTHONPATH=" + deps, "PATH=" + filepath.Join(deps, "bin") + ":/usr/bin:/bin", "HOME=" + t.TempDir()},
 		filepath.Join(deps, "bin", "semgrep"), "scan", "--sarif", "--config", abs(t, examples+"semgrep/rules"), "--no-rewrite-rule-ids",
-		"--metrics=off", "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--timeout=60", ".")
+		"--metrics=off", "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--x-ignore-semgrepignore-files", "--max-target-bytes=0", "--timeout=60", ".")
 	same(t, r, theirs(t, report, root), trees)
 }
 
@@ -244,11 +245,25 @@ func TestSemgrep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "broken.py"), []byte("import os\ndef f(:\n  os.system(x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	want, good, bad := annotated(t, root)
+	// What it would leave out by itself, and what the recipe does.
+	const weak = "import pickle\npickle.loads(x)\n"
+	for name, text := range map[string]string{"tests/a.py": weak, "build/a.py": weak, "large.py": weak + strings.Repeat("# padding\n", 110_000), "a/node_modules/b.py": weak} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o700), os.WriteFile(filepath.Join(root, name), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(name, "node_modules") {
+			want = append(want, name+":2 python-unsafe-deserialization")
+		}
+	}
+	slices.Sort(want)
 	r := scan(t, recipe, root)
 	if r.Status != sdktest.Partial || !strings.Contains(r.Reason, "Syntax error at line broken.py") || len(r.Artifacts) != 1 {
 		t.Fatalf("%s: %s", r.Status, r.Reason)
 	}
-	want, good, bad := annotated(t, root)
+	if !slices.Contains(r.Notes, "1 files or directories of the target are hidden from the tool, as its settings say: a/node_modules") {
+		t.Errorf("notes %q", r.Notes)
+	}
 	if diff := cmp.Diff(want, ours(r)); diff != "" {
 		t.Errorf("-wanted +found:\n%s", diff)
 	}
@@ -256,6 +271,17 @@ func TestSemgrep(t *testing.T) {
 	for _, id := range declared {
 		if good[id] == 0 || bad[id] == 0 {
 			t.Errorf("%s has %d samples that it finds and %d that it leaves alone", id, bad[id], good[id])
+		}
+	}
+	typed, err := os.ReadFile(filepath.Join(root, "sample.ts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range declared { // one rule for both languages
+		for _, says := range []string{"// ruleid: ", "// ok: "} {
+			if strings.HasPrefix(id, "javascript-") && !strings.Contains(string(typed), says+id+"\n") {
+				t.Errorf("TypeScript has no sample %s%s", says, id)
+			}
 		}
 	}
 	if n := len(slices.Collect(maps.Keys(bad))); n != len(declared) {

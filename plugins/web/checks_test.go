@@ -112,6 +112,42 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	const frames, csp, kind, refers = "X-Frame-Options", "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"
+	cases := []struct {
+		name, value string
+		rule        string // that looks at it
+		bad         bool
+	}{
+		{frames, "", "framing-allowed", true}, {frames, "DENY", "framing-allowed", false}, {frames, "sameorigin", "framing-allowed", false},
+		{frames, "ALLOW-FROM https://a.test", "framing-allowed", true}, {frames, "ALLOWALL", "framing-allowed", true},
+		{csp, "frame-ancestors 'none'", "framing-allowed", false}, {csp, "frame-ancestors https://a.test", "framing-allowed", false},
+		{csp, "frame-ancestors *", "framing-allowed", true}, {csp, "frame-ancestors https:", "framing-allowed", true},
+		{csp, "frame-ancestors *, frame-ancestors 'self'", "framing-allowed", false}, {csp, "default-src 'none'", "framing-allowed", true},
+		{kind, "", "nosniff-missing", true}, {kind, "NoSniff", "nosniff-missing", false}, {kind, "sniff", "nosniff-missing", true},
+		{refers, "", "referrer-leaks", false}, {refers, "unsafe-url", "referrer-leaks", true}, {refers, "no-referrer-when-downgrade", "referrer-leaks", true},
+		{refers, "unsafe-url, strict-origin", "referrer-leaks", false}, {refers, "no-referrer, unsafe-url", "referrer-leaks", true},
+	}
+	var answers []http.HandlerFunc
+	for _, c := range cases {
+		answers = append(answers, header(c.name, c.value, "text/html", "<p>x"))
+	}
+	for i, all := range each(t, answers) {
+		if c := cases[i]; (len(broken(all, c.rule)) > 0) != c.bad {
+			t.Errorf("%s: %s: %v", c.name, c.value, ruleIDs(sdktest.Result{Findings: all}))
+		}
+	}
+	// A browser that knows frame-ancestors does not look at the other.
+	both := each(t, []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(frames, "DENY")
+		header(csp, "frame-ancestors *", "text/html", "<p>x")(w, r)
+	}})[0]
+	if len(broken(both, "framing-allowed")) == 0 {
+		t.Error("X-Frame-Options takes nothing back from frame-ancestors *")
+	}
+}
+
 func TestCookies(t *testing.T) {
 	t.Parallel()
 	lines := map[string][]string{
@@ -288,6 +324,38 @@ func TestProofs(t *testing.T) {
 				t.Errorf("%s is proved by %q", e.path, body)
 			}
 		}
+	}
+}
+
+// TestExposures: each file that is asked for is proved by what is in it where it is
+// there. None of these is a secret.
+func TestExposures(t *testing.T) {
+	t.Parallel()
+	const env, php, dump, archive = "A=1\n", "<?php define('DB_PASSWORD', 'x');", "-- MySQL dump 10.13\nCREATE TABLE a (id int);\n", "PK\x03\x04rest"
+	const sqlite, key = "SQLite format 3\x00rest", "-----BEGIN " + "PRIVATE KEY-----\nnone\n"
+	samples := map[string]string{
+		"/.git/HEAD": "ref: refs/heads/main\n", "/.git/config": "[core]\n\tbare = false\n", "/.svn/wc.db": sqlite, "/.hg/requires": "dotencode\nrevlogv1\n",
+		"/.env": env, "/.env.local": env, "/.env.production": env, "/.env.bak": env,
+		"/wp-config.php.bak": php, "/wp-config.php~": php, "/config.php.bak": php,
+		"/.aws/credentials": "[default]\naws_access_key_id = x\n", "/.npmrc": "//registry.example.com/:_authToken=x\n",
+		"/.htpasswd": "admin:$apr1$x$y\n", "/docker-compose.yml": "services:\n  web:\n    image: nginx\n",
+		"/web.config": "<configuration>\n  <system.web/>\n</configuration>", "/appsettings.json": "{\"ConnectionStrings\": {\"a\": \"b\"}}",
+		"/id_rsa": key, "/server.key": key, "/privatekey.pem": key, "/.ssh/id_rsa": key,
+		"/backup.zip": archive, "/site.zip": archive, "/www.zip": archive, "/backup.tar.gz": "\x1f\x8b\x08rest", "/backup.tar": strings.Repeat("\x00", 257) + "ustar\x0000",
+		"/backup.sql": dump, "/dump.sql": dump, "/database.sql": dump, "/db.sqlite3": sqlite,
+		"/phpinfo.php": "<title>PHP 8.2.1 - phpinfo()</title>", "/server-status": "<title>Apache Status</title>",
+		"/actuator/env": "{\"propertySources\": [{\"name\": \"x\"}]}", "/actuator/heapdump": "JAVA PROFILE 1.0.2\x00",
+		"/debug/pprof/": "<p>Types of profiles available:</p>", "/debug/vars": "{\"cmdline\": [\"a\"], \"memstats\": {}}",
+		"/metrics": "# HELP go_goroutines Number\n# TYPE go_goroutines gauge\n", "/.DS_Store": "\x00\x00\x00\x01Bud1",
+	}
+	for _, e := range exposures() {
+		if sample, ok := samples[e.path]; !ok || !e.proof([]byte(sample)) {
+			t.Errorf("%s: is there a sample: %t; it is not proved by %q", e.path, ok, sample)
+		}
+		delete(samples, e.path)
+	}
+	if len(samples) > 0 {
+		t.Errorf("nobody asks for %q", samples)
 	}
 }
 

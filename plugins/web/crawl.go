@@ -39,7 +39,7 @@ func (s *scan) first(ctx context.Context, target *url.URL) error {
 		if ex.status < 300 || ex.status >= 400 || ex.header.Get("Location") == "" {
 			s.start = s.pages[len(s.pages)-1]
 			if ex.status >= 400 {
-				s.out.Partial(fmt.Sprintf("%s answers %d %s: only what everybody may see was looked at", place(u), ex.status, http.StatusText(ex.status)))
+				s.missed(fmt.Sprintf("%s answers %d %s: only what everybody may see was looked at", place(u), ex.status, http.StatusText(ex.status)))
 			}
 			return nil
 		}
@@ -91,7 +91,7 @@ func (s *scan) crawl(ctx context.Context) error {
 			continue
 		}
 		if len(s.pages) >= maxPages {
-			s.out.Partial(fmt.Sprintf("the site has more than %d pages (max_pages): the rest was not looked at", maxPages))
+			s.missed(fmt.Sprintf("the site has more than %d pages (max_pages): the rest was not looked at", maxPages))
 			break
 		}
 		ex, err := s.get(ctx, l.url)
@@ -100,16 +100,16 @@ func (s *scan) crawl(ctx context.Context) error {
 			s.follow(q, s.visited(newPage(ex, l.depth)))
 		case errors.Is(err, egress.ErrRefused):
 			s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("a link was not followed: %v", err)})
-			s.out.Partial("some links of the site lead to addresses or ports that may not be scanned")
+			s.missed("some links of the site lead to addresses or ports that may not be scanned")
 		case stops(ctx, err):
 			return err
 		}
 	}
 	if deep > 0 {
-		s.out.Partial(fmt.Sprintf("%d pages are more than %d links from the first one (max_depth): they were not looked at", deep, maxDepth))
+		s.missed(fmt.Sprintf("%d pages are more than %d links from the first one (max_depth): they were not looked at", deep, maxDepth))
 	}
 	if q.full {
-		s.out.Partial(fmt.Sprintf("the site has more than %d links: the rest was not looked at", maxQueue))
+		s.missed(fmt.Sprintf("the site has more than %d links: the rest was not looked at", maxQueue))
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (s *scan) follow(q *queue, p *page) {
 		s.takes(&u)
 	}
 	if p.more {
-		s.out.Partial("a page has more links, forms or scripts than are looked at: " + place(p.url))
+		s.missed("a page has more links, forms or scripts than are looked at: " + place(p.url))
 	}
 	p.links, p.forms = nil, nil // of all pages they would be most of the memory
 }
@@ -244,7 +244,7 @@ func (s *scan) mayFollow(ctx context.Context, u *url.URL) (bool, error) {
 				group = data.FindGroup(agentName(s.cfg.UserAgent))
 			}
 			if ex.status >= 500 {
-				s.out.Partial(fmt.Sprintf("%s answers %d, so that no links were followed", place(ex.url), ex.status))
+				s.missed(fmt.Sprintf("%s answers %d, so that no links were followed", place(ex.url), ex.status))
 			}
 		}
 		s.robots[o] = group

@@ -39,7 +39,8 @@ func letter(points int) string {
 }
 
 // grade says in a note and a file how good the site is. It is of what was looked
-// at: a scan that is partial may have missed the worst.
+// at: a scan that is partial may have missed the worst, so that it is at most as
+// good.
 func (s *scan) grade() {
 	type test struct {
 		Rule    string `json:"rule"`
@@ -53,7 +54,11 @@ func (s *scan) grade() {
 		tests = append(tests, test{rule, s.ruleHits[rule], all[rule]})
 	}
 	points = max(points, 0)
-	s.out.Note(sdk.Note{Summary: fmt.Sprintf("grade %s: %d of 100 points, %d pages, %d requests", letter(points), points, len(s.pages), s.done)})
+	most := ""
+	if s.short {
+		most = "at most "
+	}
+	s.out.Note(sdk.Note{Summary: fmt.Sprintf("grade "+most+"%s: %d of 100 points, %d pages, %d requests", letter(points), points, len(s.pages), s.done)})
 	err := s.out.Artifact("grade.json", "application/json", func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -61,12 +66,13 @@ func (s *scan) grade() {
 			Target   string `json:"target"`
 			Grade    string `json:"grade"`
 			Points   int    `json:"points"`
+			AtMost   bool   `json:"at_most"` // not everything was looked at
 			Pages    int    `json:"pages"`
 			Requests uint64 `json:"requests"`
 			Tests    []test `json:"tests"`
-		}{place(s.start.url), letter(points), points, len(s.pages), s.done, tests})
+		}{place(s.start.url), letter(points), points, s.short, len(s.pages), s.done, tests})
 	})
 	if err != nil {
-		s.out.Partial(fmt.Sprintf("the grade is not kept: %v", err))
+		s.missed(fmt.Sprintf("the grade is not kept: %v", err))
 	}
 }

@@ -40,15 +40,20 @@ func (s *scan) checkHeaders(p *page) {
 	}
 }
 
-// framed reports whether something says who may frame the page.
+// framed reports whether something says who may frame the page, and that not
+// everybody may. With frame-ancestors browsers look at no X-Frame-Options.
 func framed(p *page) bool {
+	given := false
 	for _, policy := range parsePolicies(p.header.Values("Content-Security-Policy")) {
-		if _, ok := policy["frame-ancestors"]; ok {
-			return true
+		if who, ok := policy["frame-ancestors"]; ok {
+			given = true
+			if !slices.ContainsFunc(who, func(s string) bool { return s == "*" || s == "https:" || s == "http:" }) {
+				return true // policies add up
+			}
 		}
 	}
 	v := strings.ToUpper(strings.TrimSpace(p.header.Get("X-Frame-Options")))
-	return v == "DENY" || v == "SAMEORIGIN"
+	return !given && (v == "DENY" || v == "SAMEORIGIN")
 }
 
 // lastToken is the last of a list: of the policies for referrers that a browser

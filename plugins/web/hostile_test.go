@@ -228,6 +228,9 @@ func TestHostilePages(t *testing.T) {
 			if r.Status != sdktest.Partial || !strings.Contains(r.Reason, tt.reason) {
 				t.Errorf("%s: %s, want %q", r.Status, r.Reason, tt.reason)
 			}
+			if !slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, "grade at most ") }) {
+				t.Errorf("the grade is taken for that of the whole: %q", r.Notes)
+			}
 		})
 	}
 }

@@ -43,6 +43,13 @@ type scan struct {
 	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
 	allowed   int                         // links that robots.txt asks not to follow
 	truncated int                         // answers that were longer than is read
+	short     bool                        // something was not looked at
+}
+
+// missed says what was not looked at.
+func (s *scan) missed(what string) {
+	s.short = true
+	s.out.Partial(what)
 }
 
 // maxInputs bounds the parameters that are tried.
@@ -98,7 +105,7 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 		return errors.Join(err, s.archive())
 	}
 	if s.login != nil && origin(s.start.url) != s.login.origin {
-		out.Partial(fmt.Sprintf("headers and cookies are sent to %s alone, and it leads to %s: scan that one", s.login.origin, origin(s.start.url)))
+		s.missed(fmt.Sprintf("headers and cookies are sent to %s alone, and it leads to %s: scan that one", s.login.origin, origin(s.start.url)))
 	}
 	err = s.run(timed)
 	if ctx.Err() != nil {
@@ -107,7 +114,7 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	s.shortfalls(err)
 	s.grade()
 	if err := s.archive(); err != nil {
-		out.Partial(err.Error())
+		s.missed(err.Error())
 	}
 	return nil
 }
@@ -139,25 +146,25 @@ func (s *scan) shortfalls(err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, errTime):
-		s.out.Partial(fmt.Sprintf("the scan took longer than max_time, %s: not everything was looked at", s.cfg.MaxTime))
+		s.missed(fmt.Sprintf("the scan took longer than max_time, %s: not everything was looked at", s.cfg.MaxTime))
 	case errors.Is(err, errBudget):
-		s.out.Partial(fmt.Sprintf("the scan needs more than max_requests, %d: not everything was looked at", s.cfg.MaxRequests))
+		s.missed(fmt.Sprintf("the scan needs more than max_requests, %d: not everything was looked at", s.cfg.MaxRequests))
 	case errors.Is(err, errGone):
-		s.out.Partial(fmt.Sprintf("the site stopped answering: %d requests failed one after the other", maxFailures))
+		s.missed(fmt.Sprintf("the site stopped answering: %d requests failed one after the other", maxFailures))
 	default:
-		s.out.Partial(err.Error())
+		s.missed(err.Error())
 	}
 	if s.failures > 0 {
-		s.out.Partial(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
+		s.missed(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
 	}
 	if s.slowed > 0 {
-		s.out.Partial(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
+		s.missed(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
 	}
 	if s.encoded > 0 {
-		s.out.Partial(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
+		s.missed(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
 	}
 	if s.truncated > 0 {
-		s.out.Partial(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
+		s.missed(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
 	}
 	if s.allowed > 0 {
 		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d links were not followed because robots.txt asks so", s.allowed)})

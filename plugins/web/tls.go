@@ -54,7 +54,7 @@ func (s *scan) checkTLS(ctx context.Context) error {
 			continue
 		}
 		if n++; n > maxHosts {
-			s.out.Partial(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
+			s.missed(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
 			return nil
 		}
 		state, err := s.handshake(ctx, u, lenient())
@@ -62,7 +62,7 @@ func (s *scan) checkTLS(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			s.out.Partial(fmt.Sprintf("TLS of %s was not looked at: %v", o, err))
+			s.missed(fmt.Sprintf("TLS of %s was not looked at: %v", o, err))
 			continue
 		}
 		t := &tlsCheck{scan: s, url: u}
@@ -75,6 +75,10 @@ func (s *scan) checkTLS(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errDeclined is a handshake that the server did not want: it is there, and says
+// no, or hangs up. Every other error says nothing of what it takes.
+var errDeclined = errors.New("the server declined the handshake")
 
 // handshake is one, past the guard and with the rate of requests.
 func (s *scan) handshake(ctx context.Context, u *url.URL, cfg *tls.Config) (tls.ConnectionState, error) {
@@ -92,6 +96,9 @@ func (s *scan) handshake(ctx context.Context, u *url.URL, cfg *tls.Config) (tls.
 	cfg.ServerName = hostOf(u)
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", errDeclined, err)
+		}
 		return none, err
 	}
 	return conn.ConnectionState(), nil
@@ -190,14 +197,25 @@ func (t *tlsCheck) versions(ctx context.Context, best tls.ConnectionState) {
 	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		cfg := lenient()
 		cfg.MinVersion, cfg.MaxVersion = v, v
-		if state, err := t.handshake(ctx, t.url, cfg); err == nil {
-			t.found("tls-old-version", tls.VersionName(v), fmt.Sprintf("The server still speaks %s, which RFC 8996 forbids.", tls.VersionName(v)),
-				map[string]string{"version": tls.VersionName(v), "cipher": tls.CipherSuiteName(state.CipherSuite)})
+		state, err := t.handshake(ctx, t.url, cfg)
+		if err != nil {
+			t.unanswered(err)
+			continue
 		}
+		t.found("tls-old-version", tls.VersionName(v), fmt.Sprintf("The server still speaks %s, which RFC 8996 forbids.", tls.VersionName(v)),
+			map[string]string{"version": tls.VersionName(v), "cipher": tls.CipherSuiteName(state.CipherSuite)})
 	}
 	if best.Version < tls.VersionTLS13 {
 		t.found("tls-no-13", "", fmt.Sprintf("The server does not speak TLS 1.3: %s is the best it has.", tls.VersionName(best.Version)),
 			map[string]string{"version": tls.VersionName(best.Version)})
+	}
+}
+
+// unanswered makes the scan partial by a question that has no answer, which a
+// server that says no has.
+func (t *tlsCheck) unanswered(err error) {
+	if !errors.Is(err, errDeclined) {
+		t.missed(fmt.Sprintf("TLS of %s was not looked at whole: %v", origin(t.url), err))
 	}
 }
 
@@ -214,8 +232,12 @@ func (t *tlsCheck) ciphers(ctx context.Context) {
 		cfg := lenient()
 		cfg.MaxVersion, cfg.CipherSuites = tls.VersionTLS12, offer
 		state, err := t.handshake(ctx, t.url, cfg)
+		if err != nil {
+			t.unanswered(err)
+			return
+		}
 		i := slices.Index(offer, state.CipherSuite)
-		if err != nil || i < 0 {
+		if i < 0 {
 			return
 		}
 		name := tls.CipherSuiteName(state.CipherSuite)

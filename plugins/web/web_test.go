@@ -204,6 +204,48 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+func TestHSTS(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	cert := a.sign(t, "site.test", time.Now().Add(-time.Hour), time.Now().Add(900*time.Hour), false)
+	for value, want := range map[string][]string{
+		"": {"hsts-missing"}, "max-age=15552000": nil, "includeSubDomains; Max-Age=\"63072000\"": nil,
+		"max-age=15551999": {"hsts-short"}, "max-age=0": {"hsts-short"}, "includeSubDomains": {"hsts-short"},
+		"max-age=60\nmax-age=63072000": {"hsts-short"}, // the first counts
+	} {
+		t.Run(value, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, "site.test", header("Strict-Transport-Security", value, "text/plain", "hello"), nil, &tls.Config{Certificates: []tls.Certificate{cert}})
+			if value == "" {
+				s = serve(t, "site.test", text("text/plain", "hello"), nil, &tls.Config{Certificates: []tls.Certificate{cert}})
+			}
+			r := s.scan(t, map[string]any{"ca": a.pem}, map[string]any{"passive": true})
+			if diff := cmp.Diff(want, broken(r.Findings, "hsts-")); diff != "" || r.Status != sdktest.Succeeded {
+				t.Errorf("%s: %s\n%s", r.Status, r.Reason, diff)
+			}
+		})
+	}
+}
+
+// TestHangingHandshake: a server that does not answer the question whether it
+// speaks an old version has not said no.
+func TestHangingHandshake(t *testing.T) {
+	t.Parallel()
+	a, over := newAuthority(t), make(chan struct{})
+	cert := a.sign(t, "site.test", time.Now().Add(-time.Hour), time.Now().Add(900*time.Hour), false)
+	s := serve(t, "site.test", htmlPage("hello"), nil, &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Max(h.SupportedVersions) < tls.VersionTLS12 {
+			<-over
+		}
+		return nil, nil
+	}})
+	t.Cleanup(func() { close(over) }) // before the server is closed
+	r := s.scan(t, map[string]any{"ca": a.pem, "request_timeout": "2s"}, map[string]any{"passive": true})
+	if r.Status != sdktest.Partial || !strings.Contains(r.Reason, "TLS of https://site.test") || !strings.Contains(r.Reason, "was not looked at whole") {
+		t.Errorf("%s: %s", r.Status, r.Reason)
+	}
+}
+
 // TestRules: the rules are whole, every one of them costs points or says why not,
 // and the two sites above show almost all.
 func TestRules(t *testing.T) {

@@ -18,6 +18,7 @@ plugin "checkov" {
     exit_codes = ["0", "1"]            # 1: it found something
     timeout    = "8m"
     hide       = [".checkov.yaml", ".checkov.yml"] # it would be obeyed
+    partial_if = "Parsing errors: [1-9]"           # its report does not say so
   }
 }
 

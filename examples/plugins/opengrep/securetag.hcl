@@ -15,12 +15,13 @@ plugin "opengrep" {
     command = "opengrep"
     args = [
       "scan", "--sarif", "--output={output}", "--config=/etc/securetag/semgrep/rules", "--no-rewrite-rule-ids",
-      "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--jobs=2", "--timeout=60", "{target}",
+      "--disable-version-check", "--disable-nosem", "--no-git-ignore", "--x-ignore-semgrepignore-files", "--max-target-bytes=0",
+      "--jobs=2", "--timeout=60", "{target}",
     ]
     version = "^1\\."
     timeout = "8m"
     files   = ["*.py", "*.js", "*.jsx", "*.mjs", "*.cjs", "*.ts", "*.tsx", "*.go", "*.java"]
-    hide    = [".semgrepignore"]
+    hide    = [".semgrepignore", "node_modules", "vendor", "*.min.js"]
 
     # A rule that took too long on a file, memory that ran out and a file that does
     # not parse are warnings to it, and its report is a success all the same.

@@ -16,10 +16,13 @@ plugin "trivy" {
     command = "trivy"
     args = [
       "config", "--format=sarif", "--output={output}", "--exit-code=0", "--skip-check-update", "--skip-version-check",
-      "--cache-dir={work}/cache", "--ignorefile=/dev/null", "--quiet", "{target}",
+      "--cache-dir={work}/cache", "--ignorefile=/dev/null", "{target}",
     ]
     timeout = "5m"
     hide    = ["trivy.yaml", "trivy.yml", ".trivyignore", ".trivyignore.yaml"]
+
+    # What it cannot parse is in its log alone, and its report a success.
+    partial_if = "ERROR\\s+\\[[a-z]+ (scanner|parser)\\]"
   }
 }
 

@@ -21,7 +21,7 @@ import (
 const groupPrefix = "securetag-"
 
 // controllers are those of cgroups that are used, by their layer.
-var controllers = map[Layer]string{LayerCgroupMemory: "memory", LayerCgroupPIDs: "pids", LayerCgroupCPU: "cpu"}
+var controllers = map[Layer]string{LayerCgroupMemory: "memory", LayerCgroupPIDs: "pids", LayerCgroupCPU: "cpu"} //nolint:gochecknoglobals // a table, never written
 
 // groups makes cgroups below that of this process, where it may.
 type groups struct {

@@ -149,7 +149,7 @@ func setsid() error {
 	}
 	if pid == 0 {
 		_, _, errno := unix.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
-		unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0)
 	}
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(int(pid), &ws, 0, nil); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // denied system calls are of no use to a scanner and of much to one who wants out.
 // Those an architecture does not have are left out there.
-var denied = []string{
+var denied = []string{ //nolint:gochecknoglobals // a table, never written
 	// other processes
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd",
 	// namespaces and mounts

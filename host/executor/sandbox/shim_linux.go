@@ -181,7 +181,7 @@ func (o *order) try() report {
 		if err != nil && o.Proc {
 			// A container with a masked /proc allows no other one. It may be that alone.
 			note(LayerProc, err)
-			o.Proc, err = false, nil
+			o.Proc = false
 		} else {
 			note(LayerRoot, err)
 			o.Root = err == nil

@@ -60,6 +60,10 @@ function weak(data, key, iv) {
   crypto.createHash("sha256").update(data);
   // ok: javascript-weak-crypto
   crypto.createCipheriv("aes-256-gcm", key, iv);
+  // ruleid: javascript-tls-unverified
+  const depot = new https.Agent({ rejectUnauthorized: false });
+  // ok: javascript-tls-unverified
+  const checked = new https.Agent({ ca: key, rejectUnauthorized: true });
 }
 
 app.get("/files", (req, res) => {

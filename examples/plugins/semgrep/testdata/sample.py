@@ -77,8 +77,14 @@ def crypto(key, data):
     DES.new(key)
     # ruleid: python-weak-crypto
     AES.new(key, AES.MODE_ECB)
-    # ruleid: python-weak-crypto
+    # ruleid: python-tls-unverified
     ssl._create_unverified_context()
+    # ruleid: python-tls-unverified
+    requests.get("https://example.com/", verify=False)
+    # ok: python-tls-unverified
+    ssl.create_default_context()
+    # ok: python-tls-unverified
+    requests.get("https://example.com/", verify="/etc/ca.pem")
     # ok: python-weak-crypto
     hashlib.sha256(data)
     # ok: python-weak-crypto

@@ -263,6 +263,7 @@ func (s *scanner) Scan(req *pluginv1.ScanRequest, out grpc.ServerStreamingServer
 		} {
 			_ = out.Send(event(d))
 		}
+		done.Status, done.Reason = pluginv1.Completed_STATUS_PARTIAL, "cannot read "+root+"/a/b.go, nor write "+req.GetWorkDir()+"/c"
 	case "applicable-after-all":
 		done.Status, done.Reason = pluginv1.Completed_STATUS_NOT_APPLICABLE, "no Go files"
 	case "failed":
