@@ -32,6 +32,10 @@ func (w withPlugins) Run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if err := untraced(filepath.Dir(program)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	plugins := filepath.Join(filepath.Dir(program), "plugins")
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
@@ -50,6 +54,25 @@ func (w withPlugins) Run() int {
 		}
 	}
 	return w.m.Run()
+}
+
+// untraced puts beside the program the same one without the race detector, and
+// below it a securetag for scripts that chooses between them: to start with the
+// detector takes three times the CPU, which three hundred commands do that send
+// one request or read a file. What serves, scans or runs plugins is traced.
+func untraced(beside string) error {
+	if err := testhost.Build("../..", filepath.Join(beside, "untraced"), "./cmd/securetag"); err != nil {
+		return err
+	}
+	choose := "#!/bin/sh\n" +
+		"case \" $* \" in\n" +
+		"*' serve '* | *' scan '* | *' plugin '*) exec '" + beside + "/securetag' \"$@\" ;;\n" +
+		"esac\n" +
+		"exec '" + beside + "/untraced' \"$@\"\n"
+	if err := os.Mkdir(filepath.Join(beside, "scripts"), 0o750); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(beside, "scripts", "securetag"), []byte(choose), 0o700) //nolint:gosec // a program
 }
 
 // TestScript runs testdata/script. Beside the commands of testscript there are:
@@ -97,6 +120,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("PLUGINS", filepath.Join(filepath.Dir(program), "plugins"))
+	env.Setenv("PATH", filepath.Join(filepath.Dir(program), "scripts")+string(os.PathListSeparator)+env.Getenv("PATH"))
 	// A path so short that plugin sockets fit below it, so that the scripts see
 	// all that a scan leaves there.
 	tmp, err := os.MkdirTemp("/tmp", "st-")
