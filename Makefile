@@ -15,6 +15,10 @@ MODULES := $(PLUGIN_MODULES) $(OTHER_MODULES)
 SHA256SUM := $(shell command -v sha256sum >/dev/null && echo sha256sum || echo shasum -a 256)
 # Where the packages of this module are; the other modules are tested apart.
 PACKAGES := ./...
+# First those that take longest and wait most, so that they do not run on alone.
+TESTED := $(if $(filter ./...,$(PACKAGES)),./internal/e2e ./internal/doctest ./cmd/securetag) $(PACKAGES)
+# One more than the processors, for many of them wait for other processes.
+AT_ONCE := $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 # SQLite without the race detector, everything else with it: internal/testhost
 # says why.
 UNTRACED := $(foreach p,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory,-gcflags=$(p)=-race=false)
@@ -57,7 +61,7 @@ test: ## run every test; installs or starts what they need
 
 test-go:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/testserver ./internal/testserver/cmd/testserver
-	bin/testserver -- env $(RACE) $(GO) $(TEST) -timeout 9m $(UNTRACED) $(PACKAGES)
+	bin/testserver -- env $(RACE) $(GO) $(TEST) -p $(AT_ONCE) -timeout 9m $(UNTRACED) $(TESTED)
 
 test-modules:
 	@set -e; for m in $(MODULES); do echo "test $$m"; (cd $$m && $(RACE) $(GO) $(TEST) ./...); done

@@ -32,11 +32,11 @@ func (w withPlugins) Run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	plugins := filepath.Join(filepath.Dir(program), "plugins")
-	if err := quicken(program, plugins); err != nil {
+	if err := untraced(filepath.Dir(program)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	plugins := filepath.Join(filepath.Dir(program), "plugins")
 	for _, b := range []struct{ name, dir, pkg string }{
 		{"secrets", "../../plugins/secrets", "."},
 		{"dependencies", "../../plugins/dependencies", "."},
@@ -56,26 +56,24 @@ func (w withPlugins) Run() int {
 	return w.m.Run()
 }
 
-// quickDir is beside the traced program, with one that chooses.
-const quickDir = "quick"
-
-// traced are the verbs that do several things at once, or run plugins.
-const traced = "serve|scan|plugin|watch|login"
-
-// quicken puts a program in quickDir that is the traced one for the verbs that a race
-// could be in, and for the others one that starts in a fifth of the time: there are
-// six hundred starts.
-func quicken(program, plugins string) error {
-	dir := filepath.Join(filepath.Dir(program), quickDir)
-	plain := filepath.Join(dir, "plain", "securetag")
-	if err := testhost.Build("../..", plain, "./cmd/securetag"); err != nil {
+// untraced puts beside the program the same one without the race detector, and
+// below it a securetag for scripts that chooses between them: to start with the
+// detector takes three times the CPU, which three hundred commands do that send
+// one request or read a file. What does several things at once, or runs plugins, is
+// traced.
+func untraced(beside string) error {
+	if err := testhost.Build("../..", filepath.Join(beside, "untraced"), "./cmd/securetag"); err != nil {
 		return err
 	}
-	if err := os.Symlink(plugins, filepath.Join(dir, "plain", "plugins")); err != nil {
+	choose := "#!/bin/sh\n" +
+		"case \" $* \" in\n" +
+		"*' serve '* | *' scan '* | *' plugin '* | *' watch '* | *' login '*) exec '" + beside + "/securetag' \"$@\" ;;\n" +
+		"esac\n" +
+		"exec '" + beside + "/untraced' \"$@\"\n"
+	if err := os.Mkdir(filepath.Join(beside, "scripts"), 0o750); err != nil {
 		return err
 	}
-	choose := fmt.Sprintf("#!/bin/sh\nfor word; do\n\tcase $word in %s) exec %q \"$@\";; esac\ndone\nexec %q \"$@\"\n", traced, program, plain)
-	return os.WriteFile(filepath.Join(dir, "securetag"), []byte(choose), 0o755) //nolint:gosec // a program
+	return os.WriteFile(filepath.Join(beside, "scripts", "securetag"), []byte(choose), 0o700) //nolint:gosec // a program
 }
 
 // TestScript runs testdata/script. Beside the commands of testscript there are:
@@ -123,7 +121,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("PLUGINS", filepath.Join(filepath.Dir(program), "plugins"))
-	env.Setenv("PATH", filepath.Join(filepath.Dir(program), quickDir)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+	env.Setenv("PATH", filepath.Join(filepath.Dir(program), "scripts")+string(os.PathListSeparator)+env.Getenv("PATH"))
 	// A path so short that plugin sockets fit below it, so that the scripts see
 	// all that a scan leaves there.
 	tmp, err := os.MkdirTemp("/tmp", "st-")

@@ -6,14 +6,13 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestDispatchWaitsForNoScan: a job whose scan somebody else writes to has a
 // doorbell instead of a claim. Every host would wait for the one that waited.
 func TestDispatchWaitsForNoScan(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	scan := accept(t, s)
 	conn := connect(t, url)

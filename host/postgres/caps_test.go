@@ -13,7 +13,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // busyNow counts, at one moment, what is out or runs: the most of one tenant, of
@@ -30,7 +29,7 @@ select coalesce((select max(n) from (select count(*) as n from busy group by ten
 // looks, and everything is done in the end.
 func TestCapsWithThreeHosts(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	stores := make([]*postgres.Store, 3)
 	for i := range stores {
 		stores[i] = open(t, postgres.Config{URL: url, MaxConns: 3})

@@ -128,7 +128,7 @@ func populated(t *testing.T, s *postgres.Store, name string) host.Scan {
 // nothing of another's; and without a tenant, nothing at all.
 func TestTenantsAreConfined(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	if err := s.RowSecurity(); err != nil {
 		t.Fatal(err)
@@ -214,7 +214,7 @@ func inContext(t *testing.T, conn *pgx.Conn, tenant string, f func(pgx.Tx)) {
 // tenant, in the context of another.
 func TestWithoutPredicates(t *testing.T) {
 	t.Parallel()
-	s := open(t, postgres.Config{URL: testserver.Postgres(t)})
+	s := open(t, postgres.Config{URL: migrated.Postgres(t)})
 	a, b := populated(t, s, "a"), populated(t, s, "b")
 	for name, sql := range postgres.TenantReads() {
 		loose := strings.NewReplacer("s.tenant_id = $1", "$1 <> ''", "f.tenant_id = $1", "$1 <> ''", "a.tenant_id = $1", "$1 <> ''",

@@ -14,7 +14,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // outside are the methods that take a tenant and run as the role of the connection,
@@ -31,7 +30,7 @@ func outside() map[string]string {
 // that tenant has.
 func TestMethodsAreConfined(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	scan := populated(t, s, "a")
 	tenant := scan.TenantID

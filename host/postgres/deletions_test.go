@@ -6,7 +6,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestMarksInBatches has more scans in a project than get their mark at once, of
@@ -14,7 +13,7 @@ import (
 func TestMarksInBatches(t *testing.T) {
 	t.Parallel()
 	const scans = 2*postgres.MarkAtOnce + 1
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	tenant := host.Tenant{ID: host.NewTenantID(), Name: "t"}
 	if err := s.CreateTenant(t.Context(), tenant); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // window200 is what a test dispatches with that says nothing else.
@@ -57,7 +56,7 @@ const finishAll = `update jobs set state = 'succeeded', finished_at = now(), res
 // of another is in the next window.
 func TestBacklogOfOneTenant(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url, MaxConns: 2})
 	execute(t, url, fmt.Sprintf(backlog, 1, 200_000))
 	for range 3 {
@@ -78,7 +77,7 @@ func TestBacklogOfOneTenant(t *testing.T) {
 // comes. All of them have had their turn after a round.
 func TestNewcomerAmongMany(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url, MaxConns: 2})
 	execute(t, url, fmt.Sprintf(backlog, 1000, 6000))
 	for window := range 11 {
@@ -144,7 +143,7 @@ func TestLaneRace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url := testserver.Postgres(t)
+			url := migrated.Postgres(t)
 			s := open(t, postgres.Config{URL: url, MaxConns: 2})
 			id := host.NewTenantID()
 			if err := s.CreateTenant(t.Context(), host.Tenant{ID: id, Name: "t"}); err != nil {
@@ -190,7 +189,7 @@ func ageLanes(t *testing.T, url string, d time.Duration) {
 // may, wherever the one before stopped.
 func TestMendLanesInSteps(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url, MaxConns: 2})
 	execute(t, url, fmt.Sprintf(backlog, 25, 100)+`; delete from lanes`)
 	if out := ring(t, s, window200()); len(out) != 0 {

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestPlansOfOutbox: what a scan's end costs does not grow with the webhooks of
 // others, nor what a claim costs with the backlog and the log.
 func TestPlansOfOutbox(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	open(t, postgres.Config{URL: url})
 	execute(t, url, `
 insert into tenants (id, name) select gen_random_uuid(), 'tenant-' || n from generate_series(1, 500) n;

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestPlansWithStaleStatistics asks the planner at its worst moment: it has
@@ -17,7 +16,7 @@ import (
 // looks for work must not read the backlog.
 func TestPlansWithStaleStatistics(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	open(t, postgres.Config{URL: url})
 	execute(t, url, "alter table jobs set (autovacuum_enabled = off)")
 	execute(t, url, fmt.Sprintf(backlog, 20, 200_000)+`;
@@ -118,7 +117,7 @@ func explain(t *testing.T, conn *pgx.Conn, statement string, args ...any) string
 // is found by index, or a look would cost more with every scan ever made.
 func TestPlansOfOverviews(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	open(t, postgres.Config{URL: url})
 	execute(t, url, `
 alter table jobs set (autovacuum_enabled = off);

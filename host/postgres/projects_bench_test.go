@@ -27,7 +27,7 @@ func fillProjects(projects, findings int) string {
 // its order, whatever the filters, also under row-level security.
 func TestPlansOfProjects(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	execute(t, url, fillProjects(3, 4500))
 	conn := connect(t, url)

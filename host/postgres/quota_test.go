@@ -8,7 +8,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestKilledBetweenReserveAndCommit: a host that has taken room and dies before
@@ -16,7 +15,7 @@ import (
 // counters goes on with what they were before.
 func TestKilledBetweenReserveAndCommit(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	first := accept(t, s)
 	quotas := map[host.TenantID]host.Quota{first.TenantID: {QueuedScans: 2}}
@@ -65,7 +64,7 @@ func awaitBlocked(t *testing.T, url string) {
 // while what was given back and not counted yet stays given back.
 func TestFixQuotas(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	tenant := accept(t, s).TenantID
 	canceled := acceptOne(t, s, tenant)
@@ -95,7 +94,7 @@ func TestFixQuotas(t *testing.T) {
 // TestAcceptWithoutCounters: a tenant that was made by an older host has none.
 func TestAcceptWithoutCounters(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	tenant := accept(t, s).TenantID
 	execute(t, url, `delete from usage; delete from quota_ledger; delete from scans`)

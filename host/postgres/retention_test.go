@@ -10,14 +10,13 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestRetentionPlansWithStaleStatistics asks the planner when it has counted
 // the scans while none was old and few had findings, and now most are and do.
 func TestRetentionPlansWithStaleStatistics(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	open(t, postgres.Config{URL: url})
 	execute(t, url, `
 alter table scans set (autovacuum_enabled = off);
@@ -123,7 +122,7 @@ func readsNoMore(t *testing.T, conn *pgx.Conn, keep ...any) {
 // requeues one of its jobs, or another host that removes it.
 func TestRetentionLeavesWhatIsHeld(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	scan := accept(t, s)
 	if _, err := s.Cancel(t.Context(), scan.TenantID, scan.ID); err != nil {

@@ -2,14 +2,27 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/securetaghq/securetag/host/postgres"
 	"github.com/securetaghq/securetag/internal/testserver"
+	"github.com/securetaghq/securetag/migrations"
 )
+
+// migrated is what tests copy that are not about migrating.
+var migrated = testserver.NewTemplate(func(ctx context.Context, url string) error { //nolint:gochecknoglobals // once per test process
+	p, err := postgres.Migrations(postgres.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	_, err = migrations.Up(ctx, p)
+	return errors.Join(err, p.Close())
+})
 
 // databases are migrated ones that tests use in turn. The suite has a store a
 // test, and to make, migrate and drop a database costs more than most of its
@@ -21,13 +34,13 @@ type databases struct {
 	free []string
 }
 
-// take is the URL of an empty one that is the test's until its end. The first
-// to open it migrates it. One of a test that failed is not used again.
+// take is the URL of an empty one that is the test's until its end. One of a
+// test that failed is not used again.
 func (d *databases) take(t *testing.T) string {
 	t.Helper()
 	url := d.pop()
 	if url == "" {
-		url = testserver.Postgres(d.t)
+		url = migrated.Postgres(d.t)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -67,7 +67,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 // host that goes on working.
 func TestConnectionsTerminated(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url, MaxConns: 4})
 	scan := accept(t, s)
 	for range 5 {
@@ -159,7 +159,7 @@ func accept(t *testing.T, s *postgres.Store) host.Scan {
 // costs no read, and does not answer one with an error.
 func TestReadsOutliveTheirConnections(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	scan := accept(t, s)
 	for round := range 3 {

@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,14 +22,26 @@ func TestMain(m *testing.M) {
 	// Each draw is hundreds of transactions; -rapid.checks on the command line
 	// comes later and wins.
 	_ = flag.Set("rapid.checks", "20")
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withTemplate{m})
+}
+
+// withTemplate drops after the tests what they copied.
+type withTemplate struct{ m *testing.M }
+
+func (w withTemplate) Run() int {
+	code := w.m.Run()
+	if err := migrated.Drop(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	migrated := &databases{t: t}
+	reused := &databases{t: t}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		url := migrated.take(t)
+		url := reused.take(t)
 		s := open(t, postgres.Config{URL: url, MaxConns: 8})
 		return storetest.Harness{
 			Store: s, Advance: func(d time.Duration) { age(t, url, d) },

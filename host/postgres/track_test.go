@@ -7,7 +7,6 @@ import (
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
-	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // TestFindingsBehindTheirProject: what writes to several findings of a project that
@@ -15,7 +14,7 @@ import (
 // it cannot meet with who tracks.
 func TestFindingsBehindTheirProject(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	s := open(t, postgres.Config{URL: url})
 	scan := populated(t, s, "a")
 	found, err := s.ProjectFindings(t.Context(), scan.TenantID, "p", host.ProjectFindingQuery{})
@@ -66,7 +65,7 @@ func TestFindingsBehindTheirProject(t *testing.T) {
 // track nothing.
 func TestPlanOfTracking(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := migrated.Postgres(t)
 	open(t, postgres.Config{URL: url})
 	execute(t, url, `
 insert into tenants (id, name) values ('`+projectTenant+`', 'acme');

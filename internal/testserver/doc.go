@@ -1,5 +1,6 @@
 // Package testserver gives tests real PostgreSQL and Redis servers: private
-// processes on free loopback ports, with data in a temporary directory.
+// processes on free loopback ports, with data in a temporary directory, which for
+// what need not last is one in memory where the machine has it.
 //
 // [Postgres] and [Redis] share one server of each kind between the tests of a
 // process. When the environment names running ones (see [PostgresEnv] and

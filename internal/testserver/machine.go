@@ -56,10 +56,11 @@ func dropTo() (*syscall.Credential, error) {
 	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as")
 }
 
-// tempDir makes a directory that cred owns. It is not under t.TempDir, which
+// tempDir makes a directory that cred owns, in parent or, for "", where temporary
+// files are. It is not under t.TempDir, which
 // only the test's own user may enter.
-func tempDir(pattern string, cred *syscall.Credential) (string, error) {
-	dir, err := os.MkdirTemp("", pattern)
+func tempDir(parent, pattern string, cred *syscall.Credential) (string, error) {
+	dir, err := os.MkdirTemp(parent, pattern)
 	if err != nil {
 		return "", fmt.Errorf("make a data directory: %w", err)
 	}
@@ -69,6 +70,19 @@ func tempDir(pattern string, cred *syscall.Credential) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// inMemory is where data may be that need not last: a file system in memory that
+// has room for far more than the tests' databases, or else "", for the one of
+// temporary files. A database is three hundred files, and a file system on a
+// disk spends more CPU on making and removing them than the server.
+func inMemory() string {
+	const dir, room = "/dev/shm", 4 << 30
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil || uint64(st.Bavail)*uint64(st.Bsize) < room { //nolint:gosec,unconvert // no size is negative, and they are of other types elsewhere
+		return ""
+	}
+	return dir
 }
 
 // freePort finds a port below the range from which the kernel takes ports for

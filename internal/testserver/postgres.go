@@ -80,7 +80,11 @@ func newPostgres(ctx context.Context, durable bool) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := tempDir("securetag-postgres-", cred)
+	parent := ""
+	if !durable {
+		parent = inMemory()
+	}
+	dir, err := tempDir(parent, "securetag-postgres-", cred)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +139,8 @@ func (p *postgres) start(ctx context.Context) error {
 	argv := []string{p.bin, "-D", p.data(), "-p", strconv.Itoa(p.port), "-k", "", "-c", "listen_addresses=127.0.0.1",
 		"-c", "max_connections=200", "-c", "log_min_messages=warning", "-c", "timezone=UTC"}
 	if !p.durable {
-		argv = append(argv, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+		argv = append(argv, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off",
+			"-c", "max_wal_size=256MB") // where it may be in memory
 	}
 	// INT is PostgreSQL's fast shutdown: it does not wait for clients.
 	proc, err := startProcess(spec{dir: p.dir, signal: "INT", cred: p.cred, log: log, argv: argv})

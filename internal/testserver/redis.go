@@ -81,7 +81,7 @@ func newRedis(ctx context.Context, aof bool) (*redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := tempDir("securetag-redis-", cred)
+	dir, err := tempDir("", "securetag-redis-", cred)
 	if err != nil {
 		return nil, err
 	}

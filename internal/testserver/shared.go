@@ -26,17 +26,23 @@ const (
 // machine: it runs without fsync.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	return database(t, "")
+}
+
+// database makes one for a test, with options of create database.
+func database(t testing.TB, options string) string {
+	t.Helper()
 	server, err := sharedPostgres()
 	if err != nil {
 		t.Fatalf("start the shared postgresql: %v", err)
 	}
 	admin := server.where
-	u, err := url.Parse(admin)
-	if err != nil {
-		t.Fatalf("%s: %v", PostgresEnv, err)
-	}
 	name := "test_" + strings.ToLower(rand.Text())
-	if err := execute(t.Context(), admin, "create database "+name); err != nil {
+	u, err := inDatabase(admin, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := execute(t.Context(), admin, "create database "+name+options); err != nil {
 		t.Fatalf("create a database on the shared postgresql: %v", err)
 	}
 	t.Cleanup(func() {
@@ -47,8 +53,17 @@ func Postgres(t testing.TB) string {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
+	return u
+}
+
+// inDatabase is the URL of another database of the administrator's server.
+func inDatabase(admin, name string) (string, error) {
+	u, err := url.Parse(admin)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", PostgresEnv, err)
+	}
 	u.Path = "/" + name
-	return u.String()
+	return u.String(), nil
 }
 
 // Redis returns the address of the shared server. Everybody sees the same

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -160,7 +162,10 @@ func TestServersEndWithTheirOwner(t *testing.T) {
 	if pg == "" || addr == "" {
 		t.Fatalf("the owner said %v", at)
 	}
-	query(t, pg, "select 1")
+	data := dataOf(t, pg)
+	if _, err := os.Stat(data); err != nil {
+		t.Errorf("the data of the shared postgresql: %v", err)
+	}
 	if err := owner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +182,23 @@ func TestServersEndWithTheirOwner(t *testing.T) {
 	dir := owner.Env[len(owner.Env)-1][len("TMPDIR="):]
 	eventually(t, "their data is removed", func() bool {
 		left, err := os.ReadDir(dir)
-		return err == nil && len(left) == 0
+		_, gone := os.Stat(filepath.Dir(data)) // may be in memory, beside that directory
+		return err == nil && len(left) == 0 && errors.Is(gone, fs.ErrNotExist)
 	})
+}
+
+// dataOf is the directory of a server's data.
+func dataOf(t *testing.T, url string) (dir string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if err := conn.QueryRow(t.Context(), "show data_directory").Scan(&dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func TestCommand(t *testing.T) {
@@ -274,5 +294,37 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		case <-limit:
 			t.Fatalf("waited 30 s in vain: %s", what)
 		}
+	}
+}
+
+func TestTemplateIsCopied(t *testing.T) {
+	t.Parallel()
+	filled, name := 0, ""
+	template := testserver.NewTemplate(func(ctx context.Context, url string) error {
+		filled++
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		name = conn.Config().Database
+		_, err = conn.Exec(ctx, "create table made (n int); insert into made values (1)")
+		return errors.Join(err, conn.Close(ctx))
+	})
+	if err := template.Drop(t.Context()); err != nil {
+		t.Errorf("drop one that was never made: %v", err)
+	}
+	one, two := template.Postgres(t), template.Postgres(t)
+	query(t, one, "insert into made values (2) returning n")
+	if n := query(t, two, "select count(*) from made"); n != 1 {
+		t.Errorf("a copy has %d rows, its template one", n)
+	}
+	if err := template.Drop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if filled != 1 {
+		t.Errorf("filled %d times", filled)
+	}
+	if n := query(t, one, "select count(*) from pg_database where datname = '"+name+"'"); n != 0 {
+		t.Errorf("the template is still there")
 	}
 }
