@@ -15,7 +15,7 @@ import (
 )
 
 // migrated is what tests copy that are not about migrating.
-var migrated = testserver.NewTemplate(func(ctx context.Context, url string) error { //nolint:gochecknoglobals // once per test process
+var migrated = testserver.NewTemplate(func(ctx context.Context, url string) error {
 	p, err := postgres.Migrations(postgres.Config{URL: url})
 	if err != nil {
 		return err
