@@ -161,8 +161,8 @@ type API struct {
 	strangers *lane  // keys that are in neither
 	limits    atomic.Pointer[Limits]
 	router    *mux.Router
-	openAPI   []byte
-	pages     pages
+	openAPI   func() ([]byte, error)
+	pages     func() (pages, error)
 	refused   refusals
 	reports   shares        // that are being written
 	merging   chan struct{} // CycloneDX documents: one at a time is in memory
@@ -214,9 +214,7 @@ func New(deps Deps, cfg Config) (*API, error) {
 	a.registerEvents(doc)
 	a.registerWebhooks(doc)
 	a.registerTargets(doc)
-	if err := a.publish(doc); err != nil {
-		return nil, err
-	}
+	a.publish(doc)
 	return a, nil
 }
 

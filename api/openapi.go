@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -45,9 +46,10 @@ func (a *API) humaConfig() huma.Config {
 	return cfg
 }
 
-// publish finishes the document and serves it. It is written once: it only
-// depends on the configuration.
-func (a *API) publish(doc huma.API) error {
+// publish finishes the document and serves it. It only depends on the
+// configuration, so it is written once: when somebody first asks for it, for to
+// write it and its pages is most of what a host would do before it serves.
+func (a *API) publish(doc huma.API) {
 	spec := doc.OpenAPI()
 	registry := spec.Components.Schemas
 	d := newDocumenter(registry)
@@ -74,15 +76,15 @@ func (a *API) publish(doc huma.API) error {
 		s := schemas[name].Properties[property]
 		s.Type, s.AdditionalProperties = huma.TypeObject, true
 	}
-	raw, err := json.Marshal(spec)
-	if err != nil {
-		return fmt.Errorf("write OpenAPI document: %w", err)
-	}
-	if a.openAPI, err = tighten(raw); err != nil {
-		return err
-	}
+	a.openAPI = sync.OnceValues(func() ([]byte, error) {
+		raw, err := json.Marshal(spec)
+		if err != nil {
+			return nil, fmt.Errorf("write OpenAPI document: %w", err)
+		}
+		return tighten(raw)
+	})
 	a.router.Path("/openapi.json").Methods(http.MethodGet).HandlerFunc(a.serveOpenAPI)
-	return a.publishPages(spec)
+	a.publishPages(spec)
 }
 
 func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
@@ -91,8 +93,13 @@ func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
+	raw, err := a.openAPI()
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", openAPIType)
-	_, _ = w.Write(a.openAPI) // a client that went away needs no answer
+	_, _ = w.Write(raw) // a client that went away needs no answer
 }
 
 // operations are those of a path.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gorilla/mux"
@@ -39,46 +40,56 @@ type pages struct {
 	policy string // Content-Security-Policy
 }
 
-// publishPages makes the pages once: they only depend on the document.
-func (a *API) publishPages(spec *huma.OpenAPI) error {
+// publishPages serves the pages. They too are made once and when they are asked
+// for.
+func (a *API) publishPages(spec *huma.OpenAPI) {
+	a.pages = sync.OnceValues(func() (pages, error) { return makePages(spec) })
+	for _, path := range []string{"/docs", "/problems", "/problems/{code}"} {
+		a.router.Path(path).Methods(http.MethodGet).HandlerFunc(a.servePage)
+	}
+}
+
+func makePages(spec *huma.OpenAPI) (pages, error) {
 	style, err := pageFiles.ReadFile("pages/page.css")
 	if err != nil {
-		return fmt.Errorf("read the style of the pages: %w", err)
+		return pages{}, fmt.Errorf("read the style of the pages: %w", err)
 	}
 	shapes, err := template.ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
-		return fmt.Errorf("read the pages: %w", err)
+		return pages{}, fmt.Errorf("read the pages: %w", err)
 	}
 	sum := sha256.Sum256(style)
-	a.pages = pages{all: map[string][]byte{}, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
+	made := pages{all: map[string][]byte{}, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}
 	css := template.CSS(style) //nolint:gosec // it is this package's own
 	add := func(at, shape string, data any) {
 		var page bytes.Buffer
 		if xerr := shapes.ExecuteTemplate(&page, shape, data); xerr != nil && err == nil {
 			err = fmt.Errorf("write the page %s: %w", at, xerr)
 		}
-		a.pages.all[at] = page.Bytes()
+		made.all[at] = page.Bytes()
 	}
 	var texts []problemText
 	if err := json.Unmarshal(problemTexts, &texts); err != nil {
-		return fmt.Errorf("read the texts of problems: %w", err)
+		return pages{}, fmt.Errorf("read the texts of problems: %w", err)
 	}
 	add("/problems", "problems.html", map[string]any{"Style": css, "All": texts})
 	for _, p := range texts {
 		add("/problems/"+p.Code, "problem.html", map[string]any{"Style": css, "Code": p.Code, "Status": p.Status, "Means": p.Means, "Do": p.Do})
 	}
 	add("/docs", "reference.html", reference{spec}.view(css))
-	for _, path := range []string{"/docs", "/problems", "/problems/{code}"} {
-		a.router.Path(path).Methods(http.MethodGet).HandlerFunc(a.servePage)
-	}
-	return err
+	return made, err
 }
 
 func (a *API) servePage(w http.ResponseWriter, r *http.Request) {
 	if route := mux.CurrentRoute(r); route != nil {
 		recordOf(r.Context()).route, _ = route.GetPathTemplate() // there is one
 	}
-	page := a.pages.all[r.URL.Path]
+	made, err := a.pages()
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	page := made.all[r.URL.Path]
 	if page == nil {
 		a.notFound(w, r)
 		return
@@ -87,7 +98,7 @@ func (a *API) servePage(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Security-Policy", a.pages.policy)
+	w.Header().Set("Content-Security-Policy", made.policy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	status, body := askedBy(r).represent(http.StatusOK, w.Header(), page)
 	w.WriteHeader(status)
