@@ -61,7 +61,7 @@ test: ## run every test; installs or starts what they need
 
 test-go:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/testserver ./internal/testserver/cmd/testserver
-	bin/testserver -- env $(RACE) $(GO) $(TEST) -p $(AT_ONCE) -timeout 9m $(UNTRACED) $(TESTED)
+	bin/testserver -- env $(RACE) $(GO) $(TEST) -p $(AT_ONCE) -timeout 15m $(UNTRACED) $(TESTED)
 
 test-modules:
 	@set -e; for m in $(MODULES); do echo "test $$m"; (cd $$m && $(RACE) $(GO) $(TEST) ./...); done
