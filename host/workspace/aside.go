@@ -14,29 +14,46 @@ const maxAside = 4
 // found is known by then. It reports whether it did; if not, the tree is still
 // there.
 func (m *Manager) aside(path string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed || m.removing == maxAside {
+	if !m.startRemoving() {
 		return false
 	}
 	bin := m.name("x")
 	if err := m.own.Mkdir(bin, 0o700); err != nil {
+		m.endRemoving()
 		return false
 	}
 	// What is in the place of the directory may be a link, which move would follow.
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() || move(path, filepath.Join(m.dir, bin, "d0")) != nil {
 		_ = m.own.Remove(bin) // if that fails it goes with the manager
+		m.endRemoving()
 		return false
 	}
-	m.removing++
-	m.background.Go(func() {
+	go func() {
+		defer m.endRemoving()
 		if err := emptyBin(m.own, bin); err != nil {
 			m.log.Warn("could not remove a tree; the next start tries again", "dir", filepath.Join(m.dir, bin), "error", err)
 		}
-		m.mu.Lock()
-		m.removing--
-		m.mu.Unlock()
-	})
+	}()
 	return true
+}
+
+// startRemoving counts a tree that goes aside, if it may; Close waits for
+// endRemoving.
+func (m *Manager) startRemoving() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.removing == maxAside {
+		return false
+	}
+	m.removing++
+	m.background.Add(1)
+	return true
+}
+
+func (m *Manager) endRemoving() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.removing--
+	m.background.Done()
 }

@@ -404,7 +404,7 @@ func (m *Manager) leave(s *shared, job host.JobID) {
 	if job != "" {
 		s.left[job] = true
 	}
-	if last && s.ended && s.err == nil && s.of > 1 && len(s.left) < s.of && !m.closed {
+	if last && s.ended && s.err == nil && !s.lent && s.of > 1 && len(s.left) < s.of && !m.closed {
 		over := m.keep(s)
 		m.mu.Unlock()
 		m.dropUnused(over)

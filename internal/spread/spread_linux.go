@@ -1,4 +1,3 @@
-// Package spread keeps directories far apart on disk.
 package spread
 
 import (

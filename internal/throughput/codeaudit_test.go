@@ -24,9 +24,17 @@ plugin_dir = %q
 limits { archive_size = "200MiB" }
 `
 
+// What a scan by several engines may take, on a machine that does nothing else.
+const (
+	maxOfSlowest = 1.3 // times the slowest engine alone
+	maxHost      = 256 << 20
+	maxQuiet     = time.Second
+)
+
 // BenchmarkCodeaudit has a host scan 20,000 files with 100 MB with the engines that
 // it has by default, each of which it runs alone first, by hand, on the same tree.
-// It asks how far the scan is four times a second.
+// It asks how far the scan is four times a second, and fails where the scan takes
+// longer, the host more memory or the progress more time than it may.
 func BenchmarkCodeaudit(b *testing.B) {
 	dir := b.TempDir()
 	engines := config.Default().Scans["codeaudit"].Plugins
@@ -52,12 +60,21 @@ func BenchmarkCodeaudit(b *testing.B) {
 		b.ReportMetric(took.Seconds(), "whole-s")
 		b.ReportMetric(slowest.Seconds(), "slowest-alone-s")
 		b.ReportMetric(cpu.Seconds()/float64(runtime.NumCPU()), "all-cpu-s") // in less it cannot be done
+		if !testing.Short() && took.Seconds() > maxOfSlowest*slowest.Seconds() {
+			b.Errorf("the scan took %v, more than %v times the slowest engine alone", took, maxOfSlowest)
+		}
+		if quiet > maxQuiet {
+			b.Errorf("nothing was heard of the scan for %v, more than %v", quiet, maxQuiet)
+		}
 		b.ReportMetric(took.Seconds()/slowest.Seconds(), "of-slowest")
 		b.ReportMetric(quiet.Seconds(), "longest-quiet-s")
 	}
 	_, peak, err := testhost.Memory(host.PID())
 	if err != nil {
 		b.Fatal(err)
+	}
+	if peak > maxHost {
+		b.Errorf("the host took %d MiB, more than %d", peak>>20, maxHost>>20)
 	}
 	b.ReportMetric(float64(peak)/(1<<20), "host-peak-MiB")
 	b.ReportMetric(float64(files), "files")

@@ -75,12 +75,15 @@ func (c *Config) says(ran sdk.Ran) string {
 	return ""
 }
 
+// saidMost is how much of what a tool prints beside its report is looked at.
+const saidMost = 64 << 10
+
 // ending keeps the end of what is written to it, as sdk.Ran does of standard error.
 type ending []byte
 
 func (e *ending) Write(p []byte) (int, error) {
 	*e = append(*e, p...)
-	if over := len(*e) - probeMost; over > 0 {
+	if over := len(*e) - saidMost; over > 0 {
 		*e = append((*e)[:0], (*e)[over:]...)
 	}
 	return len(p), nil

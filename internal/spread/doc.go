@@ -1,0 +1,2 @@
+// Package spread keeps directories far apart on disk.
+package spread
