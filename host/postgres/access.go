@@ -23,9 +23,9 @@ func one(tag pgconn.CommandTag) error {
 
 // takeBackTenant is takeBack for a tenant.
 const takeBackTenant = `
-update jobs set dispatched_at = null where id in (
+update jobs set dispatched_at = null where id = any(array(
     select id from jobs where state = 'queued' and dispatched_at is not null and tenant_id = $1
-    order by id for no key update)`
+    order by id for no key update))`
 
 // Suspend implements host.TenantStore. It holds the dispatch lock, as Pause does.
 func (s *Store) Suspend(ctx context.Context, t host.TenantID, reason string) error {
@@ -160,8 +160,8 @@ func (s *Store) Audit(ctx context.Context, q host.AuditQuery) (all []host.AuditL
 // DropAudit implements host.RetentionStore.
 func (s *Store) DropAudit(ctx context.Context, limit int) (n int, err error) {
 	err = s.do(ctx, "remove old lines of the audit log", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `delete from audit where id in (
-			select id from audit where at < now() - $1 * interval '1 microsecond' order by at limit $2 for update skip locked)`,
+		tag, err := s.pool.Exec(ctx, `delete from audit where id = any(array(
+			select id from audit where at < now() - $1 * interval '1 microsecond' order by at limit $2 for update skip locked))`,
 			record.Micros(host.AuditKept), max(limit, 0))
 		n = int(tag.RowsAffected())
 		return err

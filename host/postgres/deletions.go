@@ -117,7 +117,7 @@ func (s *Store) markScans(ctx context.Context, op, id string) error {
 				}
 				// Apart from the mark, to see what was told until it had the locks.
 				b := &pgx.Batch{}
-				forgetTold(b, `scan_id in (select id from scans where deletion_id = $1 and id > $2::text::uuid and id <= $3::text::uuid)`, id, *after, *last)
+				forgetTold(b, `scan_id = any(array(select id from scans where deletion_id = $1 and id > $2::text::uuid and id <= $3::text::uuid))`, id, *after, *last)
 				return tx.SendBatch(ctx, b).Close()
 			})
 		})
@@ -174,8 +174,8 @@ func (s *Store) DropDeleted(ctx context.Context, limit int) (host.Dropped, error
 			return out, err
 		}
 	}
-	_, err = s.strings(ctx, "forget deletions", `delete from deletions where id in (
-		select id from deletions where finished_at < now() - $1 * interval '1 microsecond' order by finished_at limit 1000) returning id`,
+	_, err = s.strings(ctx, "forget deletions", `delete from deletions where id = any(array(
+		select id from deletions where finished_at < now() - $1 * interval '1 microsecond' order by finished_at limit 1000)) returning id`,
 		record.Micros(host.DeletionKept))
 	return host.Dropped{}, err
 }
@@ -214,8 +214,9 @@ func forgetFound(ctx context.Context, tx pgx.Tx, scans []string) error {
 	b.Queue(lockProjectsOf, scans)
 	b.Queue(`
 with gone as (
-    delete from project_findings f using (select distinct project_finding_id as id from observations where scan_id = any($1::text[]::uuid[])) o
-    where f.id = o.id and f.first_scan = f.last_scan and f.last_scan = any($1::text[]::uuid[]) and f.triaged_at is null
+    delete from project_findings f
+    where f.id = any(array(select project_finding_id from observations where scan_id = any($1::text[]::uuid[])))
+      and f.first_scan = f.last_scan and f.last_scan = any($1::text[]::uuid[]) and f.triaged_at is null
     returning f.project_id
 )
 update projects p set held = p.held - g.n from (select project_id, count(*) as n from gone group by project_id) g where p.id = g.project_id`, scans)
@@ -231,8 +232,8 @@ select 1 from projects where id = any(array(
 // none is left the rest.
 func (s *Store) dropProjects(ctx context.Context, deletion string) (out host.Dropped, err error) {
 	err = s.do(ctx, "remove a deleted project", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `delete from project_findings where id in (
-			select f.id from projects p join project_findings f on f.tenant_id = p.tenant_id and f.project_id = p.id where p.deletion_id = $1 limit $2)`,
+		tag, err := s.pool.Exec(ctx, `delete from project_findings where ctid = any(array(
+			select f.ctid from projects p join project_findings f on f.tenant_id = p.tenant_id and f.project_id = p.id where p.deletion_id = $1 limit $2))`,
 			deletion, record.DropRows)
 		if err == nil && tag.RowsAffected() == 0 {
 			_, err = s.pool.Exec(ctx, `delete from projects where deletion_id = $1`, deletion)

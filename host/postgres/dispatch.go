@@ -366,8 +366,8 @@ func (s *Store) Undispatch(ctx context.Context, jobs []host.JobID) error {
 	}
 	return s.batch(ctx, fmt.Sprintf("take back %d doorbells", len(list)), func(b *pgx.Batch) {
 		b.Queue(dispatchSettings)
-		b.Queue(`update jobs set dispatched_at = null where id in (
+		b.Queue(`update jobs set dispatched_at = null where id = any(array(
 			select id from jobs where id = any($1::text[]::uuid[]) and dispatched_at is not null
-			order by id for no key update)`, list)
+			order by id for no key update))`, list)
 	})
 }

@@ -79,8 +79,8 @@ func (s *Store) dropTenant(ctx context.Context, t string, limit int) (host.Dropp
 // is none that could bring more.
 func (s *Store) dropProjectFindings(ctx context.Context, t string) (out host.Dropped, err error) {
 	err = s.do(ctx, "remove the findings of a tenant's projects", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `delete from project_findings where id in (select id from project_findings where tenant_id = $1
-			and not exists (select from scans where tenant_id = $1) order by tenant_id, id limit $2)`, t, record.DropRows)
+		tag, err := s.pool.Exec(ctx, `delete from project_findings where id = any(array(select id from project_findings where tenant_id = $1
+			and not exists (select from scans where tenant_id = $1) order by tenant_id, id limit $2))`, t, record.DropRows)
 		out = host.Dropped{Findings: int(tag.RowsAffected()), More: tag.RowsAffected() > 0}
 		return err
 	})

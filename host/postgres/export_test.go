@@ -89,3 +89,12 @@ var Outbox = map[string][]any{
 	deriveScans + `(select scan_id from jobs where id = any($1::text[]::uuid[]))` + deriveEnd: {[]string{}},
 	claimDeliveries: {10, "o", int64(1), []string{}, []string{}},
 }
+
+// CountEvery is after how many rows a store looks at what the planner knows.
+const CountEvery = countEvery
+
+// StopCounting leaves counting to others.
+func (s *Store) StopCounting() { s.stopCounting() }
+
+// Grew is told of rows as if the store had added them.
+func (s *Store) Grew(rows int) { s.grew(context.Background(), rows) }

@@ -102,6 +102,7 @@ func (s *Store) AddFindings(ctx context.Context, l host.Lease, batch []host.Find
 		if held == 0 {
 			return host.ErrLeaseLost
 		}
+		s.grew(ctx, len(rows.id))
 		return nil
 	})
 }

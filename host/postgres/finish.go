@@ -16,11 +16,7 @@ import (
 // secrets, and are told to their tenants' webhooks.
 const (
 	deriveScans = `
-with derived as (update scans s set state = d.state,
-    finished_at = case when d.state in ('queued', 'running') then null else coalesce(s.finished_at, now()) end,
-    secrets = case when d.state in ('queued', 'running') then s.secrets end,
-    critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
-from (
+with d as materialized (
     select scan_id, case
             when bool_and(state = 'queued') then 'queued'
             when bool_or(state in ('queued', 'running')) then 'running'
@@ -32,14 +28,19 @@ from (
         end as state,
         sum(critical) as critical, sum(high) as high, sum(medium) as medium,
         sum(low) as low, sum(info) as info, sum(unknown) as unknown
-    from jobs where scan_id in `
-	deriveEnd = ` group by scan_id
-) d
-where s.id = d.scan_id
-  and (s.state, s.critical, s.high, s.medium, s.low, s.info, s.unknown)
-      is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)
-returning s.id, s.tenant_id, s.type, s.project, s.state, s.created_at, s.finished_at,
-    s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.deletion_id)` + tellWebhooks
+    from jobs where scan_id = any(array`
+	deriveEnd = `) group by scan_id
+), derived as (
+    update scans s set state = d.state,
+        finished_at = case when d.state in ('queued', 'running') then null else coalesce(s.finished_at, now()) end,
+        secrets = case when d.state in ('queued', 'running') then s.secrets end,
+        critical = d.critical, high = d.high, medium = d.medium, low = d.low, info = d.info, unknown = d.unknown
+    from d where s.id = d.scan_id
+        and (s.state, s.critical, s.high, s.medium, s.low, s.info, s.unknown)
+            is distinct from (d.state, d.critical, d.high, d.medium, d.low, d.info, d.unknown)
+    returning s.id, s.tenant_id, s.type, s.project, s.state, s.created_at, s.finished_at,
+        s.critical, s.high, s.medium, s.low, s.info, s.unknown, s.deletion_id
+)` + tellWebhooks
 )
 
 // dropStale takes job ids and removes the findings of those that are not
@@ -48,7 +49,8 @@ returning s.id, s.tenant_id, s.type, s.project, s.state, s.created_at, s.finishe
 const dropStale = `
 delete from findings f using jobs j
 where j.id = any($1::text[]::uuid[]) and j.lease_id is null and j.result_epoch is distinct from 1
-  and f.scan_id = j.scan_id and f.job_id = j.id and f.lease_epoch is distinct from j.result_epoch`
+  and f.scan_id = j.scan_id and f.job_id = j.id and f.lease_epoch is distinct from j.result_epoch
+  and f.scan_id = any(array(select scan_id from jobs where id = any($1::text[]::uuid[]) and lease_id is null and result_epoch is distinct from 1))`
 
 // queueSettle puts what follows a change of these jobs' states.
 func queueSettle(b *pgx.Batch, jobs []string) {
@@ -214,6 +216,7 @@ func (s *Store) Finish(ctx context.Context, outcomes []host.Outcome) (lost []hos
 		if err != nil {
 			return nil, err
 		}
+		s.grew(ctx, len(r.findings.id))
 	}
 	sent := map[host.Lease]bool{}
 	for i, l := range r.leases.job {

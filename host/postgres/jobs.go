@@ -14,7 +14,7 @@ import (
 // lockScans takes job ids and locks their scans, by id. It stands before every
 // statement that changes a job's state.
 const lockScans = `
-select 1 from scans where id in (select scan_id from jobs where id = any($1::text[]::uuid[]))
+select 1 from scans where id = any(array(select scan_id from jobs where id = any($1::text[]::uuid[])))
 order by id for no key update`
 
 // setClaimed is what a claim makes of jobs j, with the owner and the lease's

@@ -37,7 +37,7 @@ where s.finished_at is not null and s.deletion_id is null`
 // The caller has the locks of the scans, so that nothing more is added. The
 // webhooks are locked first: see lockWebhookOf.
 func forgetTold(b *pgx.Batch, which string, args ...any) {
-	b.Queue(`select 1 from webhooks where id in (select webhook_id from webhook_deliveries where `+which+`) order by id for no key update`, args...)
+	b.Queue(`select 1 from webhooks where id = any(array(select distinct webhook_id from webhook_deliveries where `+which+`)) order by id for no key update`, args...)
 	b.Queue(`delete from webhook_deliveries where `+which, args...)
 }
 

@@ -36,10 +36,10 @@ on conflict (kind, name) do update set reason = excluded.reason`
 // takeBack takes kind and name, and the mark from the doorbells that this
 // pause makes useless, so that they fill no window and no horizon rings again.
 const takeBack = `
-update jobs set dispatched_at = null where id in (
+update jobs set dispatched_at = null where id = any(array(
     select id from jobs where state = 'queued' and dispatched_at is not null
       and ($1 = 'all' or ($1 = 'plugin' and plugin = $2) or ($1 = 'scan_type' and scan_type = $2))
-    order by id for no key update)`
+    order by id for no key update))`
 
 // Pause implements host.QueueStore. It holds the dispatch lock, so that the
 // Dispatch before it is seen by takeBack, and the one after it sees the pause.

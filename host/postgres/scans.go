@@ -118,6 +118,7 @@ func (s *Store) Accept(ctx context.Context, scans []host.Scan, quotas map[host.T
 		}
 		if !full && !taken {
 			record.Stamp(out, now)
+			s.grew(ctx, len(r.jobs.id))
 			return out, nil
 		}
 		if once.any() {
@@ -253,7 +254,7 @@ func queueCancel(b *pgx.Batch, tenant, scan string) {
 	b.Queue(`update scans set cancel_requested_at = coalesce(cancel_requested_at, now())
 		where tenant_id = $1 and id = $2 and state in ('queued', 'running')`, tenant, scan)
 	b.Queue(`update jobs set state = 'canceled', finished_at = now(), dispatched_at = null
-		where id in (select id from jobs where tenant_id = $1 and scan_id = $2 and state = 'queued'
-		             order by id for no key update)`, tenant, scan)
+		where id = any(array(select id from jobs where tenant_id = $1 and scan_id = $2 and state = 'queued'
+		             order by id for no key update))`, tenant, scan)
 	b.Queue(deriveScans+`(select id from scans where tenant_id = $1 and id = $2)`+deriveEnd, tenant, scan)
 }

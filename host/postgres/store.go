@@ -11,6 +11,9 @@
 // and never by the state: with stale statistics the planner would take a
 // partial index over that state instead of the primary key (the CHECKs make
 // lease_id say the same).
+//
+// What a statement picks with a limit or a lock it picks once, as an array: a
+// subquery behind in is planned as a join, and may be run again for each row.
 package postgres
 
 import (
@@ -65,6 +68,8 @@ type Store struct {
 
 	unconfined error // why row-level security is not in force; nil: it is
 
+	counting counting // see grew
+
 	mending sync.Mutex
 	mended  laneKey // where MendLanes was last
 }
@@ -109,8 +114,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // planning leaves the planner no choice it could get wrong. The statements are
 // few, each looks rows up through an index that was made for it, and a plan is
 // kept for as long as its connection: one that was made while the tables were
-// empty would otherwise read all of them, for every job, once they are not. To
-// plan each call anew, or to compile it, costs more than to run it.
+// small would otherwise read all of them, for every job, once they are not. To
+// plan each call anew, or to compile it, costs more than to run it. Of tables that
+// are known to be empty see count.go.
 var planning = map[string]string{ //nolint:gochecknoglobals // a table, never written
 	"plan_cache_mode":   "force_generic_plan",
 	"jit":               "off",
@@ -174,6 +180,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close implements host.Store.
 func (s *Store) Close() error {
+	s.stopCounting()
 	s.pool.Close()
 	return nil
 }

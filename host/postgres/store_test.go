@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -30,7 +31,7 @@ type withTemplate struct{ m *testing.M }
 
 func (w withTemplate) Run() int {
 	code := w.m.Run()
-	if err := migrated.Drop(context.Background()); err != nil {
+	if err := errors.Join(migrated.Drop(context.Background()), grown.Drop(context.Background())); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -45,7 +45,8 @@ select tenant_id, scan_id, id, plugin, tried, state, coalesce(reason::json ->> '
 // trimHistory takes job ids and how many attempts of each are kept, the newest.
 const trimHistory = `
 delete from attempts a using jobs j
-where j.id = any($1::text[]::uuid[]) and a.scan_id = j.scan_id and a.job_id = j.id and a.lease_epoch <= j.lease_epoch - $2::bigint`
+where j.id = any($1::text[]::uuid[]) and a.scan_id = j.scan_id and a.job_id = j.id and a.lease_epoch <= j.lease_epoch - $2::bigint
+  and a.scan_id = any(array(select scan_id from jobs where id = any($1::text[]::uuid[])))`
 
 // expire takes job ids that pickExpired locked. The host that ran them counts
 // as crashed: input that kills hosts must not go round for ever.

@@ -158,10 +158,10 @@ func (s *Store) EndTargetCheck(ctx context.Context, t host.TenantID, id host.Tar
 // takes at this moment is left to it.
 const dueTargets = `
 update targets g set checked_at = now()
-from (select id from targets
-      where proven_at > now() - $2::bigint * interval '1 microsecond' and checked_at <= now() - $1::bigint * interval '1 microsecond'
-      order by checked_at, id limit $3 for no key update skip locked) due
-where g.id = due.id
+where id = any(array(
+    select id from targets
+    where proven_at > now() - $2::bigint * interval '1 microsecond' and checked_at <= now() - $1::bigint * interval '1 microsecond'
+    order by checked_at, id limit $3 for no key update skip locked))
 returning ` + record.TargetColumns
 
 // DueTargets implements host.TargetStore.

@@ -68,6 +68,9 @@ func (s *Store) Track(ctx context.Context, most int) (out *host.Tracking, err er
 	if err != nil {
 		return nil, err
 	}
+	if out != nil {
+		s.grew(ctx, out.New+out.Unchanged+out.Updated)
+	}
 	return out, nil
 }
 
@@ -175,10 +178,10 @@ func (t *tracking) update(ctx context.Context, c *track.Changes) error {
 // and returns how many there were.
 func (t *tracking) evict(ctx context.Context, n int) (int, error) {
 	tag, err := t.Exec(ctx, `
-delete from project_findings where id in (
+delete from project_findings where id = any(array(
     select id from project_findings
     where tenant_id = $1 and project_id = $2 and state = 'absent' and triaged_at is null
-    order by decided_at, id limit $3)`, string(t.scan.TenantID), t.project, n)
+    order by decided_at, id limit $3))`, string(t.scan.TenantID), t.project, n)
 	return int(tag.RowsAffected()), err
 }
 
@@ -281,10 +284,11 @@ func (t *tracking) write(ctx context.Context, c track.Changes) (*host.Tracking, 
 const putOutcome = `
 insert into scan_outcomes (scan_id, tenant_id, project_id, base_scan, added, unchanged, updated, absent, untracked)
 select $1::uuid, $2::uuid, $3::uuid, (
-    select b.id from scans me join scans b on b.tenant_id = me.tenant_id and b.project = me.project and b.project <> '' and b.id <> me.id and b.deletion_id is null
-        and (b.created_at, b.id) < (me.created_at, me.id)
-    join scan_outcomes o on o.scan_id = b.id
-    where me.id = $1::uuid order by b.id desc limit 1), $4, $5, $6, $7, $8
+    select b.id from scans b
+    where b.tenant_id = $2::uuid and b.project = (select project from scans where id = $1::uuid) and b.project <> '' and b.deletion_id is null
+        and (b.created_at, b.id) < (select created_at, id from scans where id = $1::uuid)
+        and exists (select from scan_outcomes o where o.scan_id = b.id)
+    order by b.id desc limit 1), $4, $5, $6, $7, $8
 on conflict (scan_id) do update set tracked_at = now(), added = scan_outcomes.added + excluded.added,
     unchanged = scan_outcomes.unchanged + excluded.unchanged, updated = scan_outcomes.updated + excluded.updated,
     absent = scan_outcomes.absent + excluded.absent, untracked = excluded.untracked
