@@ -99,6 +99,7 @@ func (s *scan) crawl(ctx context.Context) error {
 		case err == nil:
 			s.follow(q, s.visited(newPage(ex, l.depth)))
 		case errors.Is(err, egress.ErrRefused):
+			s.refused-- // this says it better
 			s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("a link was not followed: %v", err)})
 			s.missed("some links of the site lead to addresses or ports that may not be scanned")
 		case stops(ctx, err):

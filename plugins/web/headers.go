@@ -116,7 +116,11 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 				return err
 			}
 			// Nobody listens there, which is as good, and no fault of the site.
-			if !errors.Is(err, egress.ErrRefused) && !slices.Contains(s.origins, origin(u)) {
+			switch {
+			case slices.Contains(s.origins, origin(u)): // somebody did before
+			case errors.Is(err, egress.ErrRefused):
+				s.refused--
+			default:
 				s.failures--
 				s.failed--
 			}

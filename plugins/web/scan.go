@@ -157,6 +157,9 @@ func (s *scan) shortfalls(err error) {
 	if s.failures > 0 {
 		s.missed(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
 	}
+	if s.refused > 0 {
+		s.missed(fmt.Sprintf("%d requests were refused on their way, because the site leads to an address that may not be scanned: what they ask for was not looked at", s.refused))
+	}
 	if s.slowed > 0 {
 		s.missed(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
 	}
