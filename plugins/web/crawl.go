@@ -200,9 +200,6 @@ func media(u *url.URL) bool {
 // visited runs what looks at each page as it comes, and keeps it without its body.
 func (s *scan) visited(p *page) *page {
 	s.passive(p)
-	if p.cut {
-		s.truncated++
-	}
 	if o := origin(p.url); !slices.Contains(s.origins, o) {
 		s.origins = append(s.origins, o)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -56,6 +57,9 @@ type resource struct {
 // a tree of what a stranger wrote may cost much more than its text.
 func newPage(ex *exchange, depth int) *page {
 	p := &page{exchange: ex, depth: depth}
+	if to := refreshed(ex.url, ex.header.Get("Refresh")); to != nil {
+		p.links = append(p.links, to)
+	}
 	if to := resolve(ex.url, ex.header.Get("Location")); to != nil && ex.header.Get("Location") != "" && ex.status >= 300 && ex.status < 400 {
 		p.links = append(p.links, to)
 	}
@@ -64,11 +68,12 @@ func newPage(ex *exchange, depth int) *page {
 	}
 	r := &reader{page: p, base: ex.url}
 	z := html.NewTokenizer(bytes.NewReader(ex.body))
-	z.SetMaxBuf(1 << 20) // a token that is larger ends the page
+	z.SetMaxBuf(1 << 20) // a token that is larger ends the page: its attributes are kept
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
 			r.closeForm()
+			p.more = p.more || errors.Is(z.Err(), html.ErrBufferExceeded)
 			return p
 		case html.StartTagToken, html.SelfClosingTagToken:
 			r.start(z)

@@ -49,7 +49,6 @@ func reflected(body []byte, mark string) (as string, at int) {
 		return "", 0
 	}
 	z := html.NewTokenizer(bytes.NewReader(body))
-	z.SetMaxBuf(1 << 20)
 	script := false
 	for as = ""; ; {
 		switch z.Next() {

@@ -33,17 +33,17 @@ type scan struct {
 	leaks     []leak
 	libraries []library
 
-	start     *page
-	pages     []*page         // those that were followed, in order, without their bodies
-	origins   []string        // of pages, in order
-	seen      map[string]bool // findings, by rule and identity
-	ruleHits  map[string]int
-	targets   []input // parameters that the site takes
-	inputs    map[string]bool
-	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
-	allowed   int                         // links that robots.txt asks not to follow
-	truncated int                         // answers that were longer than is read
-	short     bool                        // something was not looked at
+	start    *page
+	pages    []*page         // those that were followed, in order, without their bodies
+	origins  []string        // of pages, in order
+	seen     map[string]bool // findings, by rule and identity
+	ruleHits map[string]int
+	targets  []input // parameters that the site takes
+	inputs   map[string]bool
+	robots   map[string]*robotstxt.Group // by origin; nil: everything may be followed
+	allowed  int                         // links that robots.txt asks not to follow
+	long     int                         // answers that were longer than checkLeaks looks at
+	short    bool                        // something was not looked at
 }
 
 // missed says what was not looked at.
@@ -166,8 +166,11 @@ func (s *scan) shortfalls(err error) {
 	if s.encoded > 0 {
 		s.missed(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
 	}
-	if s.truncated > 0 {
-		s.missed(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
+	if s.cut > 0 {
+		s.missed(fmt.Sprintf("%d answers are larger than max_body, %s: only the beginning was looked at", s.cut, s.cfg.MaxBody))
+	}
+	if s.long > 0 {
+		s.missed(fmt.Sprintf("%d answers are larger than %s: errors and secrets were looked for in their beginning only", s.long, sdk.Bytes(maxLeakText)))
 	}
 	if s.allowed > 0 {
 		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d links were not followed because robots.txt asks so", s.allowed)})
