@@ -90,6 +90,18 @@ func TestPolicies(t *testing.T) {
 		"script-src * 'unsafe-inline', " + good:                               nil, // policies add up
 		"script-src * 'unsafe-inline'\n" + good:                               nil,
 		"script-src *; object-src 'none', script-src 'self'; base-uri 'self'": nil,
+		// One that says nothing of scripts takes nothing from another.
+		"frame-ancestors 'self', script-src * 'unsafe-eval'; object-src 'none'; base-uri 'self'": {"csp-broad-scripts", "csp-eval"},
+		"script-src * 'unsafe-eval'; object-src 'none'; base-uri 'self'\nframe-ancestors 'self'": {"csp-broad-scripts", "csp-eval"},
+		// Elements and attributes have directives of their own.
+		"script-src 'self'; script-src-elem * 'unsafe-inline'; object-src 'none'; base-uri 'self'":       {"csp-broad-scripts", "csp-inline-scripts"},
+		"script-src 'nonce-a'; script-src-attr 'unsafe-inline'; object-src 'none'; base-uri 'self'":      {"csp-inline-scripts"},
+		"default-src 'self'; script-src-elem 'nonce-a' 'unsafe-inline'; base-uri 'self'":                 nil,
+		"script-src https://*; object-src *:*; base-uri 'self'":                                          {"csp-broad-scripts", "csp-plugins"},
+		"script-src *:443; object-src 'none'; base-uri 'self'":                                           {"csp-broad-scripts"},
+		"script-src https://*/js/; object-src 'none'; base-uri 'self'":                                   {"csp-broad-scripts"},
+		"script-src https://*.example.com:* *.example.com; object-src 'none'; base-uri 'self'":           nil,
+		"script-src 'self' 'strict-dynamic'; script-src-elem 'self'; object-src 'none'; base-uri 'none'": nil,
 	} {
 		var got []string
 		for rule := range weak(parsePolicies(strings.Split(text, "\n"))) {
@@ -124,6 +136,7 @@ func TestHeaders(t *testing.T) {
 		{frames, "ALLOW-FROM https://a.test", "framing-allowed", true}, {frames, "ALLOWALL", "framing-allowed", true},
 		{csp, "frame-ancestors 'none'", "framing-allowed", false}, {csp, "frame-ancestors https://a.test", "framing-allowed", false},
 		{csp, "frame-ancestors *", "framing-allowed", true}, {csp, "frame-ancestors https:", "framing-allowed", true},
+		{csp, "frame-ancestors https://*", "framing-allowed", true}, {csp, "frame-ancestors *:*", "framing-allowed", true}, {csp, "frame-ancestors *.a.test", "framing-allowed", false},
 		{csp, "frame-ancestors *, frame-ancestors 'self'", "framing-allowed", false}, {csp, "default-src 'none'", "framing-allowed", true},
 		{kind, "", "nosniff-missing", true}, {kind, "NoSniff", "nosniff-missing", false}, {kind, "sniff", "nosniff-missing", true},
 		{refers, "", "referrer-leaks", false}, {refers, "unsafe-url", "referrer-leaks", true}, {refers, "no-referrer-when-downgrade", "referrer-leaks", true},

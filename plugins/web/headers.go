@@ -47,7 +47,7 @@ func framed(p *page) bool {
 	for _, policy := range parsePolicies(p.header.Values("Content-Security-Policy")) {
 		if who, ok := policy["frame-ancestors"]; ok {
 			given = true
-			if !slices.ContainsFunc(who, func(s string) bool { return s == "*" || s == "https:" || s == "http:" }) {
+			if !slices.ContainsFunc(who, anywhere) {
 				return true // policies add up
 			}
 		}
