@@ -175,6 +175,14 @@ func TestCookies(t *testing.T) {
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/":                   nil,
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/; Domain=site.test": {"cookie-prefix"},
 		"no cookie at all":                                                     nil,
+		// Browsers take more than net/http.
+		`sid={"id": 1}`:                     {"cookie-no-samesite", "cookie-not-httponly", "cookie-not-secure"},
+		"sid[a]=x; Secure; HttpOnly":        {"cookie-no-samesite"},
+		" sid = \xfc x ; HttpOnly ; secure": {"cookie-no-samesite"},
+		"=x":                                nil,
+		"sid=deleted; Expires=Thu, 01 Jan 1970 00:00:00 GMT":                         nil,
+		"sid=x; Secure; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60": {"cookie-no-samesite"},
+		"sid=x; Secure; HttpOnly; Expires=never":                                     {"cookie-no-samesite"},
 	}
 	names := slices.Sorted(maps.Keys(lines))
 	var answers []http.HandlerFunc
