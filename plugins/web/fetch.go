@@ -95,7 +95,7 @@ func (f *fetcher) getSome(ctx context.Context, u *url.URL, limit int64, header .
 		f.har.add(ex)
 	}
 	switch {
-	case err == nil:
+	case err == nil && ex.status != http.StatusBadGateway && ex.status != http.StatusGatewayTimeout: // nobody is behind it
 		f.failed = 0
 	case ctx.Err() != nil:
 		return nil, timeUp(ctx)

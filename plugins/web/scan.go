@@ -133,10 +133,27 @@ func (s *scan) run(ctx context.Context) error {
 	if !s.opts.Passive {
 		steps = append(steps, s.keepToRobots, s.checkErrors, s.checkExposed, s.checkListings, s.checkRedirects, s.checkReflected)
 	}
-	for _, step := range steps {
+	for _, step := range append(steps, s.checkStill) {
 		if err := step(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkStill asks for the first page once more. A site that has turned the scan away
+// meanwhile, or ended the session of its login, answered its questions with
+// something that looks clean.
+func (s *scan) checkStill(ctx context.Context) error {
+	ex, err := s.get(ctx, s.start.url)
+	if err != nil {
+		if stops(ctx, err) {
+			return err
+		}
+		return nil // it is counted
+	}
+	if ex.status != s.start.status {
+		s.missed(fmt.Sprintf("%s answered %d at the beginning of the scan and %d at its end: the site turned the scan away, or its login ended, and answers in between say little", place(ex.url), s.start.status, ex.status))
 	}
 	return nil
 }
