@@ -306,18 +306,40 @@ func TestLocations(t *testing.T) {
 func TestReflections(t *testing.T) {
 	t.Parallel()
 	const mark = "stq1x"
-	raw := mark + `"'></script></title></textarea>--><` + mark + `>`
-	escaped := strings.NewReplacer("<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;").Replace(raw)
+	raw := mark + breakout + "<" + mark + ">"
+	escape := func(chars ...string) string {
+		names := map[string]string{"<": "&lt;", ">": "&gt;", `"`: "&quot;", "'": "&#39;"}
+		out := raw
+		for _, c := range chars {
+			out = strings.ReplaceAll(out, c, names[c])
+		}
+		return out
+	}
+	escaped := escape("<", ">", `"`, "'")
+	const script, tag = "part of a script, its quotes as they were", "part of a tag, its quotes as they were"
 	for body, want := range map[string]string{
 		"<p>" + raw: "an element", `<input value="` + raw: "an element", "<title>" + raw: "an element", "<textarea>" + raw: "an element", "<!-- " + raw: "an element",
+		"<style>a { b: " + raw: "an element", "<noscript>" + raw: "an element", "<p>" + strings.ToUpper(raw): "an element",
 		"<script>var a = '" + raw: "an element", "<p>" + escaped: "", `<input value="` + escaped + `">`: "", "<p>nothing": "",
-		"<script>var a = \"" + strings.ReplaceAll(raw, "<", `\u003c`) + "\"</script>":                                "part of a script, its quotes as they were",
+		"<script>var a = \"" + strings.ReplaceAll(raw, "<", `\u003c`) + "\"</script>":                                script,
 		"<script>var a = \"" + strings.NewReplacer("<", `\u003c`, `"`, `\"`, "'", `\'`).Replace(raw) + "\"</script>": "",
 		"<p>" + strings.ReplaceAll(raw, "<", "&lt;"):                                                                 "",
+		// What PHP's htmlspecialchars leaves, and what it left before 8.1.
+		`<input value="` + escape("<", ">") + `">`: tag, `<input value='` + escape("<", ">") + `'>`: tag, `<input value='` + escape("<", ">", `"`) + `'>`: tag,
+		`<input value="` + escape("<", ">", `"`) + `">`: "", `<input value='` + escape("<", ">", "'") + `'>`: "", `<a title='` + escaped + `'>`: "",
+		`<input value="` + mark + `" name='x'>`: "", `<input value='` + mark + `"' name=x>`: tag, // the first stops at what is no letter
 	} {
-		if got, _ := reflected([]byte(body), mark); got != want {
+		got, at := reflected([]byte(body), mark)
+		if got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
+		if at := strings.ToLower(body[at:]); got != "" && !strings.HasPrefix(at, mark) && !strings.HasPrefix(at, "<"+mark) {
+			t.Errorf("%s: it is at %q", body, at)
+		}
+	}
+	// The proof is shown, and not what came back harmless before it.
+	if as, at := reflected([]byte("<p>"+escaped+"</p><p>"+raw), mark); as != "an element" || at < len(escaped) {
+		t.Errorf("%s at %d", as, at)
 	}
 }
 

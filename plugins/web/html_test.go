@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/securetaghq/securetag/sdk/sdktest"
 )
 
@@ -35,5 +37,30 @@ func TestKinds(t *testing.T) {
 		if got := len(broken(all, "csp-missing")) > 0; got != cases[i].html {
 			t.Errorf("%q with %q: a page %t, found %v", cases[i].kind, cases[i].body, got, ruleIDs(sdktest.Result{Findings: all}))
 		}
+	}
+}
+
+// TestBodiesOfRedirects: no browser shows what stands in an answer that redirects.
+func TestBodiesOfRedirects(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", htmlPage(`<form action=/to><input name=q></form><a href="/odd?q=x">x</a>`))
+	for path, status := range map[string]int{"/to": http.StatusFound, "/odd": http.StatusOK} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/") // as it is where a program forgot to stop
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<p>"+r.FormValue("q"))
+		})
+	}
+	s := serve(t, "site.test", nil, mux, nil)
+	var at []string
+	for _, f := range s.scan(t, nil, nil).Findings {
+		if f.Rule == "reflected-input" {
+			at = append(at, f.At.URL)
+		}
+	}
+	if diff := cmp.Diff([]string{s.http + "/odd"}, at); diff != "" {
+		t.Error(diff)
 	}
 }
