@@ -244,11 +244,17 @@ func TestLibraryVersions(t *testing.T) {
 		"/jquery-3.4.1.min.js": "jquery 3.4.1", "/jquery-3.5.0.js": "", "/ajax/libs/jquery/1.8.3/jquery.min.js": "jquery 1.8.3", "/npm/jquery@2.2.4/dist/jquery.min.js": "jquery 2.2.4",
 		"/npm/bootstrap@4.3.0/dist/js/bootstrap.bundle.min.js": "bootstrap 4.3.0", "/npm/bootstrap@4.3.1/dist/js/bootstrap.min.js": "", "/bootstrap/3.3.7/js/bootstrap.min.js": "bootstrap 3.3.7",
 		"/ui/jquery-ui-1.12.1.min.js": "jquery-ui 1.12.1", "/angularjs/1.5.8/angular.min.js": "angularjs 1.5.8", "/moment.js/2.29.1/moment.min.js": "moment 2.29.1",
-		"/lodash.js/4.17.21/lodash.min.js": "", "/npm/axios@0.19.0/dist/axios.min.js": "axios 0.19.0", "/npm/dompurify@3.0.6/dist/purify.min.js": "dompurify 3.0.6", "/npm/dompurify@2.5.4/dist/purify.min.js": "",
+		"/lodash.js/4.17.21/lodash.min.js": "", "/npm/axios@0.19.0/dist/axios.min.js": "axios 0.19.0", "/npm/dompurify@3.0.6/dist/purify.min.js": "dompurify 3.0.6", "/npm/dompurify@3.2.4/dist/purify.min.js": "", "/npm/axios@1.8.2/dist/axios.min.js": "", "/npm/axios@0.30.0/dist/axios.min.js": "", "/npm/axios@1.5.0/dist/axios.min.js": "axios 1.5.0",
 		"/app-1.2.3.js": "", "/notjquery-1.0.0.js": "",
 	}
 	banners := map[string]bool{
 		"/*! jQuery v3.4.1 | (c) JS Foundation */": true, "/*! jQuery v3.7.1 | (c) */": false, "/*!\n * Bootstrap v3.3.6 (http://getbootstrap.com)": true,
+		"/*!\n * jQuery JavaScript Library v1.12.4\n": true, "/*\n * jQuery 1.2.6 - New Wave Javascript\n": true,
+		"/*! A plugin\n * Requires: jQuery 1.7+, jQuery v1.8.3 */": false, // which the page may well have newer
+		"/**\n * @license\n * Lodash <https://lodash.com/>\n * Based on Underscore.js 1.8.3 <http://underscorejs.org/LICENSE>\n */\n;(function() {\n  var undefined;\n  var VERSION = '4.17.21';": false,
+		"/**\n * @license\n * Lodash <https://lodash.com/>\n * Based on Underscore.js 1.8.3 <http://underscorejs.org/LICENSE>\n */\n;(function() {\n  var undefined;\n  var VERSION = '4.17.11';": true,
+		"/**\n * @license\n * Lodash lodash.com/license | Underscore.js 1.8.3 underscorejs.org/LICENSE\n */":                                                                                      false,
+		"/**\n * @license\n * lodash 4.0.0 (Custom Build) <https://lodash.com/>\n */":                                                                                                             true,
 		"/*! jQuery UI - v1.12.1 - 2016-09-14": true, "/**\n * @license AngularJS v1.7.8": true, "//! moment.js\n//! version : 2.29.3": true, "//     Underscore.js 1.8.3": true,
 	}
 	names, heads := slices.Sorted(maps.Keys(scripts)), slices.Sorted(maps.Keys(banners))
