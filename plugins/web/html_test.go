@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,5 +63,46 @@ func TestBodiesOfRedirects(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{s.http + "/odd"}, at); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestRobotsElsewhere: what robots.txt asks is kept to where it is redirected, and a
+// server that does not say what it asks has allowed nothing.
+func TestRobotsElsewhere(t *testing.T) {
+	t.Parallel()
+	away := func(to string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusMovedPermanently) }
+	}
+	rules := text("text/plain", "\xef\xbb\xbfUser-agent: *\nDisallow: /no\n")
+	for name, tt := range map[string]struct {
+		robots, beside http.HandlerFunc
+		asked          []string
+		status         string
+	}{
+		"redirected":     {away("/other.txt"), rules, []string{"/yes"}, sdktest.Succeeded},
+		"for ever":       {away("/robots.txt"), rules, []string{"/no", "/yes"}, sdktest.Succeeded},
+		"to a stranger":  {away("http://other.test/robots.txt"), rules, []string{"/no", "/yes"}, sdktest.Succeeded},
+		"hangs up":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, rules, nil, sdktest.Partial},
+		"fails":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, rules, nil, sdktest.Partial},
+		"is not allowed": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, rules, []string{"/no", "/yes"}, sdktest.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mux := http.NewServeMux()
+			for path, h := range map[string]http.HandlerFunc{"/{$}": htmlPage("<a href=/no>x</a><a href=/yes>x</a>"), "/robots.txt": tt.robots, "/other.txt": tt.beside, "/": htmlPage("x")} {
+				mux.HandleFunc(path, h)
+			}
+			s := serve(t, "site.test", nil, mux, nil)
+			r := s.scan(t, nil, map[string]any{"passive": true})
+			var asked []string
+			for _, path := range s.requests() {
+				if (path == "/no" || path == "/yes") && !slices.Contains(asked, path) {
+					asked = append(asked, path)
+				}
+			}
+			if diff := cmp.Diff(tt.asked, asked); diff != "" || r.Status != tt.status {
+				t.Errorf("%s: %s\n%s", r.Status, r.Reason, diff)
+			}
+		})
 	}
 }
