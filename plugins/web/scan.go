@@ -22,13 +22,14 @@ import (
 // same site ask the same.
 type scan struct {
 	*fetcher
-	cfg   *Config
-	opts  *Options
-	env   environment
-	guard *egress.Guard
-	roots *x509.CertPool
-	scope *scope
-	out   *sdk.Out
+	cfg      *Config
+	opts     *Options
+	env      environment
+	guard    *egress.Guard
+	roots    *x509.CertPool
+	rootless bool // the machine has no authorities of its own
+	scope    *scope
+	out      *sdk.Out
 
 	leaks     []leak
 	libraries []library
@@ -81,12 +82,12 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	if target == nil {
 		return sdk.Refuse(errors.New("the target is not scanned: its URL is too long"))
 	}
-	roots, err := c.roots()
+	roots, some, err := c.roots(env.system)
 	if err != nil {
 		return err
 	}
 	s := &scan{
-		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, out: out,
+		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, rootless: !some, out: out,
 		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
 	}
 	defer s.close()
