@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/osv-scalibr/extractor"
 	"github.com/google/osv-scalibr/extractor/filesystem"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/javascript/yarnlock"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/python/requirements"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/ruby/gemfilelock"
 	scalibr "github.com/google/osv-scalibr/fs"
 
 	"github.com/securetaghq/securetag/sdk"
@@ -71,13 +74,18 @@ func (l lockfile) read(ctx context.Context) ([]*extractor.Package, error) {
 }
 
 // incomplete says what the engine passes over in silence: a file that
-// requirements include and that is not there. Of the others, it asks for files
-// that need not be.
+// requirements include and that is not there, and what is behind a line that is too
+// long for it. Of the others, it asks for files that need not be.
 func (l lockfile) incomplete() error {
-	if l.extractor.Name() != requirements.Name || len(l.tree.missed) == 0 {
-		return nil
+	some := func(names []string) string { return strings.Join(names[:min(len(names), 5)], ", ") }
+	name := l.extractor.Name()
+	if name == requirements.Name && len(l.tree.missed) > 0 {
+		return fmt.Errorf("it includes %s, which could not be read", some(l.tree.missed))
 	}
-	return fmt.Errorf("it includes %s, which could not be read", strings.Join(l.tree.missed[:min(len(l.tree.missed), 5)], ", "))
+	if slices.Contains([]string{requirements.Name, yarnlock.Name, gemfilelock.Name}, name) && len(l.tree.long) > 0 {
+		return fmt.Errorf("a line of %s is longer than 64 KiB, and what is behind it was not read", some(l.tree.long))
+	}
+	return nil
 }
 
 // crash is a panic of the engine. Its value may quote the file.

@@ -61,6 +61,9 @@ func (u *unlocked) see(f sdk.File) error {
 				u.locks[f.Path] = true
 			}
 		}
+		if inRequirements(f.Path) { // as if it were beside the directory
+			u.locks[path.Dir(f.Path)+".txt"] = true
+		}
 		return nil
 	}
 	file, err := f.Open()

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sync"
 	"time"
 
 	"github.com/google/osv-scalibr/extractor/filesystem"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/python/requirements"
 
 	"github.com/securetaghq/securetag/sdk"
 )
@@ -90,7 +92,7 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 		return err
 	}
 	for _, e := range s.extractors {
-		if !e.FileRequired(candidate{f}) {
+		if !e.FileRequired(candidate{f}) && !(e.Name() == requirements.Name && inRequirements(f.Path)) {
 			continue
 		}
 		l := lockfile{extractor: e, file: f, tree: &tree{open: s.target.Open, stat: s.root.Stat, max: int64(s.config.MaxFileSize)}, timeout: s.config.FileTimeout}
@@ -101,6 +103,12 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 		s.add(f, len(packages), func(i int) dependency { return newDependency(packages[i], f.Path) }, err)
 	}
 	return nil
+}
+
+// inRequirements reports whether a file is one of those that large projects keep in
+// a directory, such as requirements/base.txt.
+func inRequirements(p string) bool {
+	return path.Ext(p) == ".txt" && path.Base(path.Dir(p)) == "requirements"
 }
 
 // add takes what one extractor found in a file. What it had when it failed

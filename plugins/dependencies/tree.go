@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type tree struct {
 	max    int64
 	opens  int
 	missed []string // files that were asked for and could not be had
+	long   []string // files with a line at which a bufio.Scanner stops
 }
 
 // read gives a file whose size and depth are within the bounds. A parser that
@@ -52,7 +54,19 @@ func (t *tree) read(name string) ([]byte, error) {
 	case tooDeep(b), isTOML(name) && tooDotted(b):
 		return nil, errTooDeep
 	}
+	if longLine(b) {
+		t.long = append(t.long, name)
+	}
 	return b, nil
+}
+
+func longLine(b []byte) bool {
+	for line := range bytes.SplitSeq(b, []byte("\n")) {
+		if len(line) >= bufio.MaxScanTokenSize {
+			return true
+		}
+	}
+	return false
 }
 
 // tooDeep counts brackets wherever they stand. Those in strings come in pairs
