@@ -38,7 +38,10 @@ func (s *scan) first(ctx context.Context, target *url.URL) error {
 		to := resolve(u, ex.header.Get("Location"))
 		if ex.status < 300 || ex.status >= 400 || ex.header.Get("Location") == "" {
 			s.start = s.pages[len(s.pages)-1]
-			if ex.status >= 400 {
+			switch {
+			case ex.status >= 300 && ex.status < 400:
+				s.missed(fmt.Sprintf("%s answers %d %s and does not say where to: there was no page to look at", place(u), ex.status, http.StatusText(ex.status)))
+			case ex.status >= 400:
 				s.missed(fmt.Sprintf("%s answers %d %s: only what everybody may see was looked at", place(u), ex.status, http.StatusText(ex.status)))
 			}
 			return nil

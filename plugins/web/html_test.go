@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,5 +105,18 @@ func TestRobotsElsewhere(t *testing.T) {
 				t.Errorf("%s: %s\n%s", r.Status, r.Reason, diff)
 			}
 		})
+	}
+}
+
+// TestRedirectToNowhere: an answer that redirects and does not say where to is no page.
+func TestRedirectToNowhere(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusFound, http.StatusMultipleChoices, http.StatusNotModified} {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		s := serve(t, "site.test", nil, mux, nil)
+		if r := s.scan(t, nil, map[string]any{"passive": true}); r.Status != sdktest.Partial || !strings.Contains(r.Reason, "does not say where to") {
+			t.Errorf("%d: %s %s", status, r.Status, r.Reason)
+		}
 	}
 }
