@@ -67,8 +67,8 @@ func TestUpdate(t *testing.T) {
 	}{
 		{[]string{"--from", "testdata/osv"}, 0, "24 advisories, the newest of 2024-12-06", 6},
 		{[]string{"--from", "testdata/osv", "--ecosystems", "npm,Maven"}, 0, "7 advisories", 6},
-		{[]string{"--from", zips}, 0, "npm          6", 6},
-		{[]string{"--from", filepath.Join(zips, "npm.zip")}, 0, "npm          6", 6},
+		{[]string{"--from", zips}, 0, "npm          6, the newest of 2024-12-06", 6},
+		{[]string{"--from", filepath.Join(zips, "npm.zip")}, 0, "npm          6, the newest of 2024-12-06", 6},
 		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Go"}, 0, "13 advisories", 6},
 		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,PyPI"}, 1, "unexpected EOF", 6},
 		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Maven"}, 1, "404 Not Found; --ecosystems takes only some of", 6},
