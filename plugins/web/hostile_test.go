@@ -156,7 +156,12 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %s %s, want %q", url, r.Status, r.Reason, want)
 		}
 	}
-	r := sdktest.Run(t, scanner(env), sdktest.Request{URL: "https://shop.acme.com/", Options: `{"hosts": ["a/b"]}`})
+	// A network that is allowed does not open what this machine is in it.
+	r := sdktest.Run(t, scanner(env), sdktest.Request{URL: "https://shop.acme.com/", Config: `{"allow_networks": ["64.0.0.0/2"]}`})
+	if r.Status != sdktest.Refused || !strings.Contains(r.Reason, "it has the address 127.0.0.1, and it is an address of this host") {
+		t.Errorf("%s %s", r.Status, r.Reason)
+	}
+	r = sdktest.Run(t, scanner(env), sdktest.Request{URL: "https://shop.acme.com/", Options: `{"hosts": ["a/b"]}`})
 	if r.Status != sdktest.Refused || !strings.Contains(r.Reason, "option hosts") {
 		t.Errorf("%s %s", r.Status, r.Reason)
 	}

@@ -18,7 +18,7 @@ const version = "0.1.0"
 
 // Config is the operator's settings.
 type Config struct {
-	AllowNetworks  []string      `json:"allow_networks" doc:"Addresses and networks that are not public and may be scanned all the same, by every tenant, such as 10.20.0.0/16. With any, names that are not public may be scanned, too, when they lead there. The metadata services of clouds are refused whatever stands here."`
+	AllowNetworks  []string      `json:"allow_networks" doc:"Addresses and networks that are not public and may be scanned all the same, by every tenant, such as 10.20.0.0/16. With any, names that are not public may be scanned, too, when they lead there. This host's own addresses are opened one by one and by no network, but for the loopback's. The metadata services of clouds are refused whatever stands here."`
 	Ports          []string      `json:"ports" default:"80,443" doc:"Ports that may be scanned, and ranges of them, such as 8000-8999."`
 	Literals       bool          `json:"literals" doc:"Takes targets that are public addresses, such as https://203.0.113.7/, and not only names."`
 	CA             string        `json:"ca" doc:"Certificates of more authorities to trust, in PEM, for sites inside."`
