@@ -76,7 +76,7 @@ func (s *scan) crawl(ctx context.Context) error {
 		s.follow(q, p)
 	}
 	maxPages, maxDepth := least(s.cfg.MaxPages, s.opts.MaxPages), least(s.cfg.MaxDepth, s.opts.MaxDepth)
-	deep := 0
+	deep, refused := 0, []string(nil)
 	for ; len(q.links) > 0; q.links = q.links[1:] {
 		l := q.links[0]
 		if l.depth > maxDepth {
@@ -101,8 +101,9 @@ func (s *scan) crawl(ctx context.Context) error {
 			s.follow(q, s.visited(newPage(ex, l.depth)))
 		case errors.Is(err, egress.ErrRefused):
 			// A few show what it is about; all of them would be all the notes that are kept.
-			if s.refused++; s.refused <= 5 {
-				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("a link was not followed: %v", err)})
+			if why := err.Error(); len(refused) < 5 && !slices.Contains(refused, why) {
+				refused = append(refused, why)
+				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: "a link was not followed: " + why})
 			}
 		case stops(ctx, err):
 			return err
@@ -110,9 +111,6 @@ func (s *scan) crawl(ctx context.Context) error {
 	}
 	if deep > 0 {
 		s.missed(fmt.Sprintf("%d pages are more than %d links from the first one (max_depth): they were not looked at", deep, maxDepth))
-	}
-	if s.refused > 0 {
-		s.missed(fmt.Sprintf("%d links of the site lead to addresses or ports that may not be scanned", s.refused))
 	}
 	if !q.left.none() {
 		s.missed(fmt.Sprintf("the site has more than %d links: %s more were not followed", q.most, &q.left))

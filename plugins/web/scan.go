@@ -44,7 +44,6 @@ type scan struct {
 	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
 	allowed   int                         // links that robots.txt asks not to follow
 	spared    int                         // parameters and directories, likewise
-	refused   int                         // links that may not be called
 	truncated int                         // answers that were longer than is read
 
 	over  map[kind]*over // what pages have too many of
@@ -164,6 +163,9 @@ func (s *scan) shortfalls(err error, undone string) {
 	}
 	if s.failures > 0 {
 		s.missed(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
+	}
+	if s.refused > 0 {
+		s.missed(fmt.Sprintf("%d of %d requests led to addresses or ports that may not be scanned", s.refused, s.done))
 	}
 	if s.slowed > 0 {
 		s.missed(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
