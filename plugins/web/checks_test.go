@@ -294,7 +294,7 @@ func TestReflections(t *testing.T) {
 		"<script>var a = \"" + strings.NewReplacer("<", `\u003c`, `"`, `\"`, "'", `\'`).Replace(raw) + "\"</script>": "",
 		"<p>" + strings.ReplaceAll(raw, "<", "&lt;"):                                                                 "",
 	} {
-		if got, _ := reflected([]byte(body), mark); got != want {
+		if got, _, ended := reflected([]byte(body), mark); got != want || ended {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
 	}

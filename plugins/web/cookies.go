@@ -17,6 +17,7 @@ const maxCookies = 50 // of one answer
 func (s *scan) checkCookies(p *page) {
 	for i, line := range p.header.Values("Set-Cookie") {
 		if i == maxCookies {
+			p.leave("cookies", maxCookies, len(p.header.Values("Set-Cookie"))-maxCookies)
 			return
 		}
 		c, err := http.ParseSetCookie(line)

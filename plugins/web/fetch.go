@@ -57,6 +57,7 @@ type fetcher struct {
 	done     uint64 // requests
 	failed   int    // one after the other
 	failures int
+	refused  int // requests that may not be made
 	slowed   int // answers that asked for fewer requests
 	encoded  int // answers in an encoding that nobody asked for
 }
@@ -97,7 +98,9 @@ func (f *fetcher) getSome(ctx context.Context, u *url.URL, limit int64, header .
 		f.failed = 0
 	case ctx.Err() != nil:
 		return nil, timeUp(ctx)
-	case !errors.Is(err, egress.ErrRefused):
+	case errors.Is(err, egress.ErrRefused):
+		f.refused++
+	default:
 		f.failed++
 		f.failures++
 	}

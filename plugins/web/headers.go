@@ -115,8 +115,13 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 			if stops(ctx, err) {
 				return err
 			}
-			// Nobody listens there, which is as good, and no fault of the site.
-			if !errors.Is(err, egress.ErrRefused) && !slices.Contains(s.origins, origin(u)) {
+			// Nobody listens there, or may be asked there, which is as good, and no fault of
+			// the site.
+			switch {
+			case slices.Contains(s.origins, origin(u)):
+			case errors.Is(err, egress.ErrRefused):
+				s.refused--
+			default:
 				s.failures--
 				s.failed--
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/net/html"
@@ -26,7 +27,10 @@ func (s *scan) checkReflected(ctx context.Context) error {
 		if !isHTML(ex) {
 			continue
 		}
-		where, at := reflected(ex.body, mark)
+		where, at, ended := reflected(ex.body, mark)
+		if ended {
+			s.ended++
+		}
 		if where == "" {
 			continue
 		}
@@ -43,22 +47,23 @@ func (s *scan) checkReflected(ctx context.Context) error {
 }
 
 // reflected says as what a mark came back, and where; "" for nothing that harms.
-func reflected(body []byte, mark string) (as string, at int) {
+// ended: the page has a token that is too large, and may show it behind that.
+func reflected(body []byte, mark string) (as string, at int, ended bool) {
 	at = bytes.Index(body, []byte(mark))
 	if at < 0 {
-		return "", 0
+		return "", 0, false
 	}
 	z := html.NewTokenizer(bytes.NewReader(body))
-	z.SetMaxBuf(1 << 20)
+	z.SetMaxBuf(maxToken)
 	script := false
 	for as = ""; ; {
 		switch z.Next() {
 		case html.ErrorToken:
-			return as, at
+			return as, at, errors.Is(z.Err(), html.ErrBufferExceeded)
 		case html.StartTagToken, html.SelfClosingTagToken:
 			name, _ := z.TagName()
 			if string(name) == mark {
-				return "an element", at
+				return "an element", at, false
 			}
 			script = string(name) == "script"
 		case html.EndTagToken:
