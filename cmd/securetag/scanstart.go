@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/securetaghq/securetag/api/client"
+	"github.com/securetaghq/securetag/api/export"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/pack"
 	"github.com/securetaghq/securetag/cmd/securetag/internal/report"
 	"github.com/securetaghq/securetag/host"
@@ -216,5 +217,8 @@ func (p *program) warnLeftOut(s pack.Stats) {
 	}
 	if s.LeftTotal > most {
 		fmt.Fprintf(p.stderr, "Warning: not scanned: %d more\n", s.LeftTotal-most)
+	}
+	if s.Links > 0 {
+		fmt.Fprintf(p.stderr, "Warning: not followed: %s; a lockfile or a Dockerfile that is only a link is not seen under that name\n", export.Count(s.Links, "symbolic link", "symbolic links"))
 	}
 }

@@ -97,7 +97,7 @@ func parseRecord(b []byte) (map[about]*advisory, dates, error) {
 		if a.Package.Name == "" || len(a.Package.Name) > maxName || !compares(ecosystem) {
 			continue
 		}
-		name := osvName(a.Package.Name, ecosystem, "")
+		name := keyOf(osvName(a.Package.Name, ecosystem, ""), ecosystem)
 		key := about{ecosystem, name}
 		adv := out[key]
 		if adv == nil {

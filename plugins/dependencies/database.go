@@ -16,7 +16,7 @@ import (
 
 const (
 	databaseFile   = "advisories.db"
-	databaseFormat = 1
+	databaseFormat = 2               // with the names of keyOf
 	lockTimeout    = 2 * time.Second // nobody writes to a database that is in place
 )
 

@@ -59,7 +59,7 @@ func (m *matcher) of(ecosystem, name, version string) ([]match, error) {
 	if out, ok := m.known[key][version]; ok {
 		return out, nil
 	}
-	all, err := m.db.of(ecosystem, name)
+	all, err := m.db.of(ecosystem, keyOf(name, ecosystem))
 	if err != nil {
 		return nil, err
 	}

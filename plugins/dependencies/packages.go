@@ -95,10 +95,25 @@ func osvName(name, ecosystem, namespace string) string {
 		return strings.ToLower(pypi.ReplaceAllLiteralString(name, "-"))
 	case namespace == "":
 		return name
-	case ecosystem == "Maven" && !strings.HasPrefix(name, namespace+":"):
+	case ecosystem == "Maven" && !begins(name, namespace+":"):
 		return namespace + ":" + name
-	case ecosystem != "Maven" && !strings.HasPrefix(name, namespace+"/"):
+	case ecosystem != "Maven" && !begins(name, namespace+"/"):
 		return namespace + "/" + name
+	}
+	return name
+}
+
+// begins leaves the case out: a purl has some namespaces in lower case, such as
+// those of Go.
+func begins(s, with string) bool {
+	return len(s) >= len(with) && strings.EqualFold(s[:len(with)], with)
+}
+
+// keyOf is the name under which a package is looked up: registries for which case
+// makes no other package take any.
+func keyOf(name, ecosystem string) string {
+	if ecosystem == "NuGet" || ecosystem == "Packagist" {
+		return strings.ToLower(name)
 	}
 	return name
 }

@@ -34,6 +34,7 @@ type scan struct {
 	failed    int  // of them
 	full      bool // max_packages
 	skipped   int  // directories
+	unlocked  unlocked
 }
 
 func newScan(c *Config, t *sdk.Target, out *sdk.Out, now func() time.Time) *scan {
@@ -57,7 +58,11 @@ func (s *scan) run(ctx context.Context) error {
 	if err := s.target.EachFile(ctx, sdk.FileOptions{Skip: skip, Workers: s.config.Workers}, s.file); err != nil {
 		return err
 	}
+	s.unlocked.tell(s.out)
 	if s.lockfiles == 0 {
+		if alone := s.unlocked.alone(); len(alone) > 0 {
+			return sdk.NotApplicable(fmt.Sprintf("there is no lockfile that it knows, and %s names no versions: keep the lockfile beside it", alone[0]))
+		}
 		return sdk.NotApplicable("there is no lockfile or manifest that it knows")
 	}
 	if s.skipped > 0 {
@@ -80,6 +85,12 @@ func (s *scan) whole() bool { return s.failed == 0 && !s.full }
 
 // file gives a file to each extractor that wants it.
 func (s *scan) file(ctx context.Context, f sdk.File) error {
+	s.mu.Lock()
+	err := s.unlocked.see(f)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for _, e := range s.extractors {
 		if !e.FileRequired(candidate{f}) {
 			continue

@@ -90,6 +90,18 @@ func TestPolicies(t *testing.T) {
 		"script-src * 'unsafe-inline', " + good:                               nil, // policies add up
 		"script-src * 'unsafe-inline'\n" + good:                               nil,
 		"script-src *; object-src 'none', script-src 'self'; base-uri 'self'": nil,
+		// One that says nothing of scripts takes nothing from another.
+		"frame-ancestors 'self', script-src * 'unsafe-eval'; object-src 'none'; base-uri 'self'": {"csp-broad-scripts", "csp-eval"},
+		"script-src * 'unsafe-eval'; object-src 'none'; base-uri 'self'\nframe-ancestors 'self'": {"csp-broad-scripts", "csp-eval"},
+		// Elements and attributes have directives of their own.
+		"script-src 'self'; script-src-elem * 'unsafe-inline'; object-src 'none'; base-uri 'self'":       {"csp-broad-scripts", "csp-inline-scripts"},
+		"script-src 'nonce-a'; script-src-attr 'unsafe-inline'; object-src 'none'; base-uri 'self'":      {"csp-inline-scripts"},
+		"default-src 'self'; script-src-elem 'nonce-a' 'unsafe-inline'; base-uri 'self'":                 nil,
+		"script-src https://*; object-src *:*; base-uri 'self'":                                          {"csp-broad-scripts", "csp-plugins"},
+		"script-src *:443; object-src 'none'; base-uri 'self'":                                           {"csp-broad-scripts"},
+		"script-src https://*/js/; object-src 'none'; base-uri 'self'":                                   {"csp-broad-scripts"},
+		"script-src https://*.example.com:* *.example.com; object-src 'none'; base-uri 'self'":           nil,
+		"script-src 'self' 'strict-dynamic'; script-src-elem 'self'; object-src 'none'; base-uri 'none'": nil,
 	} {
 		var got []string
 		for rule := range weak(parsePolicies(strings.Split(text, "\n"))) {
@@ -124,6 +136,7 @@ func TestHeaders(t *testing.T) {
 		{frames, "ALLOW-FROM https://a.test", "framing-allowed", true}, {frames, "ALLOWALL", "framing-allowed", true},
 		{csp, "frame-ancestors 'none'", "framing-allowed", false}, {csp, "frame-ancestors https://a.test", "framing-allowed", false},
 		{csp, "frame-ancestors *", "framing-allowed", true}, {csp, "frame-ancestors https:", "framing-allowed", true},
+		{csp, "frame-ancestors https://*", "framing-allowed", true}, {csp, "frame-ancestors *:*", "framing-allowed", true}, {csp, "frame-ancestors *.a.test", "framing-allowed", false},
 		{csp, "frame-ancestors *, frame-ancestors 'self'", "framing-allowed", false}, {csp, "default-src 'none'", "framing-allowed", true},
 		{kind, "", "nosniff-missing", true}, {kind, "NoSniff", "nosniff-missing", false}, {kind, "sniff", "nosniff-missing", true},
 		{refers, "", "referrer-leaks", false}, {refers, "unsafe-url", "referrer-leaks", true}, {refers, "no-referrer-when-downgrade", "referrer-leaks", true},
@@ -162,6 +175,14 @@ func TestCookies(t *testing.T) {
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/":                   nil,
 		"__Host-a=x; Secure; HttpOnly; SameSite=Lax; Path=/; Domain=site.test": {"cookie-prefix"},
 		"no cookie at all":                                                     nil,
+		// Browsers take more than net/http.
+		`sid={"id": 1}`:                     {"cookie-no-samesite", "cookie-not-httponly", "cookie-not-secure"},
+		"sid[a]=x; Secure; HttpOnly":        {"cookie-no-samesite"},
+		" sid = \xfc x ; HttpOnly ; secure": {"cookie-no-samesite"},
+		"=x":                                nil,
+		"sid=deleted; Expires=Thu, 01 Jan 1970 00:00:00 GMT":                         nil,
+		"sid=x; Secure; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60": {"cookie-no-samesite"},
+		"sid=x; Secure; HttpOnly; Expires=never":                                     {"cookie-no-samesite"},
 	}
 	names := slices.Sorted(maps.Keys(lines))
 	var answers []http.HandlerFunc
@@ -223,11 +244,17 @@ func TestLibraryVersions(t *testing.T) {
 		"/jquery-3.4.1.min.js": "jquery 3.4.1", "/jquery-3.5.0.js": "", "/ajax/libs/jquery/1.8.3/jquery.min.js": "jquery 1.8.3", "/npm/jquery@2.2.4/dist/jquery.min.js": "jquery 2.2.4",
 		"/npm/bootstrap@4.3.0/dist/js/bootstrap.bundle.min.js": "bootstrap 4.3.0", "/npm/bootstrap@4.3.1/dist/js/bootstrap.min.js": "", "/bootstrap/3.3.7/js/bootstrap.min.js": "bootstrap 3.3.7",
 		"/ui/jquery-ui-1.12.1.min.js": "jquery-ui 1.12.1", "/angularjs/1.5.8/angular.min.js": "angularjs 1.5.8", "/moment.js/2.29.1/moment.min.js": "moment 2.29.1",
-		"/lodash.js/4.17.21/lodash.min.js": "", "/npm/axios@0.19.0/dist/axios.min.js": "axios 0.19.0", "/npm/dompurify@3.0.6/dist/purify.min.js": "dompurify 3.0.6", "/npm/dompurify@2.5.4/dist/purify.min.js": "",
+		"/lodash.js/4.17.21/lodash.min.js": "", "/npm/axios@0.19.0/dist/axios.min.js": "axios 0.19.0", "/npm/dompurify@3.0.6/dist/purify.min.js": "dompurify 3.0.6", "/npm/dompurify@3.2.4/dist/purify.min.js": "", "/npm/axios@1.8.2/dist/axios.min.js": "", "/npm/axios@0.30.0/dist/axios.min.js": "", "/npm/axios@1.5.0/dist/axios.min.js": "axios 1.5.0",
 		"/app-1.2.3.js": "", "/notjquery-1.0.0.js": "",
 	}
 	banners := map[string]bool{
 		"/*! jQuery v3.4.1 | (c) JS Foundation */": true, "/*! jQuery v3.7.1 | (c) */": false, "/*!\n * Bootstrap v3.3.6 (http://getbootstrap.com)": true,
+		"/*!\n * jQuery JavaScript Library v1.12.4\n": true, "/*\n * jQuery 1.2.6 - New Wave Javascript\n": true,
+		"/*! A plugin\n * Requires: jQuery 1.7+, jQuery v1.8.3 */": false, // which the page may well have newer
+		"/**\n * @license\n * Lodash <https://lodash.com/>\n * Based on Underscore.js 1.8.3 <http://underscorejs.org/LICENSE>\n */\n;(function() {\n  var undefined;\n  var VERSION = '4.17.21';": false,
+		"/**\n * @license\n * Lodash <https://lodash.com/>\n * Based on Underscore.js 1.8.3 <http://underscorejs.org/LICENSE>\n */\n;(function() {\n  var undefined;\n  var VERSION = '4.17.11';": true,
+		"/**\n * @license\n * Lodash lodash.com/license | Underscore.js 1.8.3 underscorejs.org/LICENSE\n */":                                                                                      false,
+		"/**\n * @license\n * lodash 4.0.0 (Custom Build) <https://lodash.com/>\n */":                                                                                                             true,
 		"/*! jQuery UI - v1.12.1 - 2016-09-14": true, "/**\n * @license AngularJS v1.7.8": true, "//! moment.js\n//! version : 2.29.3": true, "//     Underscore.js 1.8.3": true,
 	}
 	names, heads := slices.Sorted(maps.Keys(scripts)), slices.Sorted(maps.Keys(banners))
@@ -285,18 +312,40 @@ func TestLocations(t *testing.T) {
 func TestReflections(t *testing.T) {
 	t.Parallel()
 	const mark = "stq1x"
-	raw := mark + `"'></script></title></textarea>--><` + mark + `>`
-	escaped := strings.NewReplacer("<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;").Replace(raw)
+	raw := mark + breakout + "<" + mark + ">"
+	escape := func(chars ...string) string {
+		names := map[string]string{"<": "&lt;", ">": "&gt;", `"`: "&quot;", "'": "&#39;"}
+		out := raw
+		for _, c := range chars {
+			out = strings.ReplaceAll(out, c, names[c])
+		}
+		return out
+	}
+	escaped := escape("<", ">", `"`, "'")
+	const script, tag = "part of a script, its quotes as they were", "part of a tag, its quotes as they were"
 	for body, want := range map[string]string{
 		"<p>" + raw: "an element", `<input value="` + raw: "an element", "<title>" + raw: "an element", "<textarea>" + raw: "an element", "<!-- " + raw: "an element",
+		"<style>a { b: " + raw: "an element", "<noscript>" + raw: "an element", "<p>" + strings.ToUpper(raw): "an element",
 		"<script>var a = '" + raw: "an element", "<p>" + escaped: "", `<input value="` + escaped + `">`: "", "<p>nothing": "",
-		"<script>var a = \"" + strings.ReplaceAll(raw, "<", `\u003c`) + "\"</script>":                                "part of a script, its quotes as they were",
+		"<script>var a = \"" + strings.ReplaceAll(raw, "<", `\u003c`) + "\"</script>":                                script,
 		"<script>var a = \"" + strings.NewReplacer("<", `\u003c`, `"`, `\"`, "'", `\'`).Replace(raw) + "\"</script>": "",
 		"<p>" + strings.ReplaceAll(raw, "<", "&lt;"):                                                                 "",
+		// What PHP's htmlspecialchars leaves, and what it left before 8.1.
+		`<input value="` + escape("<", ">") + `">`: tag, `<input value='` + escape("<", ">") + `'>`: tag, `<input value='` + escape("<", ">", `"`) + `'>`: tag,
+		`<input value="` + escape("<", ">", `"`) + `">`: "", `<input value='` + escape("<", ">", "'") + `'>`: "", `<a title='` + escaped + `'>`: "",
+		`<input value="` + mark + `" name='x'>`: "", `<input value='` + mark + `"' name=x>`: tag, // the first stops at what is no letter
 	} {
-		if got, _, ended := reflected([]byte(body), mark); got != want || ended {
+		got, at := reflected([]byte(body), mark)
+		if got != want {
 			t.Errorf("%s: %q, want %q", body, got, want)
 		}
+		if at := strings.ToLower(body[at:]); got != "" && !strings.HasPrefix(at, mark) && !strings.HasPrefix(at, "<"+mark) {
+			t.Errorf("%s: it is at %q", body, at)
+		}
+	}
+	// The proof is shown, and not what came back harmless before it.
+	if as, at := reflected([]byte("<p>"+escaped+"</p><p>"+raw), mark); as != "an element" || at < len(escaped) {
+		t.Errorf("%s at %d", as, at)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/securetaghq/securetag/sdk"
 )
@@ -20,12 +21,30 @@ func (s *scan) checkCookies(p *page) {
 			p.leave("cookies", maxCookies, len(p.header.Values("Set-Cookie"))-maxCookies)
 			return
 		}
-		c, err := http.ParseSetCookie(line)
-		if err != nil || c.MaxAge < 0 || c.Value == "" {
-			continue // it is being deleted, or no browser takes it
+		if c := setCookie(line); c != nil && c.Value != "" && !deleted(c) {
+			s.checkCookie(p, c)
 		}
-		s.checkCookie(p, c)
 	}
+}
+
+// setCookie reads a cookie as browsers do (RFC 6265bis), who take names and values
+// that net/http does not, such as JSON. nil: it has no name.
+func setCookie(line string) *http.Cookie {
+	pair, attributes, _ := strings.Cut(line, ";")
+	name, value, ok := strings.Cut(pair, "=")
+	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+	c, err := http.ParseSetCookie("c=v;" + attributes)
+	if !ok || name == "" || err != nil {
+		return nil
+	}
+	c.Name, c.Value = name, value
+	return c
+}
+
+// deleted reports whether the answer takes the cookie away. Of both attributes
+// Max-Age counts.
+func deleted(c *http.Cookie) bool {
+	return c.MaxAge < 0 || c.MaxAge == 0 && !c.Expires.IsZero() && c.Expires.Before(time.Now())
 }
 
 func (s *scan) checkCookie(p *page, c *http.Cookie) {

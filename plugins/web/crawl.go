@@ -207,9 +207,6 @@ func media(u *url.URL) bool {
 // visited runs what looks at each page as it comes, and keeps it without its body.
 func (s *scan) visited(p *page) *page {
 	s.passive(p)
-	if p.cut {
-		s.truncated++
-	}
 	if o := origin(p.url); !slices.Contains(s.origins, o) {
 		s.origins = append(s.origins, o)
 	}
@@ -241,22 +238,9 @@ func (s *scan) mayFollow(ctx context.Context, u *url.URL) (bool, error) {
 	o := origin(u)
 	group, ok := s.robots[o]
 	if !ok {
-		ex, err := s.getSome(ctx, at(u, "/robots.txt"), maxRobots)
-		switch {
-		case err != nil && stops(ctx, err):
+		var err error
+		if group, err = s.readRobots(ctx, u); err != nil {
 			return false, err
-		case err == nil:
-			// As RFC 9309 has it: no file is no rule, and a server that fails has asked
-			// for nothing to be followed; the library does both by the status.
-			if data, err := robotstxt.FromStatusAndBytes(ex.status, ex.body); err == nil {
-				group = data.FindGroup(agentName(s.cfg.UserAgent))
-			}
-			if ex.cut {
-				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%s is larger than %s: what stands behind that was not heeded", place(ex.url), sdk.Bytes(maxRobots))})
-			}
-			if ex.status >= 500 {
-				s.missed(fmt.Sprintf("%s answers %d, so that no links were followed", place(ex.url), ex.status))
-			}
 		}
 		s.robots[o] = group
 	}
@@ -265,6 +249,42 @@ func (s *scan) mayFollow(ctx context.Context, u *url.URL) (bool, error) {
 		path += "?" + u.RawQuery
 	}
 	return group == nil || group.Test(path), nil
+}
+
+// readRobots reads the robots.txt of an origin as RFC 9309 has it: redirects of it are
+// followed; no file is no rule; and a server that fails, or does not answer, has asked
+// for nothing to be followed.
+func (s *scan) readRobots(ctx context.Context, u *url.URL) (*robotstxt.Group, error) {
+	u = at(u, "/robots.txt")
+	for range maxHops + 1 {
+		status, body, answers := http.StatusServiceUnavailable, []byte(nil), "does not answer"
+		ex, err := s.getSome(ctx, u, maxRobots)
+		switch {
+		case err != nil && stops(ctx, err):
+			return nil, err
+		case errors.Is(err, egress.ErrRefused):
+			return nil, nil // neither is what it would be about
+		case err == nil:
+			status, body, answers = ex.status, ex.body, fmt.Sprintf("answers %d", ex.status)
+			if ex.cut {
+				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%s is larger than %s: what stands behind that was not heeded", place(ex.url), sdk.Bytes(maxRobots))})
+			}
+			if to := resolve(u, ex.header.Get("Location")); status >= 300 && status < 400 && ex.header.Get("Location") != "" && to != nil && s.scope.has(to) {
+				u = to
+				continue
+			}
+		}
+		if status >= 500 {
+			s.missed(fmt.Sprintf("%s %s, so that no links were followed", place(u), answers))
+			status, body = http.StatusOK, []byte("User-agent: *\nDisallow: /\n") // a group of the library's does not know it by the status
+		}
+		data, err := robotstxt.FromStatusAndBytes(status, body)
+		if err != nil {
+			return nil, nil //nolint:nilerr // it is no such file
+		}
+		return data.FindGroup(agentName(s.cfg.UserAgent)), nil
+	}
+	return nil, nil
 }
 
 // keepToRobots takes out the parameters of places that robots are not to follow:

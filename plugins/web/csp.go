@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -61,15 +63,20 @@ func weak(all []policy) map[string]string {
 	out := map[string]string{}
 	for rule, test := range map[string]func(policy) string{
 		"csp-inline-scripts": inlineScripts,
-		"csp-eval":           func(p policy) string { return names(p, "script-src", "'unsafe-eval'") },
+		"csp-eval":           eval,
 		"csp-broad-scripts":  broadScripts,
 		"csp-plugins":        plugins,
 		"csp-base":           base,
 	} {
 		text := ""
 		for _, p := range all {
-			if text = test(p); text == "" {
+			one := test(p)
+			if one == "" {
+				text = ""
 				break
+			}
+			if text == "" || text == unlimited { // what is there says more than what is not
+				text = one
 			}
 		}
 		if text != "" {
@@ -79,41 +86,75 @@ func weak(all []policy) map[string]string {
 	return out
 }
 
-func names(p policy, directive, source string) string {
-	if list, ok := p.sources(directive); ok && slices.Contains(list, source) {
-		return directive + " " + source
+// unlimited is what is shown of a policy that limits no scripts.
+const unlimited = "no script-src and no default-src"
+
+func eval(p policy) string {
+	list, ok := p.sources("script-src")
+	switch {
+	case !ok:
+		return unlimited
+	case slices.Contains(list, "'unsafe-eval'"):
+		return "script-src 'unsafe-eval'"
 	}
 	return ""
+}
+
+// scripts gives what holds for scripts of each kind: elements and attributes may
+// have a directive of their own, which then holds in place of script-src.
+func (p policy) scripts(kinds ...string) map[string][]string {
+	out := map[string][]string{}
+	for _, d := range append(kinds, "script-src") {
+		if list, ok := p[d]; ok {
+			out[d] = list
+		}
+	}
+	if list, ok := p["default-src"]; ok && out["script-src"] == nil {
+		out["script-src"] = list
+	}
+	return out
 }
 
 // inlineScripts: a nonce or a hash switches 'unsafe-inline' off, in browsers that
 // know them, for which it stands beside.
 func inlineScripts(p policy) string {
-	list, ok := p.sources("script-src")
-	if !ok {
-		return "no script-src and no default-src"
+	all := p.scripts("script-src-elem", "script-src-attr")
+	if len(all) == 0 {
+		return unlimited
 	}
-	strict := slices.ContainsFunc(list, func(s string) bool {
-		return strings.HasPrefix(s, "'nonce-") || strings.HasPrefix(s, "'sha256-") || strings.HasPrefix(s, "'sha384-") || strings.HasPrefix(s, "'sha512-")
-	})
-	if !strict && slices.Contains(list, "'unsafe-inline'") {
-		return "script-src 'unsafe-inline'"
+	for _, d := range slices.Sorted(maps.Keys(all)) {
+		strict := slices.ContainsFunc(all[d], func(s string) bool {
+			return strings.HasPrefix(s, "'nonce-") || strings.HasPrefix(s, "'sha256-") || strings.HasPrefix(s, "'sha384-") || strings.HasPrefix(s, "'sha512-")
+		})
+		if !strict && slices.Contains(all[d], "'unsafe-inline'") {
+			return d + " 'unsafe-inline'"
+		}
 	}
 	return ""
 }
 
 func broadScripts(p policy) string {
-	list, _ := p.sources("script-src")
-	if slices.Contains(list, "'strict-dynamic'") {
-		return "" // the hosts beside it do not count
+	all := p.scripts("script-src-elem")
+	if len(all) == 0 {
+		return unlimited
 	}
-	for _, s := range list {
-		if slices.Contains([]string{"*", "http:", "https:", "data:", "blob:", "http://*", "https://*"}, s) || strings.HasPrefix(s, "http://") {
-			return "script-src " + s
+	for _, d := range slices.Sorted(maps.Keys(all)) {
+		if slices.Contains(all[d], "'strict-dynamic'") {
+			continue // the hosts beside it do not count
+		}
+		for _, s := range all[d] {
+			if anywhere(s) || s == "data:" || s == "blob:" || strings.HasPrefix(s, "http://") {
+				return d + " " + s
+			}
 		}
 	}
 	return ""
 }
+
+var everyHost = regexp.MustCompile(`^(?:https?:|(?:https?://)?\*(?::(?:\d+|\*))?(?:/.*)?)$`)
+
+// anywhere reports whether a source is every host, or every one over https.
+func anywhere(source string) bool { return everyHost.MatchString(source) }
 
 func plugins(p policy) string {
 	list, ok := p.sources("object-src")
@@ -121,7 +162,7 @@ func plugins(p policy) string {
 		return "no object-src and no default-src"
 	}
 	for _, s := range list {
-		if slices.Contains([]string{"*", "http:", "https:", "data:"}, s) {
+		if anywhere(s) || s == "data:" {
 			return "object-src " + s
 		}
 	}
@@ -167,8 +208,5 @@ func (s *scan) checkCSP(p *page) {
 }
 
 func restrictsScripts(all []policy) bool {
-	return slices.ContainsFunc(all, func(p policy) bool {
-		_, ok := p.sources("script-src")
-		return ok
-	})
+	return slices.ContainsFunc(all, func(p policy) bool { return len(p.scripts("script-src-elem")) > 0 })
 }

@@ -38,7 +38,7 @@ func exposures() []exposure {
 	zip := starts("PK\x03\x04")
 	gz := starts("\x1f\x8b\x08")
 	tar := func(b []byte) bool { return len(b) > 262 && string(b[257:262]) == "ustar" }
-	key := re(`^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----`)
+	key := re(`^[^<]*?(?m:^)-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----`) // behind parameters of a curve or a certificate
 	phpWithPassword := func(b []byte) bool {
 		return bytes.Contains(b, []byte("<?php")) && regexp.MustCompile(`(?i)passw|DB_USER|mysqli?_connect|new PDO`).Match(b)
 	}
@@ -56,7 +56,7 @@ func exposures() []exposure {
 		{"/config.php.bak", "exposed-settings", "settings with a password", 0, phpWithPassword, false},
 		{"/.aws/credentials", "exposed-settings", "credentials of AWS", sdk.Critical, re(`(?m)^aws_(?:access_key_id|secret_access_key)\s*=`), true},
 		{"/.npmrc", "exposed-settings", "settings of npm with a token", 0, re(`(?m)_authToken\s*=`), true},
-		{"/.htpasswd", "exposed-settings", "hashes of passwords", 0, re(`(?m)^[\w.@-]+:(?:\$apr1\$|\$2[aby]\$|\{SHA\})`), false},
+		{"/.htpasswd", "exposed-settings", "hashes of passwords", 0, re(`(?m)^[\w.@-]+:(?:\$apr1\$|\$2[aby]\$|\$[156]\$|\{S?SHA\}|[./0-9A-Za-z]{13}\s*$)`), false},
 		{"/docker-compose.yml", "exposed-settings", "a description of the services behind the site", sdk.Medium, re(`(?m)^services:\s*$[\s\S]*?^\s+image:|^services:\s*$[\s\S]*?^\s+build:`), true},
 		{"/web.config", "exposed-settings", "the settings of IIS", sdk.Medium, re(`<configuration>[\s\S]*<system\.web`), true},
 		{"/appsettings.json", "exposed-settings", "settings of ASP.NET", 0, re(`"ConnectionStrings"\s*:\s*\{`), true},
@@ -65,7 +65,7 @@ func exposures() []exposure {
 		{"/privatekey.pem", "exposed-key", "a private key", 0, key, false},
 		{"/.ssh/id_rsa", "exposed-key", "a private key", 0, key, false},
 		{"/backup.zip", "exposed-backup", "an archive", 0, zip, false},
-		{"/backup.tar.gz", "exposed-backup", "an archive", 0, gz, false},
+		{"/backup.tar.gz", "exposed-backup", "an archive", 0, func(b []byte) bool { return gz(b) || tar(b) }, false}, // some servers take its ending for an encoding
 		{"/backup.tar", "exposed-backup", "an archive", 0, tar, false},
 		{"/site.zip", "exposed-backup", "an archive", 0, zip, false},
 		{"/www.zip", "exposed-backup", "an archive", 0, zip, false},
@@ -84,24 +84,35 @@ func exposures() []exposure {
 	}
 }
 
-var envLine = regexp.MustCompile(`^(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=`)
+var envLine = regexp.MustCompile(`^(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*\s*=\s*(.*)`)
 
-// isEnv: every line is a setting, a comment or empty, and there is a setting.
+// isEnv: every line is a setting, a comment or empty, or in the value of a setting
+// that goes on over lines in quotes, and there is a setting.
 func isEnv(b []byte) bool {
-	settings := 0
+	if len(b) >= maxProof { // the last line was cut
+		b = b[:bytes.LastIndexByte(b, '\n')+1]
+	}
+	settings, quote := 0, byte(0)
 	for i, line := range bytes.Split(bytes.TrimSpace(b), []byte("\n")) {
 		line = bytes.TrimSpace(line)
-		switch {
+		switch m := envLine.FindSubmatch(line); {
+		case quote != 0:
+			if bytes.IndexByte(line, quote) >= 0 {
+				quote = 0
+			}
 		case i > 500:
 			return settings > 0
 		case len(line) == 0 || line[0] == '#':
-		case envLine.Match(line):
-			settings++
-		default:
+		case m == nil:
 			return false
+		default:
+			settings++
+			if v := m[1]; len(v) > 0 && (v[0] == '"' || v[0] == '\'') && bytes.IndexByte(v[1:], v[0]) < 0 {
+				quote = v[0]
+			}
 		}
 	}
-	return settings > 0
+	return settings > 0 && quote == 0
 }
 
 func (s *scan) checkExposed(ctx context.Context) error {

@@ -57,9 +57,10 @@ type fetcher struct {
 	done     uint64 // requests
 	failed   int    // one after the other
 	failures int
-	refused  int // requests that may not be made
+	refused  int // requests that may not be made, by the guard or by the host's proxy
 	slowed   int // answers that asked for fewer requests
 	encoded  int // answers in an encoding that nobody asked for
+	cut      int // answers that were longer than is read
 }
 
 func newFetcher(g *egress.Guard, c *Config, out *sdk.Out) *fetcher {
@@ -94,7 +95,7 @@ func (f *fetcher) getSome(ctx context.Context, u *url.URL, limit int64, header .
 		f.har.add(ex)
 	}
 	switch {
-	case err == nil:
+	case err == nil && ex.status != http.StatusBadGateway && ex.status != http.StatusGatewayTimeout: // nobody is behind it
 		f.failed = 0
 	case ctx.Err() != nil:
 		return nil, timeUp(ctx)
@@ -153,11 +154,13 @@ func (f *fetcher) exchange(ctx context.Context, u *url.URL, limit int64, header 
 	ex.took = time.Since(ex.started)
 	if errors.Is(err, egress.ErrTooLarge) {
 		ex.cut, err = true, nil
+		f.cut++
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", f.login.scrubError(slow(ctx, err)))
 	}
 	read := len(ex.body)
+	ex.body = decoded(ex)
 	f.login.scrub(ex)
 	if e := ex.header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		f.encoded++

@@ -47,7 +47,7 @@ func framed(p *page) bool {
 	for _, policy := range parsePolicies(p.header.Values("Content-Security-Policy")) {
 		if who, ok := policy["frame-ancestors"]; ok {
 			given = true
-			if !slices.ContainsFunc(who, func(s string) bool { return s == "*" || s == "https:" || s == "http:" }) {
+			if !slices.ContainsFunc(who, anywhere) {
 				return true // policies add up
 			}
 		}
@@ -118,7 +118,7 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 			// Nobody listens there, or may be asked there, which is as good, and no fault of
 			// the site.
 			switch {
-			case slices.Contains(s.origins, origin(u)):
+			case slices.Contains(s.origins, origin(u)): // somebody did before
 			case errors.Is(err, egress.ErrRefused):
 				s.refused--
 			default:

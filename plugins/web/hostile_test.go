@@ -205,7 +205,7 @@ func TestHostilePages(t *testing.T) {
 		"a maze":        {map[string]http.HandlerFunc{"/": maze}, map[string]any{"max_pages": 7}, "more than 7 pages (max_pages): 8 links were not followed"},
 		"a deep one":    {map[string]http.HandlerFunc{"/": line}, map[string]any{"max_depth": 3}, "more than 3 links from the first one"},
 		"a page hangs":  {map[string]http.HandlerFunc{"/{$}": htmlPage(`<a href="/hang">x</a>`), "/hang": hang}, map[string]any{"request_timeout": "200ms"}, "requests failed"},
-		"all hang":      {map[string]http.HandlerFunc{"/{$}": htmlPage(links("/hang/", 20)), "/": hang}, map[string]any{"request_timeout": "100ms"}, "the site stopped answering"},
+		"all hang":      {map[string]http.HandlerFunc{"/{$}": htmlPage(links("/hang/", 20)), "/robots.txt": http.NotFound, "/": hang}, map[string]any{"request_timeout": "100ms"}, "the site stopped answering"},
 		"no more time":  {map[string]http.HandlerFunc{"/{$}": htmlPage(`<a href="/hang">x</a>`), "/hang": hang}, map[string]any{"max_time": "1s"}, "longer than max_time"},
 		"no more turns": {map[string]http.HandlerFunc{"/": maze}, map[string]any{"requests_per_second": 0.5, "max_time": "1s"}, "longer than max_time"},
 		"too many":      {map[string]http.HandlerFunc{"/": maze}, map[string]any{"max_requests": 10}, "more than max_requests, 10: not looked at, or not whole: links, TLS, https, CORS"},

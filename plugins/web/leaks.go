@@ -11,7 +11,7 @@ import (
 	"github.com/securetaghq/securetag/sdk"
 )
 
-const maxLeakText = 1 << 20 // of one answer
+const maxLeakText = 2 << 20 // of one answer; each costs half a second
 
 // versioned is a product with its version, as headers give it.
 var versioned = regexp.MustCompile(`[A-Za-z][\w .-]*[/ ]v?\d+(?:\.\d+)+|^\d+(?:\.\d+)+$`)

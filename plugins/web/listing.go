@@ -11,7 +11,7 @@ import (
 // What servers write above a listing of their own making, and a link in it: one
 // of them alone may be an article about the other.
 var (
-	listingTitle = regexp.MustCompile(`(?i)<title>\s*(?:Index of /|Directory listing for /|Listing directory /|Directory: /)|<h[12]>\s*(?:Index of /|Directory listing for /)`)
+	listingTitle = regexp.MustCompile(`(?i)<title>\s*(?:Index of /|Directory listing for \[?/|Listing directory /|Directory: /)|<h[12]>\s*(?:Index of /|Directory listing for \[?/)|<pre><a href="[^"]*">\[To Parent Directory\]</a>`)
 	listingLink  = regexp.MustCompile(`(?i)<a href="(?:\.\./|\?C=[A-Z][;&]|[^"?#:]+)"[^>]*>`)
 	bareListing  = regexp.MustCompile(`^(?:<!doctype html>\s*<meta name="viewport"[^>]*>\s*)?<pre>\s*<a href="[^"]+">`) // Go's file server
 )

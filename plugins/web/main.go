@@ -47,10 +47,11 @@ type Options struct {
 
 // environment is what tests replace.
 type environment struct {
-	resolver egress.Resolver               // nil: the system's
-	plain    func(httpsPort string) string // the port at which a site's http is; "" none
-	archive  int                           // bytes that the archive of requests takes; 0: maxHARTotal
-	queue    int                           // links that are remembered; 0: maxQueue
+	resolver egress.Resolver                // nil: the system's
+	system   func() (*x509.CertPool, error) // the authorities of the machine; nil: x509's
+	plain    func(httpsPort string) string  // the port at which a site's http is; "" none
+	archive  int                            // bytes that the archive of requests takes; 0: maxHARTotal
+	queue    int                            // links that are remembered; 0: maxQueue
 }
 
 func main() {
@@ -84,7 +85,7 @@ func (c *Config) Validate() error {
 	if len(c.Ports) == 0 {
 		err = errors.Join(err, errors.New("ports is empty, so nothing could be scanned: name a port, such as 443"))
 	}
-	if _, rerr := c.roots(); rerr != nil {
+	if _, _, rerr := c.roots(nil); rerr != nil {
 		err = errors.Join(err, rerr)
 	}
 	return err
@@ -114,17 +115,18 @@ func (c *Config) egress(r egress.Resolver) (egress.Config, error) {
 	return out, errors.Join(errs...)
 }
 
-// roots are the authorities that are trusted; nil: the system's.
-func (c *Config) roots() (*x509.CertPool, error) {
-	if c.CA == "" {
-		return nil, nil
+// roots are the authorities that are trusted, and whether the machine has any of its
+// own.
+func (c *Config) roots(system func() (*x509.CertPool, error)) (pool *x509.CertPool, some bool, err error) {
+	if system == nil {
+		system = x509.SystemCertPool
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
+	if pool, err = system(); err != nil {
 		pool = x509.NewCertPool() // a machine without any
 	}
-	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
-		return nil, errors.New("ca has no certificate in PEM: it begins with -----BEGIN CERTIFICATE-----")
+	some = !pool.Equal(x509.NewCertPool())
+	if c.CA != "" && !pool.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, false, errors.New("ca has no certificate in PEM: it begins with -----BEGIN CERTIFICATE-----")
 	}
-	return pool, nil
+	return pool, some, nil
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
-	"mime"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -62,6 +62,9 @@ type resource struct {
 // a tree of what a stranger wrote may cost much more than its text.
 func newPage(ex *exchange, depth int) *page {
 	p := &page{exchange: ex, depth: depth}
+	if to := refreshed(ex.url, ex.header.Get("Refresh")); to != nil {
+		p.links = append(p.links, to)
+	}
 	if to := resolve(ex.url, ex.header.Get("Location")); to != nil && ex.header.Get("Location") != "" && ex.status >= 300 && ex.status < 400 {
 		p.links = append(p.links, to)
 	}
@@ -97,15 +100,14 @@ func newPage(ex *exchange, depth int) *page {
 }
 
 // isHTML goes by what the server says, and by the text where it says nothing, as
-// browsers do.
+// browsers do. They care for no mistake behind the kind, as in "text/html; utf-8".
 func isHTML(ex *exchange) bool {
-	given := ex.header.Get("Content-Type")
-	if given == "" {
-		head := bytes.ToLower(bytes.TrimSpace(ex.body[:min(len(ex.body), 512)]))
-		return bytes.HasPrefix(head, []byte("<!doctype html")) || bytes.HasPrefix(head, []byte("<html"))
+	kind, _, _ := strings.Cut(ex.header.Get("Content-Type"), ";")
+	switch kind = strings.ToLower(strings.TrimSpace(kind)); kind {
+	case "", "unknown/unknown", "application/unknown", "*/*":
+		kind, _, _ = strings.Cut(http.DetectContentType(ex.body), ";")
 	}
-	kind, _, err := mime.ParseMediaType(given)
-	return err == nil && (kind == "text/html" || kind == "application/xhtml+xml")
+	return kind == "text/html" || kind == "application/xhtml+xml"
 }
 
 // reader fills a page from its tokens.

@@ -19,7 +19,7 @@ var (
 	secretForm  = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[0-9A-Za-z]{20,}|\bxox[abprs]-[0-9A-Za-z-]{10,}|\b[rs]k_live_[0-9A-Za-z]{10,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*`)
 	secretUser  = regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^/\s:@]{0,100}:)[^/\s@]{1,200}@`)
 	secretHash  = regexp.MustCompile(`\$(?:apr1|2[aby]|[156]|argon2\w*)\$[^\s:]+|\{S?SHA\}\S+`)
-	setting     = regexp.MustCompile(`(?m)^(\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.]*\s*=\s*)\S.*$`)
+	setting     = regexp.MustCompile(`(?m)^(\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*\s*=\s*)(?:"[^"]*(?:"|\z)|'[^']*(?:'|\z)|\S).*$`) // in quotes it may go on over lines
 )
 
 // redactText takes secrets out of text of the site.

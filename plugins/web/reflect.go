@@ -3,8 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/net/html"
 
@@ -17,20 +17,17 @@ import (
 func (s *scan) checkReflected(ctx context.Context) error {
 	for i, in := range s.targets {
 		mark := fmt.Sprintf("stq%dx", i)
-		ex, err := s.get(ctx, with(in.url, in.name, mark+`"'></script></title></textarea>--><`+mark+`>`, in.all))
+		ex, err := s.get(ctx, with(in.url, in.name, mark+breakout+`<`+mark+`>`, in.all))
 		if err != nil {
 			if stops(ctx, err) {
 				return err
 			}
 			continue
 		}
-		if !isHTML(ex) {
+		if !isHTML(ex) || ex.status >= 300 && ex.status < 400 { // no browser shows what redirects
 			continue
 		}
-		where, at, ended := reflected(ex.body, mark)
-		if ended {
-			s.ended++
-		}
+		where, at := reflected(ex.body, mark)
 		if where == "" {
 			continue
 		}
@@ -46,33 +43,61 @@ func (s *scan) checkReflected(ctx context.Context) error {
 	return nil
 }
 
+// breakout ends whatever a value may stand in: text in quotes, and the elements in
+// which there are no others.
+const breakout = `"'></script></style></title></textarea></noscript></xmp>-->`
+
 // reflected says as what a mark came back, and where; "" for nothing that harms.
-// ended: the page has a token that is too large, and may show it behind that.
-func reflected(body []byte, mark string) (as string, at int, ended bool) {
-	at = bytes.Index(body, []byte(mark))
-	if at < 0 {
-		return "", 0, false
+func reflected(body []byte, mark string) (as string, at int) {
+	if !bytes.Contains(bytes.ToLower(body), []byte(mark)) {
+		return "", 0
 	}
 	z := html.NewTokenizer(bytes.NewReader(body))
-	z.SetMaxBuf(maxToken)
-	script := false
-	for as = ""; ; {
-		switch z.Next() {
+	script, from := false, 0
+	here := func(raw []byte) int { return from + max(bytes.Index(bytes.ToLower(raw), []byte(mark)), 0) }
+	for {
+		kind := z.Next()
+		raw := bytes.Clone(z.Raw()) // what follows changes it
+		switch kind {
 		case html.ErrorToken:
-			return as, at, errors.Is(z.Err(), html.ErrBufferExceeded)
+			return as, at
 		case html.StartTagToken, html.SelfClosingTagToken:
-			name, _ := z.TagName()
+			name, has := z.TagName()
 			if string(name) == mark {
-				return "an element", at, false
+				return "an element", from
 			}
 			script = string(name) == "script"
+			if has && bytes.Contains(bytes.ToLower(raw), []byte(mark)) && endsQuotes(bytes.ToLower(raw), attributes(z), mark) {
+				as, at = "part of a tag, its quotes as they were", here(raw)
+			}
 		case html.EndTagToken:
 			script = false
 		case html.TextToken:
 			// In a script the quotes are what ends a string; the rest stays text.
-			if script && bytes.Contains(z.Raw(), []byte(mark+`"'>`)) {
-				as = "part of a script, its quotes as they were"
+			if script && bytes.Contains(bytes.ToLower(raw), []byte(mark+`"'>`)) {
+				as, at = "part of a script, its quotes as they were", here(raw)
+			}
+		}
+		from += len(raw)
+	}
+}
+
+// endsQuotes reports whether the quotes behind a mark end the value of an attribute,
+// so that what follows becomes attributes, such as onfocus, although it cannot
+// become an element.
+func endsQuotes(raw []byte, values map[string]string, mark string) bool {
+	behind := func(quote string) bool { return bytes.Contains(raw, []byte(mark+quote)) }
+	for _, v := range values {
+		switch strings.ToLower(v) {
+		case mark: // in double quotes
+			if behind(`"'`) {
+				return true
+			}
+		case mark + `"`: // in single ones
+			if behind(`"'`) || behind(`&quot;'`) || behind(`&#34;'`) || behind(`&#x22;'`) {
+				return true
 			}
 		}
 	}
+	return false
 }

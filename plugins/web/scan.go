@@ -22,29 +22,29 @@ import (
 // same site ask the same.
 type scan struct {
 	*fetcher
-	cfg   *Config
-	opts  *Options
-	env   environment
-	guard *egress.Guard
-	roots *x509.CertPool
-	scope *scope
-	out   *sdk.Out
+	cfg      *Config
+	opts     *Options
+	env      environment
+	guard    *egress.Guard
+	roots    *x509.CertPool
+	rootless bool // the machine has no authorities of its own
+	scope    *scope
+	out      *sdk.Out
 
 	leaks     []leak
 	libraries []library
 
-	start     *page
-	pages     []*page         // those that were followed, in order, without their bodies
-	origins   []string        // of pages, in order
-	seen      map[string]bool // findings, by rule and identity
-	ruleHits  map[string]int
-	targets   []input // parameters that the site takes
-	inputs    map[string]bool
-	untried   distinct                    // parameters for which there was no room
-	robots    map[string]*robotstxt.Group // by origin; nil: everything may be followed
-	allowed   int                         // links that robots.txt asks not to follow
-	spared    int                         // parameters and directories, likewise
-	truncated int                         // answers that were longer than is read
+	start    *page
+	pages    []*page         // those that were followed, in order, without their bodies
+	origins  []string        // of pages, in order
+	seen     map[string]bool // findings, by rule and identity
+	ruleHits map[string]int
+	targets  []input // parameters that the site takes
+	inputs   map[string]bool
+	untried  distinct                    // parameters for which there was no room
+	robots   map[string]*robotstxt.Group // by origin; nil: everything may be followed
+	allowed  int                         // links that robots.txt asks not to follow
+	spared   int                         // parameters and directories, likewise
 
 	over  map[kind]*over // what pages have too many of
 	long  int            // links with URLs that are too long
@@ -80,12 +80,12 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	if target == nil {
 		return sdk.Refuse(errors.New("the target is not scanned: its URL is too long"))
 	}
-	roots, err := c.roots()
+	roots, some, err := c.roots(env.system)
 	if err != nil {
 		return err
 	}
 	s := &scan{
-		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, out: out,
+		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, rootless: !some, out: out,
 		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
 		over: map[kind]*over{},
 	}
@@ -137,6 +137,7 @@ func (s *scan) run(ctx context.Context) (undone []string, err error) {
 		steps = append(steps, step{"parameters", s.keepToRobots}, step{"errors", s.checkErrors}, step{"exposed files", s.checkExposed},
 			step{"backups", s.checkBackups}, step{"directories", s.checkListings}, step{"redirects", s.checkRedirects}, step{"reflected input", s.checkReflected})
 	}
+	steps = append(steps, step{"the first page again", s.checkStill})
 	for i, step := range steps {
 		if err := step.do(ctx); err != nil {
 			for _, left := range steps[i:] {
@@ -146,6 +147,23 @@ func (s *scan) run(ctx context.Context) (undone []string, err error) {
 		}
 	}
 	return nil, nil
+}
+
+// checkStill asks for the first page once more. A site that has turned the scan away
+// meanwhile, or ended the session of its login, answered its questions with
+// something that looks clean.
+func (s *scan) checkStill(ctx context.Context) error {
+	ex, err := s.get(ctx, s.start.url)
+	if err != nil {
+		if stops(ctx, err) {
+			return err
+		}
+		return nil // it is counted
+	}
+	if ex.status != s.start.status {
+		s.missed(fmt.Sprintf("%s answered %d at the beginning of the scan and %d at its end: the site turned the scan away, or its login ended, and answers in between say little", place(ex.url), s.start.status, ex.status))
+	}
+	return nil
 }
 
 // shortfalls says what was not looked at, with what err left undone.
@@ -173,8 +191,8 @@ func (s *scan) shortfalls(err error, undone string) {
 	if s.encoded > 0 {
 		s.missed(fmt.Sprintf("%d answers came in an encoding that was not asked for (Content-Encoding): what is in them was not looked at", s.encoded))
 	}
-	if s.truncated > 0 {
-		s.missed(fmt.Sprintf("%d pages are larger than max_body, %s: only the beginning was looked at", s.truncated, s.cfg.MaxBody))
+	if s.cut > 0 {
+		s.missed(fmt.Sprintf("%d answers are larger than max_body, %s: only the beginning was looked at", s.cut, s.cfg.MaxBody))
 	}
 	s.bounds()
 	if s.allowed > 0 {

@@ -163,7 +163,9 @@ func (t *tlsCheck) certificate(state tls.ConnectionState) {
 	// At a time at which it is valid, so that what expired is not said twice.
 	_, err := leaf.Verify(x509.VerifyOptions{Roots: t.roots, Intermediates: between, CurrentTime: middle(leaf, now)})
 	var unknown x509.UnknownAuthorityError
-	if errors.As(err, &unknown) {
+	if errors.As(err, &unknown) && t.rootless {
+		t.missed(fmt.Sprintf("whether browsers trust the certificate of %s is not known: this host has no certificate authorities (ca-certificates)", origin(t.url)))
+	} else if errors.As(err, &unknown) {
 		t.found("tls-certificate-untrusted", "", "No authority that is trusted here has signed the certificate: browsers refuse the site.", props())
 	} else if err != nil {
 		t.found("tls-certificate-untrusted", "", fmt.Sprintf("The certificate does not hold: %.200v.", err), props())

@@ -19,11 +19,13 @@ const defaultTmpSize = 64 << 20
 var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"} //nolint:gochecknoglobals // a table, never written
 
 // etcFiles is what is shown of /etc: what libraries look for, and nothing that an
-// administrator would put a secret into.
+// administrator would put a secret into. Where the authorities of TLS are differs
+// from one distribution to the next, and without them every certificate looks bad.
 var etcFiles = []string{ //nolint:gochecknoglobals // a table, never written
 	"/etc/alternatives", "/etc/ca-certificates", "/etc/fonts", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
-	"/etc/localtime", "/etc/mime.types", "/etc/os-release", "/etc/protocols", "/etc/services",
-	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/timezone",
+	"/etc/localtime", "/etc/mime.types", "/etc/os-release", "/etc/protocols", "/etc/services", "/etc/timezone",
+	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem",
+	"/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted",
 }
 
 // networkFiles are shown as well when the process has the host's network.

@@ -220,6 +220,9 @@ func (t *table) summary(scan client.Scan, found int) {
 	}
 	if a := scan.Archive; a != nil {
 		line += " in " + export.Count(a.Files, "file", "files")
+		if a.Dropped > 0 {
+			line += ", without " + export.Count(a.Dropped, "link, device or .git entry", "links, devices or .git entries") + " of the archive,"
+		}
 	} else if scan.URL != "" {
 		line += " at " + safetext.Visible(scan.URL)
 	}
