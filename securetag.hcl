@@ -231,8 +231,8 @@ retention {
 # public addresses, and what is allowed here.
 egress {
   # Addresses and networks that are not public and may be called all the same, by
-  # every tenant, as soon as a name leads there. Never the metadata services of
-  # clouds.
+  # every tenant, as soon as a name leads there. This host's own addresses must be
+  # named one by one. Never the metadata services of clouds.
   # allow_networks = ["10.20.0.0/16"]
   allow_networks = []
 
@@ -372,8 +372,8 @@ plugin "secrets" {
   network = "none"
 
   # With egress. Hosts: only these, with a port of their own or without; none: any
-  # public one. Networks: what is not public and may be called. Literals: public
-  # addresses, and not only names.
+  # public one. Networks: what is not public and may be called; an address of this
+  # host by itself alone. Literals: public addresses, and not only names.
   # egress_hosts    = ["api.example.com", "*.example.org:8443"]
   # egress_networks = ["10.20.0.0/16"]
   egress_hosts    = []

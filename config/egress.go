@@ -13,7 +13,7 @@ import (
 
 // Egress is what the host calls for its tenants.
 type Egress struct {
-	AllowNetworks []string `koanf:"allow_networks" doc:"Addresses and networks that are not public and may be called all the same, by every tenant. With any, names that are not public may be called, too, when they lead there. The metadata services of clouds are refused whatever stands here." example:"[\"10.20.0.0/16\"]"`
+	AllowNetworks []string `koanf:"allow_networks" doc:"Addresses and networks that are not public and may be called all the same, by every tenant. With any, names that are not public may be called, too, when they lead there. This host's own addresses are opened one by one and by no network, but for the loopback's. The metadata services of clouds are refused whatever stands here." example:"[\"10.20.0.0/16\"]"`
 	Ports         []string `koanf:"ports" doc:"Ports that may be called, and ranges of them." example:"[\"443\", \"8000-8999\"]"`
 }
 

@@ -204,7 +204,7 @@ func (p *program) hintRefused(scan client.Scan, dir string) {
 			continue
 		}
 		fmt.Fprintf(p.stderr, "Hint: public addresses are scanned, at ports 80 and 443. To scan a site of your own elsewhere, give --config a file whose block plugin %q has "+
-			"egress_networks and egress_ports, and allow_networks and ports in its config.\n", j.Plugin)
+			"egress_networks and egress_ports, and allow_networks and ports in its config; of this machine itself each address by itself.\n", j.Plugin)
 		return
 	}
 }

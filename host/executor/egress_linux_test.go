@@ -136,6 +136,27 @@ func TestEgressPermitted(t *testing.T) {
 	}
 }
 
+// TestEgressOwn: in its own network a plugin sees none of the host's addresses, and
+// the host knows them: a network that is allowed does not open them. The loopback
+// stands for every interface, as all machines have it.
+func TestEgressOwn(t *testing.T) {
+	t.Parallel()
+	may, mayNot := newCallable(t), newCallable(t)
+	b := newBench(t, "caller", confined, plugin(func(p *executor.Plugin) {
+		p.Egress = may.to()
+		p.Egress.Rules.Allow = []netip.Prefix{netip.MustParsePrefix("64.0.0.0/2")}
+	}))
+	got := b.call(t, may, mayNot)
+	for _, what := range []string{"client", "tool"} {
+		if said := got[what]; !strings.Contains(said, "it is an address of this host") || !strings.Contains(said, "in egress_networks of the block") {
+			t.Errorf("%s: %q", what, said)
+		}
+	}
+	if n := may.heard.Load(); n > 0 {
+		t.Errorf("this host was called %d times", n)
+	}
+}
+
 // TestEgressElsewhere: where the machine cannot hold it, required refuses the
 // plugin, and best_effort says that it has the host's network.
 func TestEgressElsewhere(t *testing.T) {

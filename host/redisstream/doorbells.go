@@ -97,7 +97,19 @@ func prefix(p string) (string, error) {
 	return p, nil
 }
 
+// ringAtOnce is how many doorbells share the time that Redis has for one answer.
+const ringAtOnce = 500
+
 func (d *Doorbells) Ring(ctx context.Context, bells []host.Doorbell) error {
+	for some := range slices.Chunk(bells, ringAtOnce) {
+		if err := d.ring(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Doorbells) ring(ctx context.Context, bells []host.Doorbell) error {
 	_, err := d.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, b := range bells {
 			stream := d.stream(b.Plugin)

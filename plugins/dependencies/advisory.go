@@ -15,6 +15,7 @@ import (
 type record struct {
 	ID        string     `json:"id"`
 	Modified  time.Time  `json:"modified"`
+	Published time.Time  `json:"published"`
 	Withdrawn *time.Time `json:"withdrawn"`
 	Aliases   []string   `json:"aliases"`
 	Summary   string     `json:"summary"`
@@ -72,20 +73,23 @@ type advisory struct {
 // about is a package as advisories name it.
 type about struct{ ecosystem, name string }
 
+// dates are a record's.
+type dates struct{ modified, published time.Time }
+
 const maxSummary = 300
 
 // parseRecord gives the advisories of a record by package; none when it was
 // withdrawn or is about nothing that versions can be compared of.
-func parseRecord(b []byte) (map[about]*advisory, time.Time, error) {
+func parseRecord(b []byte) (map[about]*advisory, dates, error) {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, time.Time{}, err
+		return nil, dates{}, err
 	}
 	if r.ID == "" || len(r.ID) > 100 {
-		return nil, time.Time{}, errors.New("it has no id, so it is no advisory in the OSV format")
+		return nil, dates{}, errors.New("it has no id, so it is no advisory in the OSV format")
 	}
 	if r.Withdrawn != nil {
-		return nil, r.Modified, nil
+		return nil, dates{r.Modified, r.Published}, nil
 	}
 	out := map[about]*advisory{}
 	for _, a := range r.Affected {
@@ -114,7 +118,7 @@ func parseRecord(b []byte) (map[about]*advisory, time.Time, error) {
 			delete(out, key) // by commits only
 		}
 	}
-	return out, r.Modified, nil
+	return out, dates{r.Modified, r.Published}, nil
 }
 
 // malicious reports whether a package was made to do harm: OpenSSF has ids of

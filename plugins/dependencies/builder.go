@@ -32,6 +32,7 @@ type builder struct {
 	db         *bolt.DB // nil when it is closed
 	pending    []entry
 	newest     time.Time
+	calendars  map[string]*calendar // by ecosystem
 	skipped    int
 }
 
@@ -45,7 +46,7 @@ func newBuilder(dir string, ecosystems []string, log io.Writer) (*builder, error
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{dir: dir, path: f.Name(), ecosystems: ecosystems, log: log}
+	b := &builder{dir: dir, path: f.Name(), ecosystems: ecosystems, log: log, calendars: map[string]*calendar{}}
 	if err := f.Close(); err != nil {
 		return nil, errors.Join(err, os.Remove(b.path))
 	}
@@ -110,11 +111,11 @@ func (b *builder) record(name string, r io.Reader) error {
 		return err
 	}
 	var advisories map[about]*advisory
-	var modified time.Time
+	var dated dates
 	if len(raw) > maxRecord {
 		err = fmt.Errorf("it is larger than %d bytes", maxRecord)
 	} else {
-		advisories, modified, err = parseRecord(raw)
+		advisories, dated, err = parseRecord(raw)
 	}
 	if err != nil {
 		if b.skipped++; b.skipped <= namedAtMost {
@@ -123,13 +124,20 @@ func (b *builder) record(name string, r io.Reader) error {
 		return nil
 	}
 	// One that says it is of tomorrow would keep the database from ever being old.
-	if modified.After(b.newest) && modified.Before(time.Now().Add(24*time.Hour)) {
-		b.newest = modified
+	if dated.modified.After(time.Now().Add(oneDay)) {
+		dated.modified = time.Time{}
+	}
+	if dated.modified.After(b.newest) {
+		b.newest = dated.modified
 	}
 	for about, a := range advisories {
 		if !wants(b.ecosystems, about.ecosystem) {
 			continue
 		}
+		if b.calendars[about.ecosystem] == nil {
+			b.calendars[about.ecosystem] = newCalendar()
+		}
+		b.calendars[about.ecosystem].add(dated)
 		value, err := json.Marshal(a)
 		if err != nil {
 			return err
@@ -172,7 +180,13 @@ func (b *builder) finish(source string) (meta, error) {
 	if err := b.flush(); err != nil {
 		return meta{}, err
 	}
-	m := meta{Format: databaseFormat, Made: time.Now().UTC(), Newest: b.newest.UTC(), Source: source, Advisories: map[string]int{}, Skipped: b.skipped}
+	m := meta{
+		Format: databaseFormat, Made: time.Now().UTC(), Newest: b.newest.UTC(), Source: source,
+		Advisories: map[string]int{}, Ecosystems: map[string]pace{}, Skipped: b.skipped,
+	}
+	for e, c := range b.calendars {
+		m.Ecosystems[e] = c.pace()
+	}
 	err := b.db.Update(func(tx *bolt.Tx) error {
 		total := 0
 		err := tx.ForEach(func(name []byte, bucket *bolt.Bucket) error {

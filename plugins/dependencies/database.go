@@ -24,12 +24,13 @@ var metaBucket, metaKey = []byte("\x00meta"), []byte("meta") //nolint:gochecknog
 
 // meta is what a database says of itself.
 type meta struct {
-	Format     int            `json:"format"`
-	Made       time.Time      `json:"made"`   // by "update"
-	Newest     time.Time      `json:"newest"` // when the advisory that changed last did
-	Source     string         `json:"source"`
-	Advisories map[string]int `json:"advisories"` // by ecosystem: pairs of package and advisory
-	Skipped    int            `json:"skipped"`    // records that could not be read
+	Format     int             `json:"format"`
+	Made       time.Time       `json:"made"`   // by "update"
+	Newest     time.Time       `json:"newest"` // when the advisory that changed last did
+	Source     string          `json:"source"`
+	Advisories map[string]int  `json:"advisories"` // by ecosystem: pairs of package and advisory
+	Ecosystems map[string]pace `json:"ecosystems"` // none in what earlier versions of "update" made
+	Skipped    int             `json:"skipped"`    // records that could not be read
 }
 
 // database is a file with a bucket for each ecosystem, whose keys are the
@@ -117,14 +118,4 @@ func damaged(then func()) func() {
 			then()
 		}
 	}
-}
-
-// age is how old the data is, and whether that is too old.
-func (d *database) age(now time.Time, most time.Duration) (text string, old bool) {
-	age := max(now.Sub(d.meta.Newest), 0)
-	text = fmt.Sprintf("the newest advisory is of %s", d.meta.Newest.UTC().Format(time.DateOnly))
-	if age > most {
-		return fmt.Sprintf("the vulnerability database is old: %s, %d days ago", text, int(age.Hours()/24)), true
-	}
-	return text, false
 }

@@ -22,7 +22,7 @@ const version = "0.1.0"
 // Config is the operator's settings.
 type Config struct {
 	Database    string        `json:"database" default:"" doc:"Directory that \"dependencies update\" has filled with advisories. Empty: packages are listed, and nobody looks for vulnerabilities."`
-	MaxAge      time.Duration `json:"max_age" default:"168h" min:"1h" doc:"When the newest advisory of the database is older, every scan and the plugin's health say so."`
+	MaxAge      time.Duration `json:"max_age" default:"168h" min:"1h" doc:"When the newest advisory of the database is older, every scan and the plugin's health say so. That of one ecosystem may be older by its longest pause in a year."`
 	MaxFileSize sdk.Bytes     `json:"max_file_size" default:"16MiB" min:"1KiB" max:"256MiB" doc:"A lockfile that is larger is not read, and the result is partial. Reading takes some ten times its size of memory."`
 	FileTimeout time.Duration `json:"file_timeout" default:"1m" min:"1s" max:"1h" doc:"A lockfile that takes longer is given up, and the result is partial."`
 	MaxPackages int           `json:"max_packages" default:"100000" min:"1" max:"1000000" doc:"With more packages than this the result is partial."`

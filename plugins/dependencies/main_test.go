@@ -88,13 +88,13 @@ func writeFiles(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// zipOf packs the JSON files of a directory.
+// zipOf packs the JSON files of a directory, none where it is not there.
 func zipOf(t testing.TB, dir string, w io.Writer) {
 	t.Helper()
 	z := zip.NewWriter(w)
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(err, files)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, path := range files {
 		b, err := os.ReadFile(path)

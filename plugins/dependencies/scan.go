@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -155,14 +157,17 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 	}
 	defer db.close()
 	text, old := db.age(s.now(), s.config.MaxAge)
-	note := sdk.Note{Summary: count(len(all), "package") + " found; in the vulnerability database " + text}
 	if old {
-		note = sdk.Note{
-			Level: sdk.Warning, Summary: text + ", so newer vulnerabilities are not found",
-			Detail: "The operator brings it up to date with \"dependencies update\".",
+		s.tooOld(text)
+	} else {
+		s.out.Note(sdk.Note{Summary: count(len(all), "package") + " found; in the vulnerability database " + text})
+		behind := db.behind(s.now(), s.config.MaxAge)
+		for _, e := range sortedKeys(behind) {
+			if slices.ContainsFunc(all, func(d dependency) bool { return d.ecosystem == e }) {
+				s.tooOld(behindOn + behind[e])
+			}
 		}
 	}
-	s.out.Note(note)
 	if n := db.meta.Skipped; n > 0 {
 		s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%s could not be read when the database was made, and are missing from it", count(n, "record"))})
 	}
@@ -175,6 +180,13 @@ func (s *scan) lookUp(ctx context.Context, all []dependency) error {
 	return nil
 }
 
+func (s *scan) tooOld(text string) {
+	s.out.Note(sdk.Note{
+		Level: sdk.Warning, Summary: text + ", so newer vulnerabilities are not found",
+		Detail: "The operator brings it up to date with \"dependencies update\".",
+	})
+}
+
 // unreadable says that the database is not what it should be. Where it is, and
 // what is wrong with it, is the operator's business.
 func (s *scan) unreadable(what string, err error) {
@@ -183,7 +195,8 @@ func (s *scan) unreadable(what string, err error) {
 	s.out.Partial(what)
 }
 
-// health tells operators of a database that is old or cannot be read.
+// health tells operators of a database that is old or cannot be read. Where only
+// some ecosystems are, its date is that of the oldest of them.
 func health(c *Config, now time.Time) sdk.Health {
 	if c.Database == "" {
 		return sdk.Health{}
@@ -193,9 +206,21 @@ func health(c *Config, now time.Time) sdk.Health {
 		return sdk.Health{Degraded: "no vulnerabilities are found: " + err.Error()}
 	}
 	defer db.close()
+	text, old := db.age(now, c.MaxAge)
+	if old {
+		return sdk.Health{Degraded: text, DataUpdated: db.meta.Newest}
+	}
 	h := sdk.Health{DataUpdated: db.meta.Newest}
-	if text, old := db.age(now, c.MaxAge); old {
-		h.Degraded = text
+	behind := db.behind(now, c.MaxAge)
+	var texts []string
+	for _, e := range sortedKeys(behind) {
+		texts = append(texts, behind[e])
+		if newest := db.meta.Ecosystems[e].Newest; newest.Before(h.DataUpdated) {
+			h.DataUpdated = newest
+		}
+	}
+	if len(texts) > 0 {
+		h.Degraded = behindOn + strings.Join(texts, "; ")
 	}
 	return h
 }

@@ -69,7 +69,7 @@ func updateCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 	}
 	total := 0
 	for _, e := range sortedKeys(m.Advisories) {
-		fmt.Fprintf(stdout, "%-12s %d\n", e, m.Advisories[e])
+		fmt.Fprintf(stdout, "%-12s %d, the newest of %s\n", e, m.Advisories[e], m.Ecosystems[e].Newest.Format(time.DateOnly))
 		total += m.Advisories[e]
 	}
 	fmt.Fprintf(stdout, "%d advisories, the newest of %s, in %s\n", total, m.Newest.UTC().Format(time.DateOnly), filepath.Join(*to, databaseFile))

@@ -65,17 +65,17 @@ func TestUpdate(t *testing.T) {
 		out  string
 		npm  int // in what is in place afterwards
 	}{
-		{[]string{"--from", "testdata/osv"}, 0, "18 advisories, the newest of 2024-12-06", 5},
-		{[]string{"--from", "testdata/osv", "--ecosystems", "npm,Maven"}, 0, "6 advisories", 5},
-		{[]string{"--from", zips}, 0, "npm          5", 5},
-		{[]string{"--from", filepath.Join(zips, "npm.zip")}, 0, "npm          5", 5},
-		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Go"}, 0, "9 advisories", 5},
-		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,PyPI"}, 1, "unexpected EOF", 5},
-		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Maven"}, 1, "404 Not Found; --ecosystems takes only some of", 5},
-		{[]string{"--from", "testdata/app"}, 1, "there is no advisory about", 5},
-		{[]string{"--from", "testdata/gone"}, 1, "no such file", 5},
-		{[]string{"--from", "testdata/osv", "--ecosystems", "Linux"}, 2, `"Linux" is none`, 5},
-		{nil, 2, "usage: dependencies update", 5},
+		{[]string{"--from", "testdata/osv"}, 0, "24 advisories, the newest of 2024-12-06", 6},
+		{[]string{"--from", "testdata/osv", "--ecosystems", "npm,Maven"}, 0, "7 advisories", 6},
+		{[]string{"--from", zips}, 0, "npm          6, the newest of 2024-12-06", 6},
+		{[]string{"--from", filepath.Join(zips, "npm.zip")}, 0, "npm          6, the newest of 2024-12-06", 6},
+		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Go"}, 0, "13 advisories", 6},
+		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,PyPI"}, 1, "unexpected EOF", 6},
+		{[]string{"--from", server.URL + "/osv", "--ecosystems", "npm,Maven"}, 1, "404 Not Found; --ecosystems takes only some of", 6},
+		{[]string{"--from", "testdata/app"}, 1, "there is no advisory about", 6},
+		{[]string{"--from", "testdata/gone"}, 1, "no such file", 6},
+		{[]string{"--from", "testdata/osv", "--ecosystems", "Linux"}, 2, `"Linux" is none`, 6},
+		{nil, 2, "usage: dependencies update", 6},
 	} {
 		code, out := runUpdate(t, append(c.args, "--to", to)...)
 		if code != c.code || !strings.Contains(out, c.out) {

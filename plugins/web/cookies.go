@@ -18,6 +18,7 @@ const maxCookies = 50 // of one answer
 func (s *scan) checkCookies(p *page) {
 	for i, line := range p.header.Values("Set-Cookie") {
 		if i == maxCookies {
+			p.leave("cookies", maxCookies, len(p.header.Values("Set-Cookie"))-maxCookies)
 			return
 		}
 		if c := setCookie(line); c != nil && c.Value != "" && !deleted(c) {

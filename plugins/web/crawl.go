@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ type link struct {
 
 // crawl follows the links of the site, breadth first.
 func (s *scan) crawl(ctx context.Context) error {
-	q := &queue{seen: map[string]bool{}}
+	q := &queue{seen: map[string]bool{}, most: cmp.Or(s.env.queue, maxQueue)}
 	for _, p := range s.pages {
 		q.seen[p.url.String()] = true
 	}
@@ -78,7 +79,7 @@ func (s *scan) crawl(ctx context.Context) error {
 		s.follow(q, p)
 	}
 	maxPages, maxDepth := least(s.cfg.MaxPages, s.opts.MaxPages), least(s.cfg.MaxDepth, s.opts.MaxDepth)
-	deep := 0
+	deep, refused := 0, []string(nil)
 	for ; len(q.links) > 0; q.links = q.links[1:] {
 		l := q.links[0]
 		if l.depth > maxDepth {
@@ -94,7 +95,7 @@ func (s *scan) crawl(ctx context.Context) error {
 			continue
 		}
 		if len(s.pages) >= maxPages {
-			s.missed(fmt.Sprintf("the site has more than %d pages (max_pages): the rest was not looked at", maxPages))
+			s.missed(fmt.Sprintf("the site has more than %d pages (max_pages): %d links were not followed", maxPages, len(q.links)))
 			break
 		}
 		ex, err := s.get(ctx, l.url)
@@ -102,9 +103,11 @@ func (s *scan) crawl(ctx context.Context) error {
 		case err == nil:
 			s.follow(q, s.visited(newPage(ex, l.depth)))
 		case errors.Is(err, egress.ErrRefused):
-			s.refused-- // this says it better
-			s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("a link was not followed: %v", err)})
-			s.missed("some links of the site lead to addresses or ports that may not be scanned")
+			// A few show what it is about; all of them would be all the notes that are kept.
+			if why := err.Error(); len(refused) < 5 && !slices.Contains(refused, why) {
+				refused = append(refused, why)
+				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: "a link was not followed: " + why})
+			}
 		case stops(ctx, err):
 			return err
 		}
@@ -112,8 +115,8 @@ func (s *scan) crawl(ctx context.Context) error {
 	if deep > 0 {
 		s.missed(fmt.Sprintf("%d pages are more than %d links from the first one (max_depth): they were not looked at", deep, maxDepth))
 	}
-	if q.full {
-		s.missed(fmt.Sprintf("the site has more than %d links: the rest was not looked at", maxQueue))
+	if !q.left.none() {
+		s.missed(fmt.Sprintf("the site has more than %d links: %s more were not followed", q.most, &q.left))
 	}
 	return nil
 }
@@ -133,7 +136,8 @@ func least(operators, clients int) int {
 type queue struct {
 	links []link
 	seen  map[string]bool
-	full  bool
+	most  int
+	left  distinct // for which there was no room
 }
 
 // follow queues the links and scripts of a page that belong to the site, and
@@ -143,15 +147,15 @@ func (s *scan) follow(q *queue, p *page) {
 		key := u.String()
 		switch {
 		case !s.scope.has(u) || q.seen[key] || media(u):
-		case len(q.seen) >= maxQueue:
-			q.full = true
+		case len(q.seen) >= q.most:
+			q.left.add(key)
 		default:
 			q.seen[key] = true
 			q.links = append(q.links, link{u, p.depth + 1})
 		}
 	}
 	for _, u := range p.links {
-		s.takes(u)
+		s.takes(p, u)
 		add(u)
 	}
 	for _, r := range p.resources {
@@ -169,23 +173,26 @@ func (s *scan) follow(q *queue, p *page) {
 			all = append(all, url.QueryEscape(in.name)+"="+url.QueryEscape(in.value))
 		}
 		u.RawQuery = strings.Join(all, "&")
-		s.takes(&u)
+		s.takes(p, &u)
 	}
-	if p.more {
-		s.missed("a page has more links, forms or scripts than are looked at: " + place(p.url))
-	}
+	s.gather(p)
 	p.links, p.forms = nil, nil // of all pages they would be most of the memory
 }
 
-// takes remembers the parameters of a URL, each place and name once.
-func (s *scan) takes(u *url.URL) {
+// takes remembers the parameters of a URL on a page, each place and name once.
+func (s *scan) takes(on *page, u *url.URL) {
 	if u.RawQuery == "" || !s.scope.has(u) {
 		return
 	}
-	all := pairs(u.RawQuery)
+	all, left := readPairs(u.RawQuery)
+	on.leave("parameters in a link or form", maxPairs, left)
 	for _, p := range all {
 		key := place(u) + "\x00" + p.name
-		if p.name == "" || s.inputs[key] || len(s.targets) >= maxInputs {
+		if p.name == "" || s.inputs[key] {
+			continue
+		}
+		if len(s.targets) >= s.cfg.MaxProbes {
+			s.untried.add(key)
 			continue
 		}
 		s.inputs[key] = true
@@ -262,6 +269,9 @@ func (s *scan) readRobots(ctx context.Context, u *url.URL) (*robotstxt.Group, er
 			return nil, nil // neither is what it would be about
 		case err == nil:
 			status, body, answers = ex.status, ex.body, fmt.Sprintf("answers %d", ex.status)
+			if ex.cut {
+				s.out.Note(sdk.Note{Level: sdk.Warning, Summary: fmt.Sprintf("%s is larger than %s: what stands behind that was not heeded", place(ex.url), sdk.Bytes(maxRobots))})
+			}
 			if to := resolve(u, ex.header.Get("Location")); status >= 300 && status < 400 && ex.header.Get("Location") != "" && to != nil && s.scope.has(to) {
 				u = to
 				continue
@@ -291,9 +301,14 @@ func (s *scan) keepToRobots(ctx context.Context) error {
 		}
 		if ok {
 			kept = append(kept, in)
+		} else {
+			s.spared++
 		}
 	}
 	s.targets = kept
+	if !s.untried.none() {
+		s.missed(fmt.Sprintf("%d parameters were given values, and %s more were not (max_probes)", len(s.targets), &s.untried))
+	}
 	return nil
 }
 

@@ -16,7 +16,12 @@ type policy map[string][]string
 // parsePolicies reads headers or meta elements, each of which may hold several
 // policies. Of a directive that is there twice the first counts.
 func parsePolicies(values []string) []policy {
-	var out []policy
+	out, _ := readPolicies(values)
+	return out
+}
+
+// readPolicies is parsePolicies, with how many there are more.
+func readPolicies(values []string) (out []policy, left int) {
 	for _, v := range values {
 		for text := range strings.SplitSeq(v, ",") {
 			p := policy{}
@@ -29,12 +34,16 @@ func parsePolicies(values []string) []policy {
 					p[words[0]] = words[1:]
 				}
 			}
-			if len(p) > 0 && len(out) < maxPolicies {
+			switch {
+			case len(p) == 0:
+			case len(out) < maxPolicies:
 				out = append(out, p)
+			default:
+				left++
 			}
 		}
 	}
-	return out
+	return out, left
 }
 
 // sources are those that hold for a directive: its own, or what it falls back to.
@@ -172,7 +181,8 @@ func (s *scan) checkCSP(p *page) {
 	if !p.html || p.status >= 300 {
 		return
 	}
-	all := parsePolicies(append(p.header.Values("Content-Security-Policy"), p.policies...))
+	all, left := readPolicies(append(p.header.Values("Content-Security-Policy"), p.policies...))
+	p.leave("policies (CSP)", maxPolicies, left)
 	if len(all) == 0 {
 		message := "Pages have no Content-Security-Policy: nothing limits what a script that got into one may do."
 		if p.header.Get("Content-Security-Policy-Report-Only") != "" {

@@ -14,10 +14,7 @@ import (
 	"github.com/securetaghq/securetag/sdk"
 )
 
-const (
-	maxProof   = 32 << 10 // of a file that should not be there
-	maxBackups = 20       // pages whose backups are asked for
-)
+const maxProof = 32 << 10 // of a file that should not be there
 
 // exposure is a file that is there by mistake, and what proves it: its content,
 // for many sites answer 200 to everything.
@@ -136,7 +133,7 @@ func (s *scan) checkExposed(ctx context.Context) error {
 		}
 		s.report(e.rule, ex, what)
 	}
-	return s.checkBackups(ctx)
+	return nil
 }
 
 // firstOf is what tells the kind of a file and not what is in it.
@@ -151,19 +148,25 @@ func firstOf(body []byte) string {
 // checkBackups asks for what editors and people leave beside a page: its source,
 // which is proved by what no page has.
 func (s *scan) checkBackups(ctx context.Context) error {
-	var tried []string
+	tried, left := map[string]bool{}, distinct{}
 	for _, p := range s.pages {
 		ext := path.Ext(p.url.Path)
-		if !slices.Contains([]string{".php", ".asp", ".aspx", ".jsp", ".py", ".rb", ".pl", ".cgi"}, ext) ||
-			slices.Contains(tried, place(p.url)) || len(tried) >= maxBackups {
+		if !slices.Contains([]string{".php", ".asp", ".aspx", ".jsp", ".py", ".rb", ".pl", ".cgi"}, ext) || tried[place(p.url)] {
 			continue
 		}
-		tried = append(tried, place(p.url))
+		if len(tried) >= s.cfg.MaxProbes {
+			left.add(place(p.url))
+			continue
+		}
+		tried[place(p.url)] = true
 		for _, name := range []string{p.url.Path + ".bak", p.url.Path + "~", p.url.Path + ".old", path.Join(path.Dir(p.url.Path), "."+path.Base(p.url.Path)+".swp")} {
 			if err := s.checkBackup(ctx, at(p.url, name)); err != nil {
 				return err
 			}
 		}
+	}
+	if !left.none() {
+		s.missed(fmt.Sprintf("backups of %d pages were asked for, and of %s more were not (max_probes)", len(tried), &left))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ type fetcher struct {
 	done     uint64 // requests
 	failed   int    // one after the other
 	failures int
-	refused  int // by the guard, or by the host's proxy
+	refused  int // requests that may not be made, by the guard or by the host's proxy
 	slowed   int // answers that asked for fewer requests
 	encoded  int // answers in an encoding that nobody asked for
 	cut      int // answers that were longer than is read

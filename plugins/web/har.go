@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"maps"
@@ -20,7 +21,9 @@ const (
 // developer tools open. What is kept is redacted.
 type har struct {
 	entries []harEntry
+	most    int // bytes; 0: maxHARTotal
 	size    int
+	left    int // entries that are not whole, because it is full
 }
 
 type harEntry struct {
@@ -89,7 +92,8 @@ func (h *har) add(ex *exchange) {
 	}
 	// A site that sends as many headers as it may with every answer would else take
 	// all of the memory.
-	if h.size < maxHARTotal {
+	full := h.full() && len(ex.header) > 0
+	if !h.full() {
 		e.Response.Headers = harHeaders(ex.header)
 		e.Response.RedirectURL = redactHeader("Location", ex.header.Get("Location"))
 	}
@@ -104,8 +108,9 @@ func (h *har) add(ex *exchange) {
 		e.Response.Content.Comment = "left out: it may hold secrets"
 	case !utf8.Valid(ex.body):
 		e.Response.Content.Comment = "binary, left out"
-	case h.size >= maxHARTotal:
+	case h.full() && len(ex.body) > 0:
 		e.Response.Content.Comment = "left out: the archive is full"
+		full = true
 	default:
 		text := redactText(cutText(string(ex.body), maxHARBody))
 		if ex.cut || len(ex.body) > maxHARBody {
@@ -114,8 +119,13 @@ func (h *har) add(ex *exchange) {
 		e.Response.Content.Text = text
 		h.size += len(text)
 	}
+	if full {
+		h.left++
+	}
 	h.entries = append(h.entries, e)
 }
+
+func (h *har) full() bool { return h.size >= cmp.Or(h.most, maxHARTotal) }
 
 func harHeaders(header http.Header) []harPair {
 	out := []harPair{}

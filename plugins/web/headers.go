@@ -115,7 +115,8 @@ func (s *scan) checkUpgrade(ctx context.Context) error {
 			if stops(ctx, err) {
 				return err
 			}
-			// Nobody listens there, which is as good, and no fault of the site.
+			// Nobody listens there, or may be asked there, which is as good, and no fault of
+			// the site.
 			switch {
 			case slices.Contains(s.origins, origin(u)): // somebody did before
 			case errors.Is(err, egress.ErrRefused):

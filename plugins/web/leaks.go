@@ -65,10 +65,10 @@ func (s *scan) checkLeaks(ex *exchange) {
 	if !isText(ex.header) {
 		return
 	}
-	if len(ex.body) > maxLeakText {
-		s.long++
-	}
 	body := ex.body[:min(len(ex.body), maxLeakText)]
+	if len(body) < len(ex.body) {
+		s.leaky++
+	}
 	for _, l := range s.leaks {
 		at := l.re.FindIndex(body)
 		if at != nil && !bytes.Contains(body[at[0]:at[1]], []byte("EXAMPLE")) { // as documentation writes keys
@@ -95,7 +95,7 @@ func (s *scan) checkErrors(ctx context.Context) error {
 			s.checkLeaks(ex)
 		}
 	}
-	for _, in := range s.targets[:min(len(s.targets), 20)] {
+	for _, in := range s.targets {
 		ex, err := s.get(ctx, with(in.url, in.name, strings.Repeat(`'"`, 2)+`%00[]`, in.all))
 		if err != nil {
 			if stops(ctx, err) {

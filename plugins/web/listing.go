@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
-
-const maxDirs = 30
 
 // What servers write above a listing of their own making, and a link in it: one
 // of them alone may be an article about the other.
@@ -40,7 +38,7 @@ func excerptOf(body []byte, re *regexp.Regexp) string {
 
 // checkListings asks for the directories in which the pages are.
 func (s *scan) checkListings(ctx context.Context) error {
-	var dirs []string
+	dirs, left, asked := map[string]bool{}, distinct{}, 0
 	visited := map[string]bool{}
 	for _, p := range s.pages {
 		visited[place(p.url)] = true
@@ -54,15 +52,21 @@ func (s *scan) checkListings(ctx context.Context) error {
 		}
 		for _, d := range all {
 			u := at(p.url, d)
-			if visited[place(u)] || slices.Contains(dirs, place(u)) || len(dirs) >= maxDirs {
+			if visited[place(u)] || dirs[place(u)] {
 				continue
 			}
-			dirs = append(dirs, place(u))
+			if len(dirs) >= s.cfg.MaxProbes {
+				left.add(place(u))
+				continue
+			}
+			dirs[place(u)] = true
 			if ok, err := s.mayFollow(ctx, u); err != nil {
 				return err
 			} else if !ok {
+				s.spared++
 				continue
 			}
+			asked++
 			ex, err := s.get(ctx, u)
 			if err != nil {
 				if stops(ctx, err) {
@@ -72,6 +76,9 @@ func (s *scan) checkListings(ctx context.Context) error {
 			}
 			s.checkListing(newPage(ex, 0))
 		}
+	}
+	if !left.none() {
+		s.missed(fmt.Sprintf("%d directories were asked for, and %s more were not (max_probes)", asked, &left))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ const version = "0.1.0"
 
 // Config is the operator's settings.
 type Config struct {
-	AllowNetworks  []string      `json:"allow_networks" doc:"Addresses and networks that are not public and may be scanned all the same, by every tenant, such as 10.20.0.0/16. With any, names that are not public may be scanned, too, when they lead there. The metadata services of clouds are refused whatever stands here."`
+	AllowNetworks  []string      `json:"allow_networks" doc:"Addresses and networks that are not public and may be scanned all the same, by every tenant, such as 10.20.0.0/16. With any, names that are not public may be scanned, too, when they lead there. This host's own addresses are opened one by one and by no network, but for the loopback's. The metadata services of clouds are refused whatever stands here."`
 	Ports          []string      `json:"ports" default:"80,443" doc:"Ports that may be scanned, and ranges of them, such as 8000-8999."`
 	Literals       bool          `json:"literals" doc:"Takes targets that are public addresses, such as https://203.0.113.7/, and not only names."`
 	CA             string        `json:"ca" doc:"Certificates of more authorities to trust, in PEM, for sites inside."`
@@ -27,6 +27,7 @@ type Config struct {
 	MaxRequests    int           `json:"max_requests" default:"2000" min:"10" max:"20000" doc:"Requests of one scan. What is left then is not looked at, and the scan is partial."`
 	MaxPages       int           `json:"max_pages" default:"200" min:"1" max:"10000" doc:"Pages and scripts that one scan follows links to. A site that has more is scanned in part."`
 	MaxDepth       int           `json:"max_depth" default:"8" min:"0" max:"100" doc:"Links from the first page to the last. A site that is deeper is scanned in part."`
+	MaxProbes      int           `json:"max_probes" default:"100" min:"1" max:"10000" doc:"Parameters that are given values, directories, pages whose backups are asked for and answers that are asked for in the name of another site: so many of each in one scan. A site that has more is scanned in part."`
 	MaxTime        time.Duration `json:"max_time" default:"5m" min:"1s" max:"12h" doc:"Time for one scan, which is partial then. Keep it below the timeout of the scan type."`
 	RequestTimeout time.Duration `json:"request_timeout" default:"10s" min:"100ms" max:"5m" doc:"Time for one answer, from the lookup of the name to its end."`
 	MaxBody        sdk.Bytes     `json:"max_body" default:"2MiB" min:"1KiB" max:"16MiB" doc:"How much is read of one answer, unpacked."`
@@ -49,6 +50,8 @@ type environment struct {
 	resolver egress.Resolver                // nil: the system's
 	system   func() (*x509.CertPool, error) // the authorities of the machine; nil: x509's
 	plain    func(httpsPort string) string  // the port at which a site's http is; "" none
+	archive  int                            // bytes that the archive of requests takes; 0: maxHARTotal
+	queue    int                            // links that are remembered; 0: maxQueue
 }
 
 func main() {

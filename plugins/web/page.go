@@ -11,12 +11,14 @@ import (
 )
 
 // Bounds of what is kept of one page. What is over them is not looked at, and
-// page.more says so.
+// counted in page.left.
 const (
 	maxLinks     = 2000
 	maxForms     = 100
-	maxFields    = 200
+	maxFields    = 200 // of one form
+	maxName      = 200 // bytes of a field's name
 	maxResources = 1000
+	maxToken     = 1 << 20 // bytes of a tag, or of the text between two: one that is larger ends the page
 )
 
 // page is an answer as the checks see it.
@@ -31,7 +33,10 @@ type page struct {
 	resources []resource
 	policies  []string // of meta elements: Content-Security-Policy
 	refresh   *url.URL // of a meta element
-	more      bool
+
+	left  map[kind]int // what there are too many of
+	long  int          // links whose URLs are too long
+	ended bool         // by a token that is too large
 }
 
 type form struct {
@@ -63,17 +68,20 @@ func newPage(ex *exchange, depth int) *page {
 	if to := resolve(ex.url, ex.header.Get("Location")); to != nil && ex.header.Get("Location") != "" && ex.status >= 300 && ex.status < 400 {
 		p.links = append(p.links, to)
 	}
+	if len(ex.header.Get("Location")) > maxURL {
+		p.long++
+	}
 	if p.html = isHTML(ex); !p.html {
 		return p
 	}
 	r := &reader{page: p, base: ex.url}
 	z := html.NewTokenizer(bytes.NewReader(ex.body))
-	z.SetMaxBuf(1 << 20) // a token that is larger ends the page: its attributes are kept
+	z.SetMaxBuf(maxToken)
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
 			r.closeForm()
-			p.more = p.more || errors.Is(z.Err(), html.ErrBufferExceeded)
+			p.ended = errors.Is(z.Err(), html.ErrBufferExceeded)
 			return p
 		case html.StartTagToken, html.SelfClosingTagToken:
 			r.start(z)
@@ -173,11 +181,24 @@ func (r *reader) link(href string) {
 		return
 	}
 	if len(r.page.links) >= maxLinks {
-		r.page.more = true
+		r.page.leave("links", maxLinks, 1)
 		return
 	}
+	r.measure(href)
 	if u := resolve(r.base, href); u != nil {
 		r.page.links = append(r.page.links, u)
+	}
+}
+
+// measure counts what resolve does not take because it is too long. What is no
+// URL of the web, such as an image that is written out, is none to count.
+func (r *reader) measure(link string) {
+	if len(link) <= maxURL {
+		return
+	}
+	scheme, _, ok := strings.Cut(strings.TrimSpace(link), ":")
+	if !ok || strings.ContainsAny(scheme, "/?#") || strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
+		r.page.long++
 	}
 }
 
@@ -212,9 +233,10 @@ func (r *reader) load(tag, src string, active bool, a map[string]string) {
 		return
 	}
 	if len(r.page.resources) >= maxResources {
-		r.page.more = true
+		r.page.leave("scripts, images and other resources", maxResources, 1)
 		return
 	}
+	r.measure(src)
 	if u := resolve(r.base, src); u != nil {
 		r.page.resources = append(r.page.resources, resource{u, tag, active, a["integrity"] != "", r.raw})
 	}
@@ -224,6 +246,7 @@ func (r *reader) openForm(a map[string]string) {
 	r.closeForm()
 	action := r.page.url // without one a form goes to its page
 	if a["action"] != "" {
+		r.measure(a["action"])
 		action = resolve(r.base, a["action"])
 	}
 	method := strings.ToLower(a["method"])
@@ -241,8 +264,14 @@ func (r *reader) field(tag string, a map[string]string) {
 	if tag == "input" && kind == "password" {
 		r.form.password = true
 	}
-	if a["name"] != "" && len(r.form.fields) < maxFields {
-		r.form.fields = append(r.form.fields, field{cutText(a["name"], 200), kind, cutText(a["value"], 200)})
+	switch {
+	case a["name"] == "":
+	case len(r.form.fields) >= maxFields:
+		r.page.leave("fields in a form", maxFields, 1)
+	case len(a["name"]) > maxName:
+		r.page.leave("bytes in the name of a field", maxName, 1)
+	default:
+		r.form.fields = append(r.form.fields, field{a["name"], kind, cutText(a["value"], 200)})
 	}
 }
 
@@ -253,7 +282,7 @@ func (r *reader) closeForm() {
 	if r.form.action != nil && len(r.page.forms) < maxForms {
 		r.page.forms = append(r.page.forms, *r.form)
 	} else if r.form.action != nil {
-		r.page.more = true
+		r.page.leave("forms", maxForms, 1)
 	}
 	r.form = nil
 }
@@ -265,13 +294,19 @@ const maxPairs = 50
 
 // pairs reads a query in its order; url.Values has none.
 func pairs(query string) []pair {
-	var out []pair
+	out, _ := readPairs(query)
+	return out
+}
+
+// readPairs is pairs, with how many there are more.
+func readPairs(query string) (out []pair, left int) {
 	for part := range strings.SplitSeq(query, "&") {
 		if part == "" {
 			continue
 		}
 		if len(out) == maxPairs {
-			break
+			left++
+			continue
 		}
 		name, value, _ := strings.Cut(part, "=")
 		n, err := url.QueryUnescape(name)
@@ -280,7 +315,7 @@ func pairs(query string) []pair {
 			out = append(out, pair{n, v})
 		}
 	}
-	return out
+	return out, left
 }
 
 // with is u with one parameter set to value and the others as they are.

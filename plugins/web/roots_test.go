@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +36,7 @@ func TestNoAuthorities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, "site.test", http.HandlerFunc(htmlPage("hello")), nil, &tls.Config{Certificates: []tls.Certificate{cert}})
+			s := serve(t, "site.test", htmlPage("hello"), nil, &tls.Config{Certificates: []tls.Certificate{cert}})
 			s.env.system = tt.system
 			r := s.scan(t, map[string]any{"ca": tt.ca}, map[string]any{"passive": true})
 			if diff := cmp.Diff(tt.rules, broken(r.Findings, "tls-certificate-")); diff != "" || r.Status != tt.status {

@@ -41,20 +41,18 @@ type scan struct {
 	ruleHits map[string]int
 	targets  []input // parameters that the site takes
 	inputs   map[string]bool
+	untried  distinct                    // parameters for which there was no room
 	robots   map[string]*robotstxt.Group // by origin; nil: everything may be followed
 	allowed  int                         // links that robots.txt asks not to follow
-	long     int                         // answers that were longer than checkLeaks looks at
-	short    bool                        // something was not looked at
-}
+	spared   int                         // parameters and directories, likewise
 
-// missed says what was not looked at.
-func (s *scan) missed(what string) {
-	s.short = true
-	s.out.Partial(what)
+	over  map[kind]*over // what pages have too many of
+	long  int            // links with URLs that are too long
+	ended int            // pages that end for us before they end
+	leaky int            // answers with more text than is searched
+	short bool           // something was not looked at
+	told  []string       // what
 }
-
-// maxInputs bounds the parameters that are tried.
-const maxInputs = 100
 
 // input is a parameter that some page of the site uses.
 type input struct {
@@ -89,7 +87,9 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	s := &scan{
 		fetcher: newFetcher(guard, c, out), cfg: c, opts: opts, env: env, guard: guard, roots: roots, rootless: !some, out: out,
 		leaks: leaks(), libraries: libraries(), seen: map[string]bool{}, ruleHits: map[string]int{}, inputs: map[string]bool{}, robots: map[string]*robotstxt.Group{},
+		over: map[kind]*over{},
 	}
+	s.har.most = env.archive
 	defer s.close()
 	if s.login, err = newLogin(target, opts); err != nil {
 		return sdk.Refuse(err)
@@ -108,11 +108,11 @@ func (env environment) scan(ctx context.Context, c *Config, t *sdk.Target, out *
 	if s.login != nil && origin(s.start.url) != s.login.origin {
 		s.missed(fmt.Sprintf("headers and cookies are sent to %s alone, and it leads to %s: scan that one", s.login.origin, origin(s.start.url)))
 	}
-	err = s.run(timed)
+	undone, err := s.run(timed)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s.shortfalls(err)
+	s.shortfalls(err, strings.Join(undone, ", "))
 	s.grade()
 	if err := s.archive(); err != nil {
 		s.missed(err.Error())
@@ -125,21 +125,28 @@ func withoutFragment(s string) string {
 	return before
 }
 
-// run does all that follows the first page. An error is why it ended early.
-func (s *scan) run(ctx context.Context) error {
-	if err := s.crawl(ctx); err != nil {
-		return err
+// run does all that follows the first page. An error is why it ended early, and
+// undone what was then not done, or not to its end.
+func (s *scan) run(ctx context.Context) (undone []string, err error) {
+	type step struct {
+		name string
+		do   func(context.Context) error
 	}
-	steps := []func(context.Context) error{s.checkTLS, s.checkUpgrade, s.checkCORS}
+	steps := []step{{"links", s.crawl}, {"TLS", s.checkTLS}, {"https", s.checkUpgrade}, {"CORS", s.checkCORS}}
 	if !s.opts.Passive {
-		steps = append(steps, s.keepToRobots, s.checkErrors, s.checkExposed, s.checkListings, s.checkRedirects, s.checkReflected)
+		steps = append(steps, step{"parameters", s.keepToRobots}, step{"errors", s.checkErrors}, step{"exposed files", s.checkExposed},
+			step{"backups", s.checkBackups}, step{"directories", s.checkListings}, step{"redirects", s.checkRedirects}, step{"reflected input", s.checkReflected})
 	}
-	for _, step := range append(steps, s.checkStill) {
-		if err := step(ctx); err != nil {
-			return err
+	steps = append(steps, step{"the first page again", s.checkStill})
+	for i, step := range steps {
+		if err := step.do(ctx); err != nil {
+			for _, left := range steps[i:] {
+				undone = append(undone, left.name)
+			}
+			return undone, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // checkStill asks for the first page once more. A site that has turned the scan away
@@ -159,16 +166,16 @@ func (s *scan) checkStill(ctx context.Context) error {
 	return nil
 }
 
-// shortfalls says what was not looked at.
-func (s *scan) shortfalls(err error) {
+// shortfalls says what was not looked at, with what err left undone.
+func (s *scan) shortfalls(err error, undone string) {
 	switch {
 	case err == nil:
 	case errors.Is(err, errTime):
-		s.missed(fmt.Sprintf("the scan took longer than max_time, %s: not everything was looked at", s.cfg.MaxTime))
+		s.missed(fmt.Sprintf("the scan took longer than max_time, %s: not looked at, or not whole: %s", s.cfg.MaxTime, undone))
 	case errors.Is(err, errBudget):
-		s.missed(fmt.Sprintf("the scan needs more than max_requests, %d: not everything was looked at", s.cfg.MaxRequests))
+		s.missed(fmt.Sprintf("the scan needs more than max_requests, %d: not looked at, or not whole: %s", s.cfg.MaxRequests, undone))
 	case errors.Is(err, errGone):
-		s.missed(fmt.Sprintf("the site stopped answering: %d requests failed one after the other", maxFailures))
+		s.missed(fmt.Sprintf("the site stopped answering, %d requests failed one after the other: not looked at, or not whole: %s", maxFailures, undone))
 	default:
 		s.missed(err.Error())
 	}
@@ -176,7 +183,7 @@ func (s *scan) shortfalls(err error) {
 		s.missed(fmt.Sprintf("%d of %d requests failed", s.failures, s.done))
 	}
 	if s.refused > 0 {
-		s.missed(fmt.Sprintf("%d requests were refused on their way, because the site leads to an address that may not be scanned: what they ask for was not looked at", s.refused))
+		s.missed(fmt.Sprintf("%d of %d requests led to addresses or ports that may not be scanned", s.refused, s.done))
 	}
 	if s.slowed > 0 {
 		s.missed(fmt.Sprintf("%d requests were answered 429 or 503: the site wants fewer of them, see requests_per_second", s.slowed))
@@ -187,11 +194,12 @@ func (s *scan) shortfalls(err error) {
 	if s.cut > 0 {
 		s.missed(fmt.Sprintf("%d answers are larger than max_body, %s: only the beginning was looked at", s.cut, s.cfg.MaxBody))
 	}
-	if s.long > 0 {
-		s.missed(fmt.Sprintf("%d answers are larger than %s: errors and secrets were looked for in their beginning only", s.long, sdk.Bytes(maxLeakText)))
-	}
+	s.bounds()
 	if s.allowed > 0 {
 		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d links were not followed because robots.txt asks so", s.allowed)})
+	}
+	if s.spared > 0 {
+		s.out.Note(sdk.Note{Summary: fmt.Sprintf("%d parameters and directories were not tried because robots.txt asks so", s.spared)})
 	}
 }
 

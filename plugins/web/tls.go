@@ -54,8 +54,7 @@ func (s *scan) checkTLS(ctx context.Context) error {
 			continue
 		}
 		if n++; n > maxHosts {
-			s.missed(fmt.Sprintf("TLS was looked at for the first %d hosts of the site only", maxHosts))
-			return nil
+			continue
 		}
 		state, err := s.handshake(ctx, u, lenient())
 		if err != nil {
@@ -72,6 +71,9 @@ func (s *scan) checkTLS(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+	}
+	if n > maxHosts {
+		s.missed(fmt.Sprintf("TLS was looked at for the first %d hosts of the site, and not for %d more", maxHosts, n-maxHosts))
 	}
 	return nil
 }
@@ -221,8 +223,6 @@ func (t *tlsCheck) unanswered(err error) {
 	}
 }
 
-const maxCiphers = 8
-
 // ciphers offers the weak ones alone, and takes away what the server chose until
 // it has none of them.
 func (t *tlsCheck) ciphers(ctx context.Context) {
@@ -230,7 +230,7 @@ func (t *tlsCheck) ciphers(ctx context.Context) {
 	for _, c := range tls.InsecureCipherSuites() {
 		offer = append(offer, c.ID)
 	}
-	for range maxCiphers {
+	for len(offer) > 0 {
 		cfg := lenient()
 		cfg.MaxVersion, cfg.CipherSuites = tls.VersionTLS12, offer
 		state, err := t.handshake(ctx, t.url, cfg)

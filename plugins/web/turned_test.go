@@ -23,7 +23,7 @@ func TestTurnedAway(t *testing.T) {
 	}{
 		"a firewall":     {5, forbidden, sdktest.Partial, "answered 200 at the beginning of the scan and 403 at its end"},
 		"a session ends": {5, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, sdktest.Partial, "and 302 at its end"},
-		"a gateway":      {5, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, sdktest.Partial, "the site stopped answering: 8 requests failed"},
+		"a gateway":      {5, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, sdktest.Partial, "the site stopped answering, 8 requests failed"},
 		"nothing":        {1 << 20, forbidden, sdktest.Succeeded, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

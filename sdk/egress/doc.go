@@ -20,7 +20,11 @@
 // are compressed.
 //
 // Addresses of cloud metadata services are refused whatever the operator allowed:
-// they hand out the machine's own credentials.
+// they hand out the machine's own credentials. So are the addresses of this host's
+// interfaces, in whatever network they are, unless one is allowed by itself: who
+// opens 10.0.0.0/8 does not mean what listens here, at 10.1.2.3, for nobody else.
+// They are asked for as connections are made, since they change. What leads to
+// this host otherwise, as an address that a gateway translates, cannot be known.
 //
 // Where the host confines a plugin to a proxy of its own, Config.Proxy goes out by
 // that: then the first look is taken here, and the other two by the proxy, which

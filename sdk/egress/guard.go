@@ -35,7 +35,9 @@ type Resolver interface {
 
 // Config says what may be reached. Zero values take the defaults.
 type Config struct {
-	// Allow are networks that are not public and may be reached all the same.
+	// Allow are networks that are not public and may be reached all the same. The
+	// host's own addresses are reached when one of Allow is that address alone; those
+	// of the loopback, when one is a network of the loopback.
 	Allow []netip.Prefix
 	// Ports that may be dialled; default 80 and 443.
 	Ports []Ports
@@ -75,7 +77,7 @@ type Config struct {
 	// Resolver defaults to the system's.
 	Resolver Resolver
 	// Own gives the host's own addresses, which are refused; default: those of
-	// its interfaces.
+	// its interfaces. It is asked again when an answer is a second old.
 	Own func() ([]netip.Addr, error)
 }
 
@@ -83,6 +85,7 @@ type Config struct {
 type Guard struct {
 	cfg   Config
 	check *ssrf.Guardian
+	own   *own
 }
 
 // New makes a guard. Its errors say which part of cfg makes no sense.
@@ -116,7 +119,7 @@ func New(cfg Config) (*Guard, error) {
 			v6 = append(v6, p)
 		}
 	}
-	return &Guard{cfg: cfg, check: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}, nil
+	return &Guard{cfg: cfg, own: &own{ask: cfg.Own}, check: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))}, nil
 }
 
 // Rule is the kind of reason for which a target is refused: what would have to
@@ -129,7 +132,8 @@ const (
 	RuleHost     Rule = "host"     // it is none of Config.Hosts
 	RulePort     Rule = "port"     // it is none of Config.Ports
 	RuleName     Rule = "name"     // the name is not public, and nothing is in Config.Allow
-	RuleAddress  Rule = "address"  // the address is not public, or this host's, and not in Config.Allow
+	RuleAddress  Rule = "address"  // the address is not public, and not in Config.Allow
+	RuleOwn      Rule = "own"      // it is this host's, and not in Config.Allow by itself
 	RuleLiteral  Rule = "literal"  // an address is written, and Config.Literals is not set
 
 	RulePermitted Rule = "permitted" // it is none of Config.Permitted
@@ -174,22 +178,15 @@ func (g *Guard) CheckAddr(a netip.Addr) error {
 	switch {
 	case !a.IsValid() || a.Zone() != "":
 		return refuse(RuleForm, a.String(), "it is no address of a network")
-	case slices.Contains(metadata(), plain):
+	case slices.Contains(metadata(), plain), slices.Contains(metadata(), translated(plain)):
 		return refuse(RuleMetadata, a.String(), "it is of a cloud's metadata service")
-	case g.allowed(plain):
+	case g.opened(plain):
 		return nil
 	}
-	if err := g.check.SafeAddr(plain); err != nil {
+	if !g.allowed(plain) && g.check.SafeAddr(plain) != nil {
 		return refuse(RuleAddress, a.String(), "it is not a public address")
 	}
-	own, err := g.cfg.Own()
-	if err != nil {
-		return refuse(RuleAddress, a.String(), "the addresses of this host cannot be read")
-	}
-	if slices.Contains(own, plain) {
-		return refuse(RuleAddress, a.String(), "it is this host")
-	}
-	return nil
+	return g.checkOwn(plain)
 }
 
 func (g *Guard) allowed(a netip.Addr) bool {
@@ -225,7 +222,10 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	for _, a := range addrs {
 		conn, err := dialer.DialContext(ctx, network, netip.AddrPortFrom(a, uint16(port)).String())
 		if err == nil {
-			return conn, nil
+			if err = g.checkConn(conn); err == nil {
+				return conn, nil
+			}
+			_ = conn.Close() // nothing was sent
 		}
 		failed = errors.Join(failed, err)
 	}
@@ -268,21 +268,4 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 		return refusePort(to.Port())
 	}
 	return g.CheckAddr(to.Addr())
-}
-
-// interfaces gives the addresses of this host's interfaces.
-func interfaces() ([]netip.Addr, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	var out []netip.Addr
-	for _, one := range all {
-		if n, ok := one.(*net.IPNet); ok {
-			if a, ok := netip.AddrFromSlice(n.IP); ok {
-				out = append(out, a.Unmap())
-			}
-		}
-	}
-	return out, nil
 }

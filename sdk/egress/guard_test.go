@@ -59,7 +59,7 @@ func TestAllowed(t *testing.T) {
 		netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("93.184.216.0/24"), netip.MustParsePrefix("168.63.0.0/16"),
 	}})
 	for a, ok := range map[string]bool{
-		"10.1.2.3": true, "fd12::1": true, "::ffff:10.1.2.3": true, "100.64.0.1": true, "93.184.216.99": true, "8.8.8.8": true,
+		"10.1.2.3": true, "fd12::1": true, "::ffff:10.1.2.3": true, "100.64.0.1": true, "93.184.216.98": true, "8.8.8.8": true,
 		"11.0.0.1": true, "172.16.0.1": false, "127.0.0.1": false, "fc00::1": false,
 		"fd00:ec2::254": false, "fd20:ce::254": false, "100.100.100.200": false, "169.254.169.254": false, "::ffff:169.254.169.254": false, "168.63.129.16": false,
 	} {
@@ -112,7 +112,7 @@ func TestDialRefuses(t *testing.T) {
 		"one of several":   {[]string{"93.184.216.34", "127.0.0.1"}, "hooks.example.com:443", "127.0.0.1"},
 		"mapped":           {[]string{"::ffff:127.0.0.1"}, "hooks.example.com:443", "127.0.0.1"},
 		"metadata":         {[]string{"169.254.169.254"}, "hooks.example.com:80", "metadata service"},
-		"this host":        {[]string{"93.184.216.99"}, "hooks.example.com:443", "it is this host"},
+		"this host":        {[]string{"93.184.216.99"}, "hooks.example.com:443", "it is an address of this host"},
 		"nothing":          {nil, "hooks.example.com:443", "no address"},
 		"a literal":        {nil, "127.0.0.1:80", "not a public address"},
 		"a public literal": {nil, "8.8.8.8:80", "write the name"},
@@ -165,7 +165,7 @@ func TestSocket(t *testing.T) {
 	t.Parallel()
 	g := guard(t, egress.Config{})
 	for address, want := range map[string]string{
-		"127.0.0.1:443": "not a public address", "[::1]:80": "not a public address", "169.254.169.254:80": "metadata", "93.184.216.99:443": "it is this host",
+		"127.0.0.1:443": "not a public address", "[::1]:80": "not a public address", "169.254.169.254:80": "metadata", "93.184.216.99:443": "it is an address of this host",
 		"93.184.216.34:22": "not one of the ports", "hooks.example.com:443": "it is no address",
 	} {
 		if err := g.Control(address); !errors.Is(err, egress.ErrRefused) || !strings.Contains(err.Error(), want) {

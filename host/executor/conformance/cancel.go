@@ -26,15 +26,13 @@ func cancelChecks() []check {
 			contract("Cancel"), (*kit).cancels),
 		must("cancel.deadline", treeStage, "A scan whose deadline is over stops, and the process takes the next",
 			abandon, contract("Scan"), func(k *kit, ctx context.Context) outcome {
-				return k.abandons(ctx, func(c context.Context) (context.Context, context.CancelFunc) {
-					return context.WithTimeout(c, abandonAfter)
-				})
+				return k.abandons(ctx, context.WithTimeout)
 			}),
 		must("cancel.context", treeStage, "A scan that nobody waits for any more stops, and the process takes the next",
 			abandon, contract("Scan"), func(k *kit, ctx context.Context) outcome {
-				return k.abandons(ctx, func(c context.Context) (context.Context, context.CancelFunc) {
+				return k.abandons(ctx, func(c context.Context, after time.Duration) (context.Context, context.CancelFunc) {
 					c, cancel := context.WithCancel(c)
-					time.AfterFunc(abandonAfter, cancel)
+					time.AfterFunc(after, cancel)
 					return c, cancel
 				})
 			}),
@@ -47,8 +45,12 @@ func cancelChecks() []check {
 	}
 }
 
-// abandonAfter is how long an abandoned scan has run.
-const abandonAfter = 50 * time.Millisecond
+// An abandoned scan has run for abandonAfter, or up to abandonAtMost where nothing
+// was heard of it: on a busy machine it may not have begun.
+const (
+	abandonAfter  = 50 * time.Millisecond
+	abandonAtMost = 8 * abandonAfter
+)
 
 func (k *kit) cancelsNothing(ctx context.Context) outcome {
 	p, err := k.scanner(ctx)
@@ -120,7 +122,7 @@ func (k *kit) cancels(ctx context.Context) outcome {
 
 // abandons leaves a scan alone, and sees whether the process has room for
 // another soon after.
-func (k *kit) abandons(ctx context.Context, leave func(context.Context) (context.Context, context.CancelFunc)) outcome {
+func (k *kit) abandons(ctx context.Context, leave func(context.Context, time.Duration) (context.Context, context.CancelFunc)) outcome {
 	many, err := k.tree(manyTree)
 	if err != nil {
 		return k.trouble(err)
@@ -131,14 +133,17 @@ func (k *kit) abandons(ctx context.Context, leave func(context.Context) (context
 	}
 	slots := int(min(max(k.desc.GetMaxConcurrentScans(), 1), mostAtOnce))
 	for range slots { // all of them, so that none is left to hide in
-		call, stop := leave(ctx)
-		t, err := k.scan(call, p, request{tree: many})
-		stop()
-		if err != nil && ctx.Err() != nil {
-			return k.trouble(err)
-		}
-		if t.died != "" {
-			return failed("%s", t.died)
+		for after, heard := abandonAfter, false; !heard && after <= abandonAtMost; after *= 2 {
+			call, stop := leave(ctx, after)
+			t, err := k.scan(call, p, request{tree: many})
+			stop()
+			if err != nil && ctx.Err() != nil {
+				return k.trouble(err)
+			}
+			if t.died != "" {
+				return failed("%s", t.died)
+			}
+			heard = t.events > 0
 		}
 	}
 	return k.takesNext(ctx, p)

@@ -152,6 +152,7 @@ func (e *Exit) advice(r *egress.Refused) string {
 		egress.RulePort:    "name it in egress_ports, or behind its host in egress_hosts,",
 		egress.RuleName:    "name the network in which it is in egress_networks",
 		egress.RuleAddress: "name its network in egress_networks",
+		egress.RuleOwn:     "name it so in egress_networks",
 		egress.RuleLiteral: "set egress_literals, or name it in egress_hosts,",
 	}[r.Rule]
 	if setting == "" {

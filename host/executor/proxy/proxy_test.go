@@ -159,6 +159,7 @@ func TestRefused(t *testing.T) {
 		}
 		rebound.Close()
 	}
+	refusedInside(t)
 	if len(urls)+len(addrs) < 60 {
 		t.Errorf("the table has %d and %d rows", len(urls), len(addrs))
 	}
@@ -174,6 +175,37 @@ func TestRefused(t *testing.T) {
 	if w.tally.Usage().Connections != 0 || w.tally.Usage().Refused < len(urls) {
 		t.Errorf("counted: %+v", w.tally.Usage())
 	}
+}
+
+// refusedInside asks for what is refused in networks that the operator allowed.
+func refusedInside(t *testing.T) {
+	rules := egress.Config{Literals: true, Own: own}
+	for _, s := range egresstest.Inside() {
+		rules.Allow = append(rules.Allow, netip.MustParsePrefix(s))
+	}
+	for _, a := range egresstest.RefusedInside() {
+		rules.Resolver = all(a)
+		w := open(t, proxy.Config{Rules: rules})
+		for _, place := range []string{net.JoinHostPort(a, "443"), "shop.acme.com:443"} {
+			if resp, body := w.ask(t, "CONNECT "+place+" HTTP/1.1\r\n\r\n"); resp.StatusCode != http.StatusForbidden {
+				t.Errorf("%s in a network that is allowed, as %s: %s %s", a, place, resp.Status, body)
+			}
+		}
+		w.Close()
+	}
+	rules.Resolver = all("10.1.2.3")
+	w := open(t, proxy.Config{Rules: rules})
+	want := `it has the address 10.1.2.3, and it is an address of this host, and those must be allowed by themselves, as 10.1.2.3/32, and not with a network; an operator can name it so in egress_networks of the block plugin "scanner"`
+	if resp, body := w.ask(t, "CONNECT shop.acme.com:443 HTTP/1.1\r\n\r\n"); resp.Header.Get(egress.RuleHeader) != string(egress.RuleOwn) || !strings.Contains(body, want) || !strings.Contains(resp.Status, want) {
+		t.Errorf("%s: %s", resp.Status, body)
+	}
+}
+
+func own() (out []netip.Addr, _ error) {
+	for _, s := range egresstest.OwnInside() {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out, nil
 }
 
 // TestAdvice: each refusal says which rule it was, and which setting could change

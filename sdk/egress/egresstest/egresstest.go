@@ -7,6 +7,19 @@ import "strings"
 // Own is the public address that the table takes for one of the host's own.
 const Own = "93.184.216.99"
 
+// OwnInside are those of its own that are in a network of Inside.
+func OwnInside() []string { return strings.Fields(ownInside) }
+
+// Inside are networks that an operator allows, and that this host is in.
+func Inside() []string { return strings.Fields(inside) }
+
+// RefusedInside has what is refused with the networks of Inside allowed: the host's
+// own addresses, however they are written or translated, and metadata services.
+func RefusedInside() []string { return strings.Fields(refusedInside) }
+
+// AllowedInside has the neighbours of each.
+func AllowedInside() []string { return strings.Fields(allowedInside) }
+
 // RefusedURLs are ways to write what must not be called, each refused before any
 // name is resolved, with the ports 80 and 443 allowed and nothing else.
 func RefusedURLs() []string { return strings.Fields(refusedURLs) }
@@ -45,3 +58,14 @@ const publicAddresses = `
 1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0
 192.0.1.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 223.255.255.255 8.8.8.8 168.63.129.15 168.63.129.17 93.184.216.98
 2000::1 2001:200::1 2001:4860:4860::8888 2003::1 2606:4700::1111 3ffe:ffff::1 3fff:1000::1 ::ffff:8.8.8.8`
+
+const (
+	ownInside     = "10.1.2.3 10.255.255.255 fd12::1:2:3 93.184.216.99 127.0.0.1 ::1"
+	inside        = "10.0.0.0/8 fd00::/8 93.184.216.0/24 64.0.0.0/2 ::/8 64:ff9b::/96 64:ff9b:1::/48 2002::/16 169.254.0.0/16 100.64.0.0/10"
+	refusedInside = `
+10.1.2.3 10.255.255.255 ::ffff:10.1.2.3 fd12::1:2:3 93.184.216.99 ::ffff:93.184.216.99 127.0.0.1 127.9.9.9 ::ffff:127.0.0.1 ::1 ::
+64:ff9b::10.1.2.3 64:ff9b::127.0.0.1 64:ff9b::0.0.0.0 64:ff9b:1::10.1.2.3 2002:a01:203:: 2002:7f00:1::1
+64:ff9b::169.254.169.254 2002:a9fe:a9fe:: 169.254.169.254 100.100.100.200 fd00:ec2::254`
+	allowedInside = `
+10.1.2.2 10.1.2.4 10.255.255.254 ::ffff:10.1.2.4 fd12::1:2:4 93.184.216.98 93.184.216.100 126.255.255.255 ::2 64:ff9b::10.1.2.4 2002:a01:204:: 169.254.1.1 100.64.0.1`
+)
