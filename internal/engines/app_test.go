@@ -169,6 +169,13 @@ func (h engineHost) scan(t *testing.T, dir string) report {
 			t.Errorf("%s: %s: %s, %+v", dir, j.Plugin, j.State, j.Error)
 		}
 	}
+	// Each app has something for every engine: no findings of one that looked at
+	// nothing say nothing.
+	for _, j := range r.Scan.Jobs {
+		if j.NotApplicable != "" {
+			t.Errorf("%s: %s looked at nothing: %s", dir, j.Plugin, j.NotApplicable)
+		}
+	}
 	return r
 }
 
