@@ -94,7 +94,7 @@ func (s *scan) file(ctx context.Context, f sdk.File) error {
 		return err
 	}
 	for _, e := range s.extractors {
-		if !e.FileRequired(candidate{f}) && !(e.Name() == requirements.Name && inRequirements(f.Path)) {
+		if !e.FileRequired(candidate{f}) && (e.Name() != requirements.Name || !inRequirements(f.Path)) {
 			continue
 		}
 		l := lockfile{extractor: e, file: f, tree: &tree{open: s.target.Open, stat: s.root.Stat, max: int64(s.config.MaxFileSize)}, timeout: s.config.FileTimeout}
