@@ -1,23 +1,23 @@
 package postgres_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/securetaghq/securetag/host"
 	"github.com/securetaghq/securetag/host/postgres"
+	"github.com/securetaghq/securetag/internal/testserver"
 )
 
 // BenchmarkBurst is 2,000 jobs from Accept to Finish, for tables that nobody has
-// counted yet, for such as were counted while they were empty, and for those when
-// the store does not count them again either.
+// analyzed yet, for such as were analyzed while they were empty, and for those when
+// the store does not analyze them again either.
 func BenchmarkBurst(b *testing.B) {
 	for _, c := range []struct {
-		name    string
-		tables  interface{ Postgres(testing.TB) string }
-		counted bool
-	}{{"new", migrated, true}, {"emptied", grown, true}, {"emptied, not counted", grown, false}} {
+		name     string
+		tables   *testserver.Template
+		analyzed bool
+	}{{"new", migrated, true}, {"emptied", grown, true}, {"emptied, not analyzed", grown, false}} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
@@ -25,8 +25,8 @@ func BenchmarkBurst(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if !c.counted {
-					s.StopCounting()
+				if !c.analyzed {
+					s.StopAnalyzing()
 				}
 				b.StartTimer()
 				burst(b, s, 2000)
@@ -43,21 +43,14 @@ func BenchmarkBurst(b *testing.B) {
 
 // burst accepts jobs by fifties and then works them off by the window.
 func burst(b *testing.B, s *postgres.Store, jobs int) {
-	tenant := host.NewTenantID()
+	tenant := newTenant(b, s)
 	check := func(err error) {
 		if err != nil {
 			b.Fatal(err)
 		}
 	}
-	check(s.CreateTenant(b.Context(), host.Tenant{ID: tenant, Name: fmt.Sprint(tenant)}))
 	for range jobs / 50 {
-		scans := make([]host.Scan, 50)
-		for i := range scans {
-			scans[i] = host.Scan{ID: host.NewScanID(), TenantID: tenant, Type: "web", Input: host.Input{URL: "u"},
-				Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 1, Timeout: time.Hour}}}
-		}
-		_, err := s.Accept(b.Context(), scans, nil)
-		check(err)
+		acceptMany(b, s, tenant, 50)
 	}
 	for done := 0; done < jobs; {
 		out, err := s.Dispatch(b.Context(), window200())

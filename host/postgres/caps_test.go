@@ -79,10 +79,7 @@ func TestCapsWithThreeHosts(t *testing.T) {
 func fill(t *testing.T, stores []*postgres.Store, tenants, scans int) {
 	t.Helper()
 	for range tenants {
-		id := host.NewTenantID()
-		if err := stores[0].CreateTenant(t.Context(), host.Tenant{ID: id, Name: "t-" + string(id)}); err != nil {
-			t.Fatal(err)
-		}
+		id := newTenant(t, stores[0])
 		for i := range scans {
 			scan := host.Scan{ID: host.NewScanID(), TenantID: id, Type: []string{"web", "code"}[i%2], Input: host.Input{URL: "u"},
 				Priority: host.Priorities()[i%3]}

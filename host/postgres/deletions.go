@@ -232,8 +232,8 @@ select 1 from projects where id = any(array(
 // none is left the rest.
 func (s *Store) dropProjects(ctx context.Context, deletion string) (out host.Dropped, err error) {
 	err = s.do(ctx, "remove a deleted project", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, `delete from project_findings where ctid = any(array(
-			select f.ctid from projects p join project_findings f on f.tenant_id = p.tenant_id and f.project_id = p.id where p.deletion_id = $1 limit $2))`,
+		tag, err := s.pool.Exec(ctx, `delete from project_findings where id = any(array(
+			select f.id from projects p join project_findings f on f.tenant_id = p.tenant_id and f.project_id = p.id where p.deletion_id = $1 limit $2))`,
 			deletion, record.DropRows)
 		if err == nil && tag.RowsAffected() == 0 {
 			_, err = s.pool.Exec(ctx, `delete from projects where deletion_id = $1`, deletion)

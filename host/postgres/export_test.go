@@ -90,11 +90,14 @@ var Outbox = map[string][]any{
 	claimDeliveries: {10, "o", int64(1), []string{}, []string{}},
 }
 
-// CountEvery is after how many rows a store looks at what the planner knows.
-const CountEvery = countEvery
+// AnalyzeEvery is after how many rows a store looks at what the planner knows, and
+// Growing are the tables of which.
+const AnalyzeEvery = analyzeEvery
 
-// StopCounting leaves counting to others.
-func (s *Store) StopCounting() { s.stopCounting() }
+var Growing = growing
+
+// StopAnalyzing leaves ANALYZE to others.
+func (s *Store) StopAnalyzing() { s.stopAnalyzing() }
 
 // Grew is told of rows as if the store had added them.
 func (s *Store) Grew(rows int) { s.grew(context.Background(), rows) }

@@ -15,24 +15,40 @@ func window200() host.DispatchQuery {
 	return host.DispatchQuery{Plugins: []string{"p"}, Window: 200, Horizon: time.Hour}
 }
 
-// newcomer accepts a scan of a new tenant.
-func newcomer(t *testing.T, s *postgres.Store) host.JobID {
+// newTenant makes one.
+func newTenant(t testing.TB, s *postgres.Store) host.TenantID {
 	t.Helper()
 	id := host.NewTenantID()
 	if err := s.CreateTenant(t.Context(), host.Tenant{ID: id, Name: "t-" + string(id)}); err != nil {
 		t.Fatal(err)
 	}
-	return acceptOne(t, s, id).Jobs[0].ID
+	return id
+}
+
+// newcomer accepts a scan of a new tenant.
+func newcomer(t *testing.T, s *postgres.Store) host.JobID {
+	t.Helper()
+	return acceptOne(t, s, newTenant(t, s)).Jobs[0].ID
 }
 
 func acceptOne(t *testing.T, s *postgres.Store, id host.TenantID) host.Scan {
 	t.Helper()
-	scans, err := s.Accept(t.Context(), []host.Scan{{ID: host.NewScanID(), TenantID: id, Type: "web", Input: host.Input{URL: "u"},
-		Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}}}, nil)
+	return acceptMany(t, s, id, 1)[0]
+}
+
+// acceptMany accepts scans of one job, all at once.
+func acceptMany(t testing.TB, s *postgres.Store, id host.TenantID, n int) []host.Scan {
+	t.Helper()
+	scans := make([]host.Scan, n)
+	for i := range scans {
+		scans[i] = host.Scan{ID: host.NewScanID(), TenantID: id, Type: "web", Input: host.Input{URL: "u"},
+			Jobs: []host.Job{{ID: host.NewJobID(), Plugin: "p", MaxAttempts: 3, Timeout: time.Hour}}}
+	}
+	scans, err := s.Accept(t.Context(), scans, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scans[0]
+	return scans
 }
 
 func ring(t *testing.T, s *postgres.Store, q host.DispatchQuery) map[host.JobID]bool {

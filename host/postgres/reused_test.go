@@ -27,7 +27,7 @@ func migrate(ctx context.Context, url string) error {
 }
 
 // grown is migrated, and what tests copy that must hold at the planner's worst
-// moment: all tables were counted while they were empty, and nobody counts them
+// moment: all tables were analyzed while they were empty, and nobody does so
 // again. A connection that is made then keeps its plans while they grow. A plan that
 // reads a table whole for each row of another is found only so, and otherwise on the
 // day on which autovacuum comes by between two bursts.

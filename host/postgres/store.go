@@ -68,7 +68,7 @@ type Store struct {
 
 	unconfined error // why row-level security is not in force; nil: it is
 
-	counting counting // see grew
+	analyzing analyzing // see grew
 
 	mending sync.Mutex
 	mended  laneKey // where MendLanes was last
@@ -116,7 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // kept for as long as its connection: one that was made while the tables were
 // small would otherwise read all of them, for every job, once they are not. To
 // plan each call anew, or to compile it, costs more than to run it. Of tables that
-// are known to be empty see count.go.
+// are known to be empty see analyze.go.
 var planning = map[string]string{ //nolint:gochecknoglobals // a table, never written
 	"plan_cache_mode":   "force_generic_plan",
 	"jit":               "off",
@@ -180,7 +180,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Close implements host.Store.
 func (s *Store) Close() error {
-	s.stopCounting()
+	s.stopAnalyzing()
 	s.pool.Close()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/securetaghq/securetag/sdk"
 )
@@ -42,40 +43,49 @@ var manifests = func() map[string]manifest { //nolint:gochecknoglobals // never 
 const maxManifest = 1 << 20 // bytes that are looked at
 
 // unlocked are the manifests of a tree, and the names that could be lockfiles of
-// theirs, until all files were seen.
+// theirs, until all files were seen. Safe for concurrent use.
 type unlocked struct {
-	asking []string        // paths of manifests
-	locks  map[string]bool // paths
+	mu     sync.Mutex
+	asking []string // paths of manifests
+	locks  []string // paths
 }
 
 // see takes a file into account.
 func (u *unlocked) see(f sdk.File) error {
 	name := path.Base(f.Path)
-	m, ok := manifests[name]
-	if !ok {
-		if u.locks == nil {
-			u.locks = map[string]bool{}
+	if m, ok := manifests[name]; ok {
+		asks, err := m.askedBy(f)
+		if asks {
+			u.add(&u.asking, f.Path)
 		}
-		for _, m := range manifests {
-			if m.lockedBy(name) {
-				u.locks[f.Path] = true
-			}
-		}
-		if inRequirements(f.Path) { // as if it were beside the directory
-			u.locks[path.Dir(f.Path)+".txt"] = true
-		}
-		return nil
+		return err
 	}
+	for _, m := range manifests {
+		if m.lockedBy(name) {
+			u.add(&u.locks, f.Path)
+			break
+		}
+	}
+	if inRequirements(f.Path) { // as if it were beside the directory
+		u.add(&u.locks, path.Dir(f.Path)+".txt")
+	}
+	return nil
+}
+
+func (u *unlocked) add(to *[]string, path string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	*to = append(*to, path)
+}
+
+func (m manifest) askedBy(f sdk.File) (bool, error) {
 	file, err := f.Open()
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxManifest))
-	if err == nil && m.asks.Match(text) {
-		u.asking = append(u.asking, f.Path)
-	}
-	return err
+	return err == nil && m.asks.Match(text), err
 }
 
 func (m manifest) lockedBy(name string) bool {
@@ -89,7 +99,7 @@ func (m manifest) lockedBy(name string) bool {
 // is above its members.
 func (u *unlocked) alone() []string {
 	locked := map[string][]string{} // names by directory
-	for p := range u.locks {
+	for _, p := range u.locks {
 		locked[path.Dir(p)] = append(locked[path.Dir(p)], path.Base(p))
 	}
 	out := slices.DeleteFunc(slices.Clone(u.asking), func(p string) bool {

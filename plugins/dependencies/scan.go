@@ -87,10 +87,7 @@ func (s *scan) whole() bool { return s.failed == 0 && !s.full }
 
 // file gives a file to each extractor that wants it.
 func (s *scan) file(ctx context.Context, f sdk.File) error {
-	s.mu.Lock()
-	err := s.unlocked.see(f)
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.unlocked.see(f); err != nil {
 		return err
 	}
 	for _, e := range s.extractors {

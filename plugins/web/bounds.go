@@ -20,7 +20,6 @@ const toldAtOnce = 4
 
 // missed says what was not looked at.
 func (s *scan) missed(what string) {
-	s.short = true
 	if slices.Contains(s.told, what) {
 		return
 	}
@@ -91,6 +90,29 @@ func (s *scan) bounds() {
 	if s.har.left > 0 {
 		s.out.Note(sdk.Note{Summary: fmt.Sprintf("requests.har has %s, which is all that it takes: of %d answers headers or bodies are left out", sdk.Bytes(cmp.Or(s.har.most, maxHARTotal)), s.har.left)})
 	}
+}
+
+// probes are the places of one kind that are asked for, each once and not more of
+// them than max_probes.
+type probes struct {
+	most  int
+	tried map[string]bool
+	left  distinct
+}
+
+func (s *scan) probes() *probes { return &probes{most: s.cfg.MaxProbes, tried: map[string]bool{}} }
+
+// take reports whether a place is to be asked for now.
+func (p *probes) take(place string) bool {
+	if p.tried[place] {
+		return false
+	}
+	if len(p.tried) >= p.most {
+		p.left.add(place)
+		return false
+	}
+	p.tried[place] = true
+	return true
 }
 
 // distinct counts what is different, without keeping it.

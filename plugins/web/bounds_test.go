@@ -156,6 +156,22 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
+// TestDistinct: what is different is counted, up to what fits.
+func TestDistinct(t *testing.T) {
+	t.Parallel()
+	var d distinct
+	for i := range maxDistinct {
+		d.add(strconv.Itoa(i))
+		d.add("0")
+	}
+	if got, want := d.String(), strconv.Itoa(maxDistinct); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if d.add("another"); d.String() != "more than 20000" || len(d.seen) != maxDistinct {
+		t.Errorf("%s, with %d remembered", &d, len(d.seen))
+	}
+}
+
 // TestRobotsTold: what robots.txt keeps from the scan is told, and what of it was
 // not read.
 func TestRobotsTold(t *testing.T) {

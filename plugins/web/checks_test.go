@@ -343,6 +343,11 @@ func TestReflections(t *testing.T) {
 			t.Errorf("%s: it is at %q", body, at)
 		}
 	}
+	// What is no UTF-8 moves nothing.
+	binary := "<script>" + strings.Repeat("\xff", 1000)
+	if as, at := reflected([]byte(binary+strings.ReplaceAll(raw, "<", `\u003c`)+"</script>"), mark); as != script || at != len(binary) {
+		t.Errorf("behind bytes that are no text: %q at %d, want %d", as, at, len(binary))
+	}
 	// The proof is shown, and not what came back harmless before it.
 	if as, at := reflected([]byte("<p>"+escaped+"</p><p>"+raw), mark); as != "an element" || at < len(escaped) {
 		t.Errorf("%s at %d", as, at)

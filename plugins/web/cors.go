@@ -12,17 +12,12 @@ const stranger = "securetag-probe.example"
 
 // checkCORS asks pages in the name of other sites.
 func (s *scan) checkCORS(ctx context.Context) error {
-	asked, left := map[string]bool{}, distinct{}
+	asked := s.probes()
 	for _, p := range s.pages {
 		// What is no page is data, which is what other sites would want to read.
-		if p.status >= 300 || p != s.start && p.html || !isText(p.header) || asked[place(p.url)] {
+		if p.status >= 300 || p != s.start && p.html || !isText(p.header) || !asked.take(place(p.url)) {
 			continue
 		}
-		if len(asked) >= s.cfg.MaxProbes {
-			left.add(place(p.url))
-			continue
-		}
-		asked[place(p.url)] = true
 		for _, from := range []string{"https://" + stranger, "https://" + hostOf(p.url) + "." + stranger, "null"} {
 			ex, err := s.get(ctx, p.url, "Origin", from)
 			if err != nil {
@@ -44,8 +39,8 @@ func (s *scan) checkCORS(ctx context.Context) error {
 			break
 		}
 	}
-	if !left.none() {
-		s.missed(fmt.Sprintf("%d answers were asked for in the name of another site (CORS), and %s more were not (max_probes)", len(asked), &left))
+	if !asked.left.none() {
+		s.missed(fmt.Sprintf("%d answers were asked for in the name of another site (CORS), and %s more were not (max_probes)", len(asked.tried), &asked.left))
 	}
 	return nil
 }

@@ -148,25 +148,20 @@ func firstOf(body []byte) string {
 // checkBackups asks for what editors and people leave beside a page: its source,
 // which is proved by what no page has.
 func (s *scan) checkBackups(ctx context.Context) error {
-	tried, left := map[string]bool{}, distinct{}
+	pages := s.probes()
 	for _, p := range s.pages {
 		ext := path.Ext(p.url.Path)
-		if !slices.Contains([]string{".php", ".asp", ".aspx", ".jsp", ".py", ".rb", ".pl", ".cgi"}, ext) || tried[place(p.url)] {
+		if !slices.Contains([]string{".php", ".asp", ".aspx", ".jsp", ".py", ".rb", ".pl", ".cgi"}, ext) || !pages.take(place(p.url)) {
 			continue
 		}
-		if len(tried) >= s.cfg.MaxProbes {
-			left.add(place(p.url))
-			continue
-		}
-		tried[place(p.url)] = true
 		for _, name := range []string{p.url.Path + ".bak", p.url.Path + "~", p.url.Path + ".old", path.Join(path.Dir(p.url.Path), "."+path.Base(p.url.Path)+".swp")} {
 			if err := s.checkBackup(ctx, at(p.url, name)); err != nil {
 				return err
 			}
 		}
 	}
-	if !left.none() {
-		s.missed(fmt.Sprintf("backups of %d pages were asked for, and of %s more were not (max_probes)", len(tried), &left))
+	if !pages.left.none() {
+		s.missed(fmt.Sprintf("backups of %d pages were asked for, and of %s more were not (max_probes)", len(pages.tried), &pages.left))
 	}
 	return nil
 }

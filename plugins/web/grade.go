@@ -55,7 +55,7 @@ func (s *scan) grade() {
 	}
 	points = max(points, 0)
 	most := ""
-	if s.short {
+	if len(s.told) > 0 {
 		most = "at most "
 	}
 	s.out.Note(sdk.Note{Summary: fmt.Sprintf("grade "+most+"%s: %d of 100 points, %d pages, %d requests", letter(points), points, len(s.pages), s.done)})
@@ -70,7 +70,7 @@ func (s *scan) grade() {
 			Pages    int    `json:"pages"`
 			Requests uint64 `json:"requests"`
 			Tests    []test `json:"tests"`
-		}{place(s.start.url), letter(points), points, s.short, len(s.pages), s.done, tests})
+		}{place(s.start.url), letter(points), points, len(s.told) > 0, len(s.pages), s.done, tests})
 	})
 	if err != nil {
 		s.missed(fmt.Sprintf("the grade is not kept: %v", err))

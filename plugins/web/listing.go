@@ -38,7 +38,7 @@ func excerptOf(body []byte, re *regexp.Regexp) string {
 
 // checkListings asks for the directories in which the pages are.
 func (s *scan) checkListings(ctx context.Context) error {
-	dirs, left, asked := map[string]bool{}, distinct{}, 0
+	dirs, asked := s.probes(), 0
 	visited := map[string]bool{}
 	for _, p := range s.pages {
 		visited[place(p.url)] = true
@@ -52,14 +52,9 @@ func (s *scan) checkListings(ctx context.Context) error {
 		}
 		for _, d := range all {
 			u := at(p.url, d)
-			if visited[place(u)] || dirs[place(u)] {
+			if visited[place(u)] || !dirs.take(place(u)) {
 				continue
 			}
-			if len(dirs) >= s.cfg.MaxProbes {
-				left.add(place(u))
-				continue
-			}
-			dirs[place(u)] = true
 			if ok, err := s.mayFollow(ctx, u); err != nil {
 				return err
 			} else if !ok {
@@ -77,8 +72,8 @@ func (s *scan) checkListings(ctx context.Context) error {
 			s.checkListing(newPage(ex, 0))
 		}
 	}
-	if !left.none() {
-		s.missed(fmt.Sprintf("%d directories were asked for, and %s more were not (max_probes)", asked, &left))
+	if !dirs.left.none() {
+		s.missed(fmt.Sprintf("%d directories were asked for, and %s more were not (max_probes)", asked, &dirs.left))
 	}
 	return nil
 }

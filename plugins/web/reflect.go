@@ -49,15 +49,15 @@ const breakout = `"'></script></style></title></textarea></noscript></xmp>-->`
 
 // reflected says as what a mark came back, and where; "" for nothing that harms.
 func reflected(body []byte, mark string) (as string, at int) {
-	if !bytes.Contains(bytes.ToLower(body), []byte(mark)) {
+	if !bytes.Contains(lower(body), []byte(mark)) {
 		return "", 0
 	}
 	z := html.NewTokenizer(bytes.NewReader(body))
 	script, from := false, 0
-	here := func(raw []byte) int { return from + max(bytes.Index(bytes.ToLower(raw), []byte(mark)), 0) }
+	here := func(raw []byte) int { return from + max(bytes.Index(raw, []byte(mark)), 0) }
 	for {
 		kind := z.Next()
-		raw := bytes.Clone(z.Raw()) // what follows changes it
+		raw := lower(z.Raw()) // before what follows changes it
 		switch kind {
 		case html.ErrorToken:
 			return as, at
@@ -67,14 +67,14 @@ func reflected(body []byte, mark string) (as string, at int) {
 				return "an element", from
 			}
 			script = string(name) == "script"
-			if has && bytes.Contains(bytes.ToLower(raw), []byte(mark)) && endsQuotes(bytes.ToLower(raw), attributes(z), mark) {
+			if has && bytes.Contains(raw, []byte(mark)) && endsQuotes(raw, attributes(z), mark) {
 				as, at = "part of a tag, its quotes as they were", here(raw)
 			}
 		case html.EndTagToken:
 			script = false
 		case html.TextToken:
 			// In a script the quotes are what ends a string; the rest stays text.
-			if script && bytes.Contains(bytes.ToLower(raw), []byte(mark+`"'>`)) {
+			if script && bytes.Contains(raw, []byte(mark+`"'>`)) {
 				as, at = "part of a script, its quotes as they were", here(raw)
 			}
 		}
@@ -82,19 +82,33 @@ func reflected(body []byte, mark string) (as string, at int) {
 	}
 }
 
+// lower is a copy with the letters of ASCII in lower case. bytes.ToLower makes bytes
+// that are no UTF-8 into three each, and what is found there stands elsewhere.
+func lower(b []byte) []byte {
+	out := bytes.Clone(b)
+	for i, c := range out {
+		if 'A' <= c && c <= 'Z' {
+			out[i] += 'a' - 'A'
+		}
+	}
+	return out
+}
+
 // endsQuotes reports whether the quotes behind a mark end the value of an attribute,
 // so that what follows becomes attributes, such as onfocus, although it cannot
 // become an element.
 func endsQuotes(raw []byte, values map[string]string, mark string) bool {
 	behind := func(quote string) bool { return bytes.Contains(raw, []byte(mark+quote)) }
+	both := behind(`"'`) // once: a tag may have as many attributes as there is room for
+	single := both || behind(`&quot;'`) || behind(`&#34;'`) || behind(`&#x22;'`)
 	for _, v := range values {
 		switch strings.ToLower(v) {
 		case mark: // in double quotes
-			if behind(`"'`) {
+			if both {
 				return true
 			}
 		case mark + `"`: // in single ones
-			if behind(`"'`) || behind(`&quot;'`) || behind(`&#34;'`) || behind(`&#x22;'`) {
+			if single {
 				return true
 			}
 		}

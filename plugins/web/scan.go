@@ -50,8 +50,7 @@ type scan struct {
 	long  int            // links with URLs that are too long
 	ended int            // pages that end for us before they end
 	leaky int            // answers with more text than is searched
-	short bool           // something was not looked at
-	told  []string       // what
+	told  []string       // what was not looked at
 }
 
 // input is a parameter that some page of the site uses.

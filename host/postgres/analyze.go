@@ -10,27 +10,26 @@ import (
 
 // A plan is made of what is known of the tables, and kept (see planning). For a
 // table that is known to be empty all ways to read it cost the same, and the planner
-// may take one that reads all of it, for each row of another. Autovacuum counts at
-// most once a minute, and ten thousand jobs come in less; so a store has the tables
-// that it fills counted itself, whereupon every connection plans anew. It does so
+// may take one that reads all of it, for each row of another. Autovacuum looks at
+// most once a minute, and ten thousand jobs come in less; so a store runs ANALYZE on
+// the tables that it fills itself, whereupon every connection plans anew. It does so
 // beside the work. Where that fails, or this role may not, autovacuum is waited for,
-// and until then no statement that every job needs takes more than a time that grows
-// with the table.
+// and until then what every job needs takes a time that grows with the tables.
 
 // growing are the tables that bursts of work fill.
 var growing = []string{"scans", "jobs", "attempts", "findings", "artifacts", "project_findings", "observations", "webhook_deliveries"} //nolint:gochecknoglobals // a table, never written
 
 const (
-	// countEvery is how many rows a store adds before it looks at what the planner
+	// analyzeEvery is how many rows a store adds before it looks at what the planner
 	// knows. To read as many as that whole costs less than a millisecond.
-	countEvery = 500
+	analyzeEvery = 500
 	// fewRows is what the planner must know of, so that it looks rows up whatever
 	// else it has to do.
 	fewRows = 2000
 )
 
-// counting is what a store knows of its own growth.
-type counting struct {
+// analyzing is what a store knows of its own growth.
+type analyzing struct {
 	mu           sync.Mutex
 	added        int // since it looked
 	busy, closed bool
@@ -40,34 +39,34 @@ type counting struct {
 
 // grew is told how many rows the store has added to growing tables.
 func (s *Store) grew(ctx context.Context, rows int) {
-	c := &s.counting
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.added += rows
-	if c.added < countEvery || c.busy || c.closed {
+	a := &s.analyzing
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.added += rows
+	if a.added < analyzeEvery || a.busy || a.closed {
 		return
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c.added, c.busy, c.stop = 0, true, stop
-	c.beside.Go(func() {
+	a.added, a.busy, a.stop = 0, true, stop
+	a.beside.Go(func() {
 		defer stop()
-		_ = s.do(ctx, "count the rows of tables", s.count)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.busy = false
+		_ = s.do(ctx, "analyze tables", s.analyze)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.busy = false
 	})
 }
 
-// stopCounting ends a look that is under way. There is none after it.
-func (s *Store) stopCounting() {
-	c := &s.counting
-	c.mu.Lock()
-	c.closed = true
-	if c.busy {
-		c.stop()
+// stopAnalyzing ends a look that is under way. There is none after it.
+func (s *Store) stopAnalyzing() {
+	a := &s.analyzing
+	a.mu.Lock()
+	a.closed = true
+	if a.busy {
+		a.stop()
 	}
-	c.mu.Unlock()
-	c.beside.Wait()
+	a.mu.Unlock()
+	a.beside.Wait()
 }
 
 // littleKnown takes tables and a number, and gives those that are not empty of
@@ -76,7 +75,7 @@ const littleKnown = `
 select relname from pg_class
 where relnamespace = current_schema()::regnamespace and relname = any($1::text[]) and reltuples < $2 and pg_relation_size(oid) > 0`
 
-func (s *Store) count(ctx context.Context) error {
+func (s *Store) analyze(ctx context.Context) error {
 	rows, err := s.pool.Query(ctx, littleKnown, growing, fewRows)
 	if err != nil {
 		return err
@@ -85,7 +84,7 @@ func (s *Store) count(ctx context.Context) error {
 	if err != nil || len(tables) == 0 {
 		return err
 	}
-	// Somebody else counts what is locked.
+	// Somebody else is at what is locked.
 	_, err = s.pool.Exec(ctx, "analyze (skip_locked) "+strings.Join(tables, ", "), pgx.QueryExecModeExec)
 	return err
 }
