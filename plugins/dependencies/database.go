@@ -29,7 +29,7 @@ type meta struct {
 	Newest     time.Time       `json:"newest"` // when the advisory that changed last did
 	Source     string          `json:"source"`
 	Advisories map[string]int  `json:"advisories"` // by ecosystem: pairs of package and advisory
-	Ecosystems map[string]pace `json:"ecosystems"` // none in what earlier versions of "update" made
+	Ecosystems map[string]pace `json:"ecosystems"` // when advisories of each come
 	Skipped    int             `json:"skipped"`    // records that could not be read
 }
 

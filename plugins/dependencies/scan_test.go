@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -184,6 +185,32 @@ func TestDamagedDatabase(t *testing.T) {
 			db.close()
 			t.Errorf("%s: opened", name)
 		}
+	}
+}
+
+// One that another version made is not read as if it were of this one, and is said
+// to be made again.
+func TestOldFormat(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join(sampleDir(t), databaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, before := fmt.Appendf(nil, `"format":%d,`, databaseFormat), fmt.Appendf(nil, `"format":%d,`, databaseFormat-1)
+	if n := bytes.Count(raw, now); n != 1 {
+		t.Fatalf("the database says its format %d times", n)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, databaseFile), bytes.Replace(raw, now, before, 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const want = `make it again with "dependencies update"`
+	r := scanApp(t, sdktest.Request{Root: "testdata/app", Config: fmt.Sprintf(`{"database": %q}`, dir)})
+	if r.Status != sdktest.Partial || len(sbom(t, r)) == 0 || len(r.Findings) > 0 {
+		t.Errorf("%s: %s, %d findings", r.Status, r.Reason, len(r.Findings))
+	}
+	if h := health(&Config{Database: dir, MaxAge: time.Hour}, today); !strings.Contains(h.Degraded, want) {
+		t.Errorf("health %+v", h)
 	}
 }
 
